@@ -1,0 +1,22 @@
+"""Frozen facts: what the other rooms hand to one another. numpy only, no I/O."""
+
+from epochal.facts.graph import Edge, Graph, GraphSource, Layer, Parameter, Shape
+from epochal.facts.run import Better, Notice, RunInfo, RunStatus, SeriesSummary
+from epochal.facts.statistics import HISTOGRAM_BINS, STATISTICS, StatisticsRow
+
+__all__ = [
+    "HISTOGRAM_BINS",
+    "STATISTICS",
+    "Better",
+    "Edge",
+    "Graph",
+    "GraphSource",
+    "Layer",
+    "Notice",
+    "Parameter",
+    "RunInfo",
+    "RunStatus",
+    "SeriesSummary",
+    "Shape",
+    "StatisticsRow",
+]

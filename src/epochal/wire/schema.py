@@ -1,0 +1,241 @@
+"""The JSON documents of the wire, written once: the server answers with them, OpenAPI and TypeScript are made from them.
+
+JSON has no NaN or infinity: such a number is null here, and the counts beside it say how many there were.
+Times are unix seconds. Run ids on the wire are always `project/run_id`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "EdgeDocument",
+    "ErrorBody",
+    "ErrorDocument",
+    "EventDocument",
+    "GraphDocument",
+    "LayerDocument",
+    "MetricDocument",
+    "NoticeDocument",
+    "ParameterDocument",
+    "RunChange",
+    "RunDetail",
+    "RunRow",
+    "RunTable",
+    "SparkDocument",
+    "StudioDocument",
+    "TensorDocument",
+    "WeightLayerDocument",
+]
+
+
+class Document(BaseModel):
+    """Base of the wire's documents: nothing unknown is accepted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ErrorBody(Document):
+    """What went wrong, in a stable word, a sentence and what to do."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class ErrorDocument(Document):
+    """The one shape of every error."""
+
+    error: ErrorBody
+
+
+class StudioDocument(Document):
+    """What this Studio is."""
+
+    version: str
+    live: bool = Field(description="True when a server answers, False inside an exported file")
+    root: str = Field(description="Name of the folder of runs, for people")
+    writable: bool = Field(description="Whether runs can be renamed, tagged, archived and deleted here")
+    export_formats: list[str] = Field(description="File suffixes an export can have here, such as gif")
+
+
+class NoticeDocument(Document):
+    """Something to tell the reader: lost, damaged, hidden or thinned data."""
+
+    code: str
+    message: str
+    hint: str = ""
+    count: int = 0
+
+
+class MetricDocument(Document):
+    """What one scalar series came to."""
+
+    n: int
+    last: float | None
+    last_step: int
+    first_step: int
+    min: float | None
+    min_step: int
+    max: float | None
+    max_step: int
+    mean: float | None
+    nan: int = 0
+    inf: int = 0
+    better: Literal["min", "max"] | None = None
+
+
+class SparkDocument(Document):
+    """A series in at most 64 numbers."""
+
+    name: str
+    values: list[float | None]
+
+
+class RunRow(Document):
+    """One row of the runs table."""
+
+    id: str = Field(description="project/run_id")
+    project: str
+    run_id: str
+    name: str
+    status: Literal["running", "finished", "failed", "stopped", "crashed"]
+    created: float
+    ended: float | None
+    seconds: float | None
+    last_step: int | None
+    last_epoch: float | None
+    total_epochs: float | None = Field(description="From the config's `epochs`, where there is one")
+    group: str | None
+    parent: str | None
+    tags: list[str]
+    notes: str
+    archived: bool
+    parameters: int | None = Field(description="Numbers in all weights and biases, where known")
+    config: dict[str, Any] = Field(description="Flat: nested keys joined by '/'")
+    metrics: dict[str, MetricDocument]
+    spark: SparkDocument | None
+    error: str | None
+    notices: int = Field(description="How many notices the run has")
+    version: str = Field(description="Changes when anything of the run changed on disk")
+
+
+class RunTable(Document):
+    """All runs, newest first."""
+
+    runs: list[RunRow]
+    notices: list[NoticeDocument]
+
+
+class TensorDocument(Document):
+    """A tensor that was recorded through time."""
+
+    series: str = Field(description="param/<name>, grad/<name> or act/<layer>")
+    kind: Literal["param", "grad", "act"]
+    name: str
+    shape: list[int] | None = Field(description="None where only statistics are kept")
+    dtype: str | None
+    frames: int = Field(description="Steps at which its values are kept exactly")
+    rows: int = Field(description="Steps at which its statistics and histogram are kept")
+    change: float | None = Field(description="How much its mean moved over the run, in units of its first std")
+
+
+class WeightLayerDocument(Document):
+    """A layer with parameters, as the Weights page shows it."""
+
+    layer: str
+    kind: str
+    activation: str | None
+    inputs: int | None
+    outputs: int | None
+    weight: TensorDocument | None
+    bias: TensorDocument | None
+    others: list[TensorDocument]
+
+
+class RunDetail(Document):
+    """Everything small that is known of a run; the large things have their own addresses."""
+
+    row: RunRow
+    path: str
+    code: dict[str, Any]
+    environment: dict[str, Any]
+    recorder: dict[str, Any] = Field(description="What the recorder chose and what it cost, as it measured itself")
+    series: list[str]
+    tensors: list[TensorDocument]
+    layers: list[WeightLayerDocument]
+    snapshots: list[int] = Field(description="Steps at which all parameters are kept exactly")
+    epoch_steps: list[int] = Field(description="Steps whose epoch is known, growing")
+    epochs: list[float] = Field(description="The epoch at each of `epoch_steps`")
+    graph: bool = Field(description="Whether /graph has an answer")
+    network: bool = Field(description="Whether the network can be rebuilt at a snapshot")
+    notices: list[NoticeDocument]
+
+
+class ParameterDocument(Document):
+    """One parameter of a layer."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    role: Literal["weight", "bias", "buffer", "other"]
+    trainable: bool
+    initializer: str | None
+    size: int
+
+
+class LayerDocument(Document):
+    """A node of the graph."""
+
+    layer_id: str
+    kind: str
+    module: str
+    role: Literal["input", "module", "operation", "output"]
+    inputs: list[list[int]] = Field(description="Shapes; -1 is the batch")
+    outputs: list[list[int]]
+    parameters: list[ParameterDocument]
+    activation: str | None
+    attributes: dict[str, Any]
+    parameter_count: int
+
+
+class EdgeDocument(Document):
+    """An arrow of the graph."""
+
+    source: str
+    target: str
+    skip: bool
+
+
+class GraphDocument(Document):
+    """A network's layers in running order, and the arrows between them."""
+
+    source: Literal["export", "forward", "declared", "parameters"]
+    model: str
+    framework: str
+    note: str
+    layers: list[LayerDocument]
+    edges: list[EdgeDocument]
+    parameter_count: int
+    trainable_count: int
+
+
+class RunChange(Document):
+    """What people may change of a run; what is left out stays as it is."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    tags: list[str] | None = Field(default=None, max_length=50)
+    notes: str | None = Field(default=None, max_length=100_000)
+    archived: bool | None = None
+
+
+class EventDocument(Document):
+    """One event of the live stream: a run is new, has new data or is gone."""
+
+    id: str
+    kind: Literal["new", "changed", "gone"]
+    status: Literal["running", "finished", "failed", "stopped", "crashed"]
+    last_step: int | None
+    version: str
