@@ -1,0 +1,57 @@
+"""The rooms and which way their arrows may go: the one list that the tests and ARCHITECTURE.md are held against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "src" / "epochal"
+
+ARROWS: dict[str, set[str]] = {
+    "errors": set(),
+    "facts": {"errors"},
+    "picture": {"errors", "facts"},
+    "film": {"errors", "facts", "picture"},
+    "store": {"errors", "facts"},
+    "record": {"errors", "facts", "store"},
+    "frameworks": {"errors", "facts", "record"},
+    "network": {"errors", "facts", "store"},
+    "views": {"errors", "facts", "film", "store"},
+    "workspace": {"errors", "facts", "film", "network", "store", "views"},
+    "wire": {"errors", "facts", "film", "picture", "store", "views"},
+    "export": {"errors", "facts", "film", "picture", "store", "views", "wire", "workspace"},
+    "server": {"errors", "export", "facts", "store", "views", "wire"},
+    "demos": {"errors", "facts", "frameworks", "record"},
+    "cli": {
+        "demos",
+        "errors",
+        "export",
+        "facts",
+        "film",
+        "network",
+        "picture",
+        "record",
+        "server",
+        "store",
+        "views",
+        "wire",
+        "workspace",
+    },
+    "__init__": {"errors", "facts", "film", "record", "workspace"},
+    "_version": set(),
+}
+"""Room -> the rooms it may import. `_version` is open to all."""
+
+HEAVY: dict[str, tuple[str, ...]] = {
+    "torch": ("frameworks/torch", "network/", "demos/torch_"),
+    "sklearn": ("demos/tables",),
+    "pyarrow": ("store/parquet.py", "store/foreign.py", "workspace/", "export/"),
+    "av": ("picture/mp4.py", "picture/video.py"),
+    "fastapi": ("server/",),
+    "starlette": ("server/",),
+    "uvicorn": ("server/",),
+    "PIL": ("picture/",),
+    "pydantic": ("wire/", "server/"),
+    "cyclopts": ("cli/",),
+    "rich": ("cli/",),
+}
+"""Heavy library -> where in the package it may be imported."""
