@@ -11,11 +11,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "ArrayDocument",
+    "DeletedDocument",
     "EdgeDocument",
     "ErrorBody",
     "ErrorDocument",
     "EventDocument",
+    "FramesHeader",
     "GraphDocument",
+    "HistogramsHeader",
     "LayerDocument",
     "MetricDocument",
     "NoticeDocument",
@@ -24,6 +28,7 @@ __all__ = [
     "RunDetail",
     "RunRow",
     "RunTable",
+    "SeriesKept",
     "SparkDocument",
     "StudioDocument",
     "TensorDocument",
@@ -239,3 +244,49 @@ class EventDocument(Document):
     status: Literal["running", "finished", "failed", "stopped", "crashed"]
     last_step: int | None
     version: str
+
+
+class DeletedDocument(Document):
+    """A run went to the trash; it can be restored."""
+
+    id: str
+
+
+class SeriesKept(Document):
+    """How much of a series an answer holds; the header `Epochal-Series` has one of these for each name."""
+
+    n: int = Field(description="Rows of the series in the steps asked for")
+    kept: int = Field(description="Rows of it in the answer")
+    nan: int
+    inf: int
+
+
+class ArrayDocument(Document):
+    """An array in an EPF1 container: little-endian, C order."""
+
+    name: str
+    dtype: Literal["f4", "f8", "u1", "u4", "i8"]
+    shape: list[int]
+
+
+class FramesHeader(Document):
+    """Header of the EPF1 container of a film: arrays `steps` [T] and `frames` [T, ...]."""
+
+    arrays: list[ArrayDocument]
+    series: str
+    mode: Literal["value", "change", "since"]
+    encoding: Literal["f4", "u1"]
+    limit: float = Field(description="Greatest finite magnitude in the whole film, 0 where there is none")
+    lo: float | None = Field(description="Least finite value in the whole film")
+    hi: float | None = Field(description="Greatest finite value in the whole film")
+    nonfinite: int = Field(description="Values of the whole film that are not finite")
+    total: int = Field(description="Frames recorded in the steps asked for")
+    stride: int = Field(description="Every n-th frame is here; the last one always is")
+
+
+class HistogramsHeader(Document):
+    """Header of the EPF1 container of histograms: steps [T], counts [T, 64], lo [T], hi [T], statistics [T, 11]."""
+
+    arrays: list[ArrayDocument]
+    series: str
+    columns: list[str] = Field(description="What the columns of `statistics` are")

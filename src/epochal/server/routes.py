@@ -1,0 +1,168 @@
+"""The addresses of the API, their parameters and what they answer, as OpenAPI documents them.
+
+Everything that is read comes from `epochal.wire`: a route here only says what there is and hands the question on.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from epochal.server.backend import Backend
+from epochal.wire.queries import ExportQuery, FramesQuery, HistogramsQuery, PlainQuery, ScalarsQuery
+from epochal.wire.schema import (
+    DeletedDocument,
+    EventDocument,
+    GraphDocument,
+    RunChange,
+    RunDetail,
+    RunRow,
+    RunTable,
+    StudioDocument,
+)
+
+__all__ = ["make_router"]
+
+Project = Annotated[str, Path(min_length=1, max_length=200, description="The run's project")]
+RunId = Annotated[str, Path(min_length=1, max_length=200, description="The run's id within its project")]
+
+# Not `model`: that would give errors the media type of the answer that did not come.
+_ERROR: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "Something went wrong: the one shape of every error",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorDocument"}}},
+    },
+}
+_UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "As you have it: the ETag you sent still holds"}}
+_EPF1 = "application/vnd.epochal.frames"
+_ARROW = "application/vnd.apache.arrow.stream"
+
+
+class _Arrow(Response):
+    media_type = _ARROW
+
+
+class _Frames(Response):
+    media_type = _EPF1
+
+
+class _File(Response):
+    media_type = "application/octet-stream"
+
+
+class _Events(StreamingResponse):
+    media_type = "text/event-stream"
+
+
+def _binary(description: str, **more: Any) -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": description, **more}, **_UNCHANGED}
+
+
+def make_router(backend: Backend) -> APIRouter:
+    """All routes below /api/v1, answered by `backend`."""
+    router = APIRouter(prefix="/api/v1", responses=_ERROR)
+    run = "/runs/{project}/{run_id}"
+
+    @router.get("/studio", operation_id="studio", response_model=StudioDocument, responses=_UNCHANGED, tags=["studio"])
+    def studio(request: Request, query: Annotated[PlainQuery, Query()]) -> Response:
+        """What this Studio is."""
+        return backend.read(request, "studio")
+
+    @router.get("/runs", operation_id="runs", response_model=RunTable, responses=_UNCHANGED, tags=["runs"])
+    def runs(request: Request, query: Annotated[PlainQuery, Query()]) -> Response:
+        """All runs, newest first."""
+        return backend.read(request, "runs")
+
+    @router.get(run, operation_id="run", response_model=RunDetail, responses=_UNCHANGED, tags=["runs"])
+    def detail(request: Request, project: Project, run_id: RunId, query: Annotated[PlainQuery, Query()]) -> Response:
+        """Everything small that is known of a run."""
+        return backend.read(request, "run", project, run_id)
+
+    @router.patch(run, operation_id="change_run", response_model=RunRow, tags=["runs"])
+    def change(project: Project, run_id: RunId, change: RunChange) -> Response:
+        """Rename, tag, annotate or archive a run; what is left out stays."""
+        return backend.change(project, run_id, change)
+
+    @router.delete(run, operation_id="delete_run", response_model=DeletedDocument, tags=["runs"])
+    def delete(project: Project, run_id: RunId) -> Response:
+        """Move a run to the trash."""
+        return backend.delete(project, run_id)
+
+    @router.post(run + "/restore", operation_id="restore_run", response_model=RunRow, tags=["runs"])
+    def restore(project: Project, run_id: RunId) -> Response:
+        """Take a run back out of the trash."""
+        return backend.restore(project, run_id)
+
+    @router.get(
+        run + "/scalars",
+        operation_id="scalars",
+        response_class=_Arrow,
+        responses=_binary(
+            "Arrow IPC stream with columns name, step, t, v",
+            headers={"Epochal-Series": {"schema": {"type": "string"}, "description": "JSON {name: SeriesKept}"}},
+        ),
+        tags=["series"],
+    )
+    def scalars(request: Request, project: Project, run_id: RunId, query: Annotated[ScalarsQuery, Query()]) -> Response:
+        """Scalar series, thinned so that no extreme is lost."""
+        return backend.read(request, "scalars", project, run_id)
+
+    @router.get(
+        run + "/frames",
+        operation_id="frames",
+        response_class=_Frames,
+        responses=_binary("EPF1 container, its header a FramesHeader: arrays steps i8[T] and frames [T, ...]"),
+        tags=["series"],
+    )
+    def frames(request: Request, project: Project, run_id: RunId, query: Annotated[FramesQuery, Query()]) -> Response:
+        """A parameter, or its gradient, at every step at which it was kept."""
+        return backend.read(request, "frames", project, run_id)
+
+    @router.get(
+        run + "/histograms",
+        operation_id="histograms",
+        response_class=_Frames,
+        responses=_binary(
+            "EPF1 container, its header a HistogramsHeader: steps i8[T], counts u4[T, 64], lo f8[T], hi f8[T], "
+            "statistics f8[T, 11]"
+        ),
+        tags=["series"],
+    )
+    def histograms(
+        request: Request, project: Project, run_id: RunId, query: Annotated[HistogramsQuery, Query()]
+    ) -> Response:
+        """Histograms and statistics of a tensor through time."""
+        return backend.read(request, "histograms", project, run_id)
+
+    @router.get(
+        run + "/graph", operation_id="graph", response_model=GraphDocument, responses=_UNCHANGED, tags=["network"]
+    )
+    def graph(request: Request, project: Project, run_id: RunId, query: Annotated[PlainQuery, Query()]) -> Response:
+        """The network's layers and the arrows between them."""
+        return backend.read(request, "graph", project, run_id)
+
+    @router.get(
+        run + "/export",
+        operation_id="export",
+        response_class=_File,
+        responses={200: {"description": "The file, as an attachment; its media type is that of its format"}},
+        tags=["export"],
+    )
+    async def export(project: Project, run_id: RunId, query: Annotated[ExportQuery, Query()]) -> Response:
+        """A picture, a film, a page or a table of a run, as a file."""
+        return await backend.export(project, run_id, query)
+
+    @router.get(
+        "/events",
+        operation_id="events",
+        response_class=_Events,
+        responses={200: {"model": EventDocument, "description": "Server-sent events named run, each an EventDocument"}},
+        tags=["live"],
+    )
+    async def events(request: Request) -> Response:
+        """What is new, as it happens; comment lines keep the connection alive."""
+        return backend.events(request)
+
+    return router

@@ -1,0 +1,102 @@
+"""What may stand behind the question mark of each address, written once.
+
+The server documents and checks its parameters with these; the builder of answers reads a query string with them,
+so that a static export and the live server understand the same words.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "ExportFormat",
+    "ExportQuery",
+    "ExportWhat",
+    "FramesMode",
+    "FramesQuery",
+    "HistogramsQuery",
+    "PlainQuery",
+    "ScalarsQuery",
+]
+
+FramesMode = Literal["value", "change", "since"]
+ExportWhat = Literal["weights", "biases", "histogram", "scalars", "gradients", "all"]
+ExportFormat = Literal["gif", "png", "svg", "mp4", "html", "csv", "parquet"]
+
+_SERIES = "A series: param/<name>, grad/<name> or act/<layer>"
+_STEP_MAX = 2**63 - 1
+
+
+class PlainQuery(BaseModel):
+    """No parameters but the version."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    v: str | None = Field(
+        default=None,
+        max_length=200,
+        description="The run's version as its row says it; the answer may then be cached for ever once the run ended",
+    )
+
+
+class _Span(PlainQuery):
+    """A stretch of steps, both ends included."""
+
+    start: int | None = Field(default=None, ge=-_STEP_MAX, le=_STEP_MAX, description="First step, included")
+    end: int | None = Field(default=None, ge=-_STEP_MAX, le=_STEP_MAX, description="Last step, included")
+
+
+class ScalarsQuery(_Span):
+    """Which scalar series, how many points of each, and of which steps."""
+
+    name: list[str] = Field(default=[], max_length=1000, description="Series to send; left out: all of them")
+    points: int = Field(
+        default=2000,
+        ge=0,
+        le=100_000_000,
+        description="About how many points at most of each series; first, least, greatest and last of every stretch "
+        "are kept, and every row that is not finite. 0 sends all",
+    )
+
+
+class FramesQuery(_Span):
+    """Which tensor's film, drawn how, packed how."""
+
+    series: str = Field(min_length=1, max_length=1000, description=_SERIES)
+    mode: FramesMode = Field(
+        default="value",
+        description="value: the numbers; change: minus the frame before; since: minus the first frame of the run",
+    )
+    encoding: Literal["auto", "f4", "u1"] = Field(
+        default="auto",
+        description="f4: float32; u1: one byte, value = (byte - 128) / 127 * limit, 0 where not finite; "
+        "auto: f4 up to 4 MB, else u1",
+    )
+
+
+class HistogramsQuery(PlainQuery):
+    """Which tensor's histograms."""
+
+    series: str = Field(min_length=1, max_length=1000, description=_SERIES)
+
+
+class ExportQuery(BaseModel):
+    """What to write into which kind of file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    what: ExportWhat = Field(description="What to write")
+    format: ExportFormat = Field(description="The file's kind")
+    steps: str | None = Field(
+        default=None, max_length=10_000, description="Steps: 10, 10-50, 0,10,20, first, last or every:5; left out: all"
+    )
+    layers: str | None = Field(default=None, max_length=10_000, description="Layers by name, joined by commas")
+    fps: float | None = Field(default=None, gt=0, le=120, description="Frames a second of a film")
+    size: str | None = Field(
+        default=None, pattern=r"^\d{1,5}x\d{1,5}$", description="Width x height in pixels: 800x600"
+    )
+    cmap: str | None = Field(
+        default=None, max_length=50, pattern=r"^[A-Za-z0-9_-]+$", description="Name of a colour map"
+    )
