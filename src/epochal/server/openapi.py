@@ -17,7 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from epochal._version import __version__
-from epochal.wire.schema import ErrorDocument, FramesHeader, HistogramsHeader, SeriesKept
+from epochal.wire.schema import ErrorDocument, EventDocument, FramesHeader, HistogramsHeader, SeriesKept
 
 __all__ = ["describe", "main", "render"]
 
@@ -35,7 +35,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
         title="Epochal", version=__version__, description=_DESCRIPTION, routes=app.routes, openapi_version="3.1.0"
     )
     _, extra = models_json_schema(
-        [(model, "serialization") for model in (ErrorDocument, FramesHeader, HistogramsHeader, SeriesKept)],
+        [
+            (model, "serialization")
+            for model in (ErrorDocument, EventDocument, FramesHeader, HistogramsHeader, SeriesKept)
+        ],
         ref_template=_REF,
     )
     schemas = document["components"]["schemas"]

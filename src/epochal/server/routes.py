@@ -14,7 +14,6 @@ from epochal.server.backend import Backend
 from epochal.wire.queries import ExportQuery, FramesQuery, HistogramsQuery, PlainQuery, ScalarsQuery
 from epochal.wire.schema import (
     DeletedDocument,
-    EventDocument,
     GraphDocument,
     RunChange,
     RunDetail,
@@ -50,10 +49,6 @@ class _Frames(Response):
 
 class _File(Response):
     media_type = "application/octet-stream"
-
-
-class _Events(StreamingResponse):
-    media_type = "text/event-stream"
 
 
 def _binary(description: str, **more: Any) -> dict[int | str, dict[str, Any]]:
@@ -157,8 +152,13 @@ def make_router(backend: Backend) -> APIRouter:
     @router.get(
         "/events",
         operation_id="events",
-        response_class=_Events,
-        responses={200: {"model": EventDocument, "description": "Server-sent events named run, each an EventDocument"}},
+        response_class=StreamingResponse,
+        responses={
+            200: {
+                "description": "Server-sent events named run, each an EventDocument",
+                "content": {"text/event-stream": {"schema": {"$ref": "#/components/schemas/EventDocument"}}},
+            }
+        },
         tags=["live"],
     )
     async def events(request: Request) -> Response:

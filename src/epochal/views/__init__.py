@@ -1,0 +1,1 @@
+"""Questions asked of stored runs, answered as arrays and facts."""

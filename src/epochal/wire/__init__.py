@@ -1,0 +1,1 @@
+"""The contract between Python and the Studio: addresses, documents, binary containers, and what answers them."""

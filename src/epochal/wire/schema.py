@@ -1,4 +1,4 @@
-"""The JSON documents of the wire, written once: the server answers with them, OpenAPI and TypeScript are made from them.
+"""The JSON documents of the wire, written once: the server answers with them, OpenAPI and TypeScript follow.
 
 JSON has no NaN or infinity: such a number is null here, and the counts beside it say how many there were.
 Times are unix seconds. Run ids on the wire are always `project/run_id`.
