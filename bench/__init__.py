@@ -1,0 +1,1 @@
+"""Measurements, each beside its target and, where there is one, beside a peer measured in the same run."""
