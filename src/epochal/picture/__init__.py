@@ -1,0 +1,37 @@
+"""Arrays to colours to pictures: PNG, SVG, GIF and MP4. Nothing here knows runs or files of runs."""
+
+from epochal.picture.charts import Curve, CurveChart, UnitChart
+from epochal.picture.colours import DIVERGING, NAMES, limit_of, table
+from epochal.picture.grid import GridScene
+from epochal.picture.matrices import MatricesScene, Matrix, tiles
+from epochal.picture.movie import MOVIE_FORMATS, PICTURE_FORMATS, Progress, replacing, save
+from epochal.picture.scale import ColourScale
+from epochal.picture.scene import Scene, pictures, svg
+from epochal.picture.spread import SpreadChart
+from epochal.picture.theme import Theme, theme
+
+__all__ = [
+    "DIVERGING",
+    "MOVIE_FORMATS",
+    "NAMES",
+    "PICTURE_FORMATS",
+    "ColourScale",
+    "Curve",
+    "CurveChart",
+    "GridScene",
+    "MatricesScene",
+    "Matrix",
+    "Progress",
+    "Scene",
+    "SpreadChart",
+    "Theme",
+    "UnitChart",
+    "limit_of",
+    "pictures",
+    "replacing",
+    "save",
+    "svg",
+    "table",
+    "theme",
+    "tiles",
+]
