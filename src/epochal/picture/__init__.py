@@ -1,7 +1,7 @@
 """Arrays to colours to pictures: PNG, SVG, GIF and MP4. Nothing here knows runs or files of runs."""
 
 from epochal.picture.charts import Curve, CurveChart, UnitChart
-from epochal.picture.colours import DIVERGING, NAMES, limit_of, table
+from epochal.picture.colours import DIVERGING, INTENSITY, NAMES, limit_of, table
 from epochal.picture.grid import GridScene
 from epochal.picture.matrices import MatricesScene, Matrix, tiles
 from epochal.picture.movie import MOVIE_FORMATS, PICTURE_FORMATS, Progress, replacing, save
@@ -12,6 +12,7 @@ from epochal.picture.theme import Theme, theme
 
 __all__ = [
     "DIVERGING",
+    "INTENSITY",
     "MOVIE_FORMATS",
     "NAMES",
     "PICTURE_FORMATS",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -106,9 +107,7 @@ class Axes:
             canvas.text(x, self.inside.bottom + 16 * u, label, size=size, colour=theme.soft, anchor="middle")
         if x_label:
             middle = self.inside.x + self.inside.width / 2
-            canvas.text(
-                middle, self.inside.bottom + 29 * u, x_label, size=size, colour=theme.faint, anchor="middle"
-            )
+            canvas.text(middle, self.inside.bottom + 29 * u, x_label, size=size, colour=theme.faint, anchor="middle")
 
 
 def thinned(x: npt.NDArray[Any], y: npt.NDArray[Any], columns: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -118,7 +117,7 @@ def thinned(x: npt.NDArray[Any], y: npt.NDArray[Any], columns: int) -> tuple[npt
         return x, y
     edges = np.linspace(0, len(x), columns + 1).astype(int)
     kept: list[int] = []
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in pairwise(edges.tolist()):
         part = y[a:b]
         finite = np.isfinite(part)
         if not finite.all():

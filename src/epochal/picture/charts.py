@@ -135,7 +135,7 @@ class UnitChart:
         """Up to 24 earlier lines in grey, then the line of this frame."""
         axes, u = self._axes(box, look), look.unit
         units = np.arange(1, self.values.shape[1] + 1)
-        past = np.unique(np.linspace(0, index - 1, min(index, _MOST_PAST)).astype(int)) if index else []
+        past = np.unique(np.linspace(0, max(0, index - 1), min(index, _MOST_PAST)).astype(int))
         canvas.lines([axes.line(units, self.values[i]) for i in past], colour=look.theme.past, width=max(1, u))
         now = axes.line(units, self.values[index])
         colour = look.theme.lines[self.colour % len(look.theme.lines)]

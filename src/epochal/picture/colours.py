@@ -28,12 +28,11 @@ _SEQUENTIAL = {
     "magma": "000004 180f3d 440f76 721f81 9e2f7f cd4071 f1605d fd9668 feca8d fcfdbf",
     "gray": "000000 ffffff",
 }
-_DIVERGING = {
-    "light": ("2166ac", "f7f6f3", "b2182b"),
-    "dark": ("5aa2ea", "202226", "ee5a5f"),
-}
+_DIVERGING = {"light": "2166ac f7f6f3 b2182b", "dark": "5aa2ea 202226 ee5a5f"}
+_INTENSITY = {"light": "ffffff bdd2ec 3b6fb6 10254a", "dark": "191b1e 27487a 5b95dd e6f1fd"}
 DIVERGING = "blue-red"
-NAMES = (DIVERGING, *_SEQUENTIAL)
+INTENSITY = "blue"
+NAMES = (DIVERGING, INTENSITY, *_SEQUENTIAL)
 
 _RGB_TO_LMS = np.array(
     [
@@ -80,13 +79,16 @@ def _between(anchors: npt.NDArray[np.float64], at: npt.NDArray[np.float64]) -> n
 def table(name: str, theme_name: str = "light") -> Table:
     """The 256 colours [256, 3] of a map; an unknown name is a UsageError that lists the known ones.
 
-    `blue-red` has a light and a dark variant, the others look the same in both themes.
+    `blue-red` (signed values) and `blue` (how many: the surface where there are none) have a light and a dark variant,
+    the others look the same in both themes.
     """
     if name == DIVERGING:
         # Small values are lifted a little, so that their sign shows: lightness grows with |value| ** 0.85.
         signed = np.clip((np.arange(256) - 128) / 127, -1, 1)
         at = (np.sign(signed) * np.abs(signed) ** 0.85 + 1) / 2
-        colours = from_oklab(_between(_anchors(" ".join(_DIVERGING[theme_name])), at))
+        colours = from_oklab(_between(_anchors(_DIVERGING[theme_name]), at))
+    elif name == INTENSITY:
+        colours = from_oklab(_between(_anchors(_INTENSITY[theme_name]), np.linspace(0, 1, 256)))
     elif name in _SEQUENTIAL:
         colours = from_oklab(_between(_anchors(_SEQUENTIAL[name]), np.linspace(0, 1, 256)))
     else:

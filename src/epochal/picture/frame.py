@@ -27,7 +27,7 @@ def unit_for(size: tuple[int, int] | None) -> float:
     if size is None:
         return 1.0
     ratio = min(size[0] / _SIZE_OF_UNIT_ONE[0], size[1] / _SIZE_OF_UNIT_ONE[1])
-    return max(0.7, min(3.0, ratio**0.75))
+    return float(max(0.7, min(3.0, ratio**0.75)))
 
 
 def least_width(title: str, caption: str, note: str, unit: float) -> float:
@@ -55,6 +55,4 @@ def draw_note(canvas: Canvas, look: Look, size: tuple[int, int], note: str) -> N
     u = look.unit
     if not note:
         return
-    canvas.text(
-        size[0] - MARGIN * u, size[1] - 32 * u, note, size=11 * u, colour=look.theme.faint, anchor="right"
-    )
+    canvas.text(size[0] - MARGIN * u, size[1] - 32 * u, note, size=11 * u, colour=look.theme.faint, anchor="right")

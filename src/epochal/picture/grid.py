@@ -107,9 +107,7 @@ class GridScene:
             self.scale.draw(canvas, look, x=page.MARGIN * u, y=self.size[1] - round(page.FOOTER * u) + 14 * u)
             page.draw_note(canvas, look, self.size, self.note)
         elif self.note:
-            canvas.text(
-                page.MARGIN * u, self.size[1] - 14 * u, self.note, size=11 * u, colour=self.theme.faint
-            )
+            canvas.text(page.MARGIN * u, self.size[1] - 14 * u, self.note, size=11 * u, colour=self.theme.faint)
 
     def draw_frame(self, canvas: Canvas, index: int) -> None:
         """The charts at one frame, and its caption."""

@@ -70,7 +70,8 @@ def tiles(kernels: Values) -> tuple[Values, npt.NDArray[np.bool_]]:
 
     def lay(stack: Values) -> Values:
         laid = np.swapaxes(stack, -3, -2)
-        return laid.reshape(*stack.shape[:-4], out * (high + 1), columns * (wide + 1))[..., :-1, :-1]
+        whole: Values = laid.reshape(*stack.shape[:-4], out * (high + 1), columns * (wide + 1))
+        return whole[..., :-1, :-1]
 
     return lay(spaced), lay(holes)
 

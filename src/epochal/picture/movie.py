@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ MOVIE_FORMATS = ("gif", "mp4")
 FASTEST_GIF = 50.0
 """Frames a second; browsers slow a GIF down when a frame is shown for less than 20 ms."""
 MOST_PIXELS = 50_000_000
+MOST_GIF_PIXELS = 600_000_000
 Progress = Callable[[int, int], None]
 
 
@@ -44,17 +46,25 @@ def save(
     kind = (format or target.suffix.lstrip(".")).lower()
     if kind not in PICTURE_FORMATS + MOVIE_FORMATS:
         allowed = ", ".join(PICTURE_FORMATS + MOVIE_FORMATS)
-        raise UsageError(f"A picture cannot be written as {kind or 'a file without a suffix'!r}.", hint=f"Use {allowed}.")
+        raise UsageError(
+            f"A picture cannot be written as {kind or 'a file without a suffix'!r}.", hint=f"Use {allowed}."
+        )
     if scene.frames == 0:
         raise PictureError("There is no frame to draw.")
     if not 0 < fps <= 240:
         raise UsageError(f"fps must lie between 0 and 240, not {fps:g}.")
+    pixels = scene.size[0] * scene.size[1]
     if kind in PICTURE_FORMATS:
         chosen = [scene.frames - 1] if indices is None else list(indices)
-        if scene.size[0] * scene.size[1] * len(chosen) > MOST_PIXELS:
+        if pixels * len(chosen) > MOST_PIXELS:
             raise PictureError(f"{len(chosen)} frames are too much for one picture.", hint="Choose fewer steps.")
     else:
         chosen = list(range(scene.frames)) if indices is None else list(indices)
+        if kind == "gif" and pixels * len(chosen) > MOST_GIF_PIXELS:
+            raise PictureError(
+                f"{len(chosen)} frames of {scene.size[0]}x{scene.size[1]} pixels are too much for a GIF.",
+                hint="Choose fewer steps or a smaller size, or write an .mp4.",
+            )
 
     def counted() -> Iterator[Image.Image]:
         for done, picture in enumerate(pictures(scene, chosen), 1):
@@ -87,7 +97,9 @@ class replacing:  # noqa: N801 - reads as a verb: with replacing(target) as temp
         if self._target.is_dir():
             raise UsageError(f"{str(self._target)!r} is a folder, not a file.")
         try:
-            handle, name = tempfile.mkstemp(prefix=f".{self._target.stem[:40]}-", suffix=self._target.suffix, dir=folder)
+            handle, name = tempfile.mkstemp(
+                prefix=f".{self._target.stem[:40]}-", suffix=self._target.suffix, dir=folder
+            )
         except OSError as error:
             raise PictureError(f"Cannot write into {str(folder)!r}: {error.strerror}.") from error
         os.close(handle)
@@ -107,7 +119,9 @@ class replacing:  # noqa: N801 - reads as a verb: with replacing(target) as temp
 
 def palette_of(theme: Theme, data: Table) -> Table:
     """The 256 colours of a GIF: shades between each ink and its surface, the rest samples of the data's colours."""
-    ramps: dict[Rgb, None] = dict.fromkeys((theme.ground, theme.panel, theme.rule, theme.past, theme.missing, theme.head))
+    ramps: dict[Rgb, None] = dict.fromkeys(
+        (theme.ground, theme.panel, theme.rule, theme.past, theme.missing, theme.head)
+    )
 
     def shades(ink: Rgb, surface: Rgb, count: int) -> None:
         for t in np.linspace(0, 1, count + 1)[1:]:
@@ -162,7 +176,7 @@ class Quantiser:
 
 
 def frame_times(count: int, fps: float) -> list[int]:
-    """How long each frame of a GIF is shown, in ms: multiples of 10, as the format wants, that sum up to count / fps."""
+    """How long each frame of a GIF is shown, in ms: multiples of 10, as the format wants, count / fps in all."""
     ends = [round((i + 1) * 100 / min(fps, FASTEST_GIF)) for i in range(count)]
     return [(b - a) * 10 for a, b in zip([0, *ends], ends, strict=False)]
 
@@ -184,7 +198,7 @@ def _write_gif(path: Path, frames: Iterable[Image.Image], palette: Table, *, fps
         last = pixels
     ends = np.cumsum([0, *frame_times(sum(held), fps)])
     places = np.cumsum([0, *held])
-    durations = [int(ends[b] - ends[a]) for a, b in zip(places, places[1:], strict=False)]
+    durations = [int(ends[b] - ends[a]) for a, b in pairwise(places)]
     options: dict[str, Any] = {"duration": durations if len(shown) > 1 else durations[0], "loop": 0, "optimize": False}
     shown[0].save(path, "GIF", save_all=True, append_images=shown[1:], disposal=1, **options)
 
@@ -203,7 +217,9 @@ def _write_mp4(path: Path, frames: Iterable[Image.Image], *, fps: float, ground:
         for picture in frames:
             # H.264 with halved colour needs even sizes; a missing row or column is filled with the ground.
             if picture.width % 2 or picture.height % 2:
-                even = Image.new("RGB", (picture.width + picture.width % 2, picture.height + picture.height % 2), ground)
+                even = Image.new(
+                    "RGB", (picture.width + picture.width % 2, picture.height + picture.height % 2), ground
+                )
                 even.paste(picture, (0, 0))
                 picture = even
             if stream is None:

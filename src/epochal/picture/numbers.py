@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 MINUS = "−"
 
@@ -24,7 +25,7 @@ def tick_labels(ticks: list[float]) -> list[str]:
     if not ticks:
         return []
     largest = max(abs(t) for t in ticks)
-    gap = min((b - a for a, b in zip(ticks, ticks[1:], strict=False)), default=largest or 1.0)
+    gap = min((b - a for a, b in pairwise(ticks)), default=largest or 1.0)
     if largest >= 1e6 or (0 < largest < 1e-4):
         return [_scientific(t) for t in ticks]
     decimals = max(0, -math.floor(math.log10(gap) + 1e-9)) if gap > 0 else 0
@@ -56,6 +57,13 @@ def number(value: float, digits: int = 4) -> str:
         return _signed(f"{mantissa}e{int(exponent)}")
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return _signed(f"{value:,.{decimals}f}")
+
+
+def compact(value: float, digits: int = 3) -> str:
+    """As `number`, without zeros at the end: 0.06, −1.2."""
+    text = number(value, digits)
+    mantissa, mark, exponent = text.partition("e")
+    return (mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa) + mark + exponent
 
 
 def whole(value: float) -> str:

@@ -12,7 +12,7 @@ from epochal.picture import colours as maps
 from epochal.picture.canvas import Canvas, Pixels
 from epochal.picture.colours import Table
 from epochal.picture.frame import Look
-from epochal.picture.numbers import MINUS, number
+from epochal.picture.numbers import MINUS, compact
 from epochal.picture.text import width
 from epochal.picture.theme import Theme
 
@@ -53,8 +53,8 @@ class ColourScale:
         """Draw the bar with its ends, its middle and its label; returns how wide it all is."""
         u, theme = look.unit, look.theme
         size, high, long = 11 * u, round(8 * u), round(_BAR * u)
-        low = f"{MINUS}{number(self.hi, 3)}" if self.signed and self.hi else number(self.lo, 3)
-        top = f"+{number(self.hi, 3)}" if self.signed and self.hi else number(self.hi, 3)
+        low = f"{MINUS}{compact(self.hi)}" if self.signed and self.hi else compact(self.lo)
+        top = f"+{compact(self.hi)}" if self.signed and self.hi else compact(self.hi)
         if self.clipped:
             top = f"{top} or more"
         start = round(x + width(low, size) * 1.1 + 8 * u)

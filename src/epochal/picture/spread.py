@@ -12,7 +12,7 @@ import numpy.typing as npt
 from epochal.picture.axes import Axes, Box
 from epochal.picture.canvas import Canvas
 from epochal.picture.frame import Look
-from epochal.picture.numbers import number
+from epochal.picture.numbers import compact
 from epochal.picture.scale import ColourScale
 from epochal.picture.text import shorten
 
@@ -54,9 +54,15 @@ class SpreadChart:
     def heat(self, columns: int, rows: int) -> Numbers:
         """Share of the values per row of the picture [rows, columns], large values above."""
         lo, hi = self._limits
-        at = np.linspace(self.steps[0], self.steps[-1], columns) if len(self.steps) > 1 else np.full(columns, self.steps[0])
+        at = (
+            np.linspace(self.steps[0], self.steps[-1], columns)
+            if len(self.steps) > 1
+            else np.full(columns, self.steps[0])
+        )
         middles = (self.steps[1:] + self.steps[:-1]) / 2
-        return shares(self.counts, self.edges, np.linspace(hi, lo, rows), (hi - lo) / rows)[:, np.searchsorted(middles, at)]
+        return shares(self.counts, self.edges, np.linspace(hi, lo, rows), (hi - lo) / rows)[
+            :, np.searchsorted(middles, at)
+        ]
 
     def draw_frame(self, canvas: Canvas, box: Box, look: Look, index: int) -> None:
         """A mark at the step, and the histogram there."""
@@ -77,7 +83,7 @@ class SpreadChart:
         for i in np.flatnonzero(counts):
             high = max(1.0, y[i] - y[i + 1])
             canvas.rectangle(left, y[i + 1], max(1.0, counts[i] / longest * room), high, fill=theme.lines[0])
-        words = f"{int(counts.sum()):,} values, {number(float(lo), 3)} to {number(float(hi), 3)}"
+        words = f"{int(counts.sum()):,} values, {compact(float(lo))} to {compact(float(hi))}"
         words = shorten(words, 11 * u, box.width * 0.5)
         canvas.text(box.right - 12 * u, box.y + 38 * u, words, size=11 * u, colour=theme.soft, anchor="right")
 

@@ -114,7 +114,9 @@ class SvgCanvas:
 def document(size: tuple[int, int], canvases: Sequence[tuple[int, SvgCanvas]], *, title: str = "") -> str:
     """An SVG file of one or several canvases, each moved down to its y."""
     width, height = size
-    body = "\n".join(c.inner() if y == 0 else f'<g transform="translate(0 {y})">\n{c.inner()}\n</g>' for y, c in canvases)
+    body = "\n".join(
+        c.inner() if y == 0 else f'<g transform="translate(0 {y})">\n{c.inner()}\n</g>' for y, c in canvases
+    )
     named = f"<title>{_clean(title)}</title>\n" if title else ""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'

@@ -1,7 +1,8 @@
 """Text as grey masks, with the font that Pillow brings: the same pixels on every machine.
 
 That font (Aileron) has figures of one width but lacks a real minus sign, the arrow and the times sign, so these three
-are drawn here. Letters it lacks are taken from a font of the system where one is found.
+are drawn here; its space is too narrow at small sizes and is widened. Letters it lacks are taken from a font of the
+system where one is found.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from functools import lru_cache
 from PIL import Image, ImageDraw, ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-_DRAWN = re.compile("([−→×])")
-_ADVANCE = {"−": 0.62, "→": 0.92, "×": 0.62}
+_DRAWN = re.compile("([−→× ])")
+_ADVANCE = {"−": 0.62, "→": 0.92, "×": 0.62, " ": 0.29}
 _SYSTEM_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc")
 _FINE = 4
 
@@ -82,7 +83,9 @@ def mask(text: str, size: float, *, bold: bool) -> tuple[Image.Image, int, int]:
     draw = ImageDraw.Draw(image)
     x = float(margin)
     for part, chosen, advance in _runs(text, size):
-        if chosen is None:
+        if part == " ":
+            pass
+        elif chosen is None:
             image.paste(255, (int(x), 0), _sign(part, size, ascent, advance + 2, x - int(x), bold=bold))
         else:
             # A thin stroke thickens the one weight that the font has.
