@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A measured figure; `target` is the most it may be, or the least where `more_is_better`; None where there is none."""
+    """A measured figure; `target` is the most it may be, the least where `more_is_better`."""
 
     what: str
     value: float
