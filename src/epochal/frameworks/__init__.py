@@ -1,0 +1,1 @@
+"""One file per training framework: how to read its parameters, gradients, activations and structure."""

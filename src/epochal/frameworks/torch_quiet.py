@@ -1,0 +1,67 @@
+"""Look at a network while leaving no trace in it: modes, buffers, random numbers and warnings stay as they were."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+__all__ = ["untouched"]
+
+
+@contextmanager
+def untouched(network: nn.Module, *, keep_buffers: bool) -> Iterator[None]:
+    """Put every submodule into eval mode and all random generators aside; put everything back, on errors too.
+
+    With `keep_buffers`, buffers that a forward pass changes in place get their values back (a copy of all is held).
+    """
+    # `train()` may be overridden by the user (frozen batch norm does so): set the flags themselves.
+    modes = [(module, module.training) for module in network.modules()]
+    kept = [(buffer, buffer.detach().clone()) for buffer in network.buffers()] if keep_buffers else []
+    python, old_numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    # Asking a GPU that is not yet in use for its state would start it.
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    try:
+        for module, _ in modes:
+            module.training = False
+        # PyTorch's advice to authors of models would reach people who only record.
+        with warnings.catch_warnings(), _unlogged("torch"):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        with torch.no_grad():
+            for buffer, value in kept:
+                buffer.copy_(value)
+        random.setstate(python)
+        np.random.set_state(old_numpy)
+        torch.set_rng_state(cpu)
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def _unlogged(library: str) -> Iterator[None]:
+    """Keep what a library logs in this thread from the terminal; other threads' messages pass."""
+    here = threading.get_ident()
+    loggers = [logging.getLogger(name) for name in (*logging.root.manager.loggerDict, library)]
+    handlers = [h for logger in loggers if logger.name.split(".")[0] == library for h in logger.handlers]
+
+    def from_elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    for handler in handlers:
+        handler.addFilter(from_elsewhere)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(from_elsewhere)
