@@ -1,0 +1,204 @@
+/** Loads films and histograms, keeps them while there is room, and lets them grow while their run trains. */
+
+import { untrack } from 'svelte'
+import { source } from '../source/source'
+import type { FrameStack, HistogramStack } from '../wire/frames'
+import type { RunRow } from '../wire/types'
+import { DifferenceFrames, RecordedFrames, type Frames } from './frames'
+
+export type FilmMode = 'value' | 'change' | 'since'
+
+/** Films that nobody looks at are given up, oldest first, when all together take more than this. */
+const ROOM_BYTES = 384 * 1024 * 1024
+/** A film of which not every frame was sent is refined where the playhead rests this long. */
+const REST_MS = 120
+
+const message = (error: unknown) => (error instanceof Error ? error.message : String(error))
+
+/** The version to ask with: only what cannot change any more may be kept by the browser. */
+const settled = (row: RunRow) => (row.status === 'running' ? null : row.version)
+
+/** One tensor through time in one mode. `frames` is null until something has come. */
+export class Film {
+  frames = $state.raw<Frames | null>(null)
+  problem = $state<string | null>(null)
+  readonly series: string
+  readonly mode: FilmMode
+  readonly runId: string
+  readonly #stacks: FrameStack[] = []
+  #asked: string | null = null
+  #busy = false
+  #next: RunRow | null = null
+  #rest: ReturnType<typeof setTimeout> | undefined
+
+  constructor(runId: string, series: string, mode: FilmMode) {
+    this.runId = runId
+    this.series = series
+    this.mode = mode
+  }
+
+  get size(): number {
+    return this.#stacks.reduce((n, s) => n + s.data.byteLength, 0)
+  }
+
+  /** Loads what there is of the film as the run stands; called again, what has come since. */
+  keep(row: RunRow): void {
+    untrack(() => {
+      if (this.#asked === row.version) return
+      if (this.#busy) this.#next = row
+      else void this.#load(row)
+    })
+  }
+
+  /** The playhead rests at a step whose frame may have been left out: fetches it. */
+  refine(step: number, row: RunRow): void {
+    clearTimeout(this.#rest)
+    const frames = untrack(() => this.frames)
+    if (!frames || !(frames instanceof RecordedFrames) || frames.total <= frames.steps.length || !source().live) return
+    this.#rest = setTimeout(() => void this.#fetch(row, step, step), REST_MS)
+  }
+
+  async #load(row: RunRow): Promise<void> {
+    this.#busy = true
+    this.#asked = row.version
+    const last = this.frames?.steps.at(-1)
+    try {
+      await this.#fetch(row, last === undefined ? null : last + 1, null)
+      this.problem = null
+    } catch (error) {
+      // What is there stays on the screen; only an empty film has something to say.
+      if (!this.#stacks.length) this.problem = message(error)
+    }
+    this.#busy = false
+    const next = this.#next
+    this.#next = null
+    if (next) this.keep(next)
+  }
+
+  async #fetch(row: RunRow, start: number | null, end: number | null): Promise<void> {
+    const stack = await this.#ask(row, start, end)
+    if (stack.steps.length === 0 && this.#stacks.length) return
+    this.#stacks.push(stack)
+    this.frames = new RecordedFrames(this.#stacks)
+  }
+
+  #ask(row: RunRow, start: number | null, end: number | null): Promise<FrameStack> {
+    // A copy without a server has whole films only.
+    const range = source().live ? { start, end } : {}
+    return source().frames(this.runId, { series: this.series, mode: this.mode, ...range }, { version: settled(row) })
+  }
+}
+
+/** The histograms of one tensor through time. */
+export class HistogramFilm {
+  rows = $state.raw<HistogramStack | null>(null)
+  problem = $state<string | null>(null)
+  readonly runId: string
+  readonly series: string
+  #asked: string | null = null
+  #busy = false
+  #next: RunRow | null = null
+
+  constructor(runId: string, series: string) {
+    this.runId = runId
+    this.series = series
+  }
+
+  get size(): number {
+    return this.rows ? this.rows.counts.byteLength + this.rows.statistics.byteLength : 0
+  }
+
+  keep(row: RunRow): void {
+    untrack(() => {
+      if (this.#asked === row.version) return
+      if (this.#busy) this.#next = row
+      else void this.#load(row)
+    })
+  }
+
+  async #load(row: RunRow): Promise<void> {
+    this.#busy = true
+    this.#asked = row.version
+    try {
+      this.rows = await source().histograms(this.runId, this.series, { version: settled(row) })
+      this.problem = null
+    } catch (error) {
+      if (!this.rows) this.problem = message(error)
+    }
+    this.#busy = false
+    const next = this.#next
+    this.#next = null
+    if (next) this.keep(next)
+  }
+}
+
+export interface Shown {
+  frames: Frames | null
+  problem: string | null
+  film: Film
+}
+
+const differences = new WeakMap<Frames, Map<FilmMode, Frames>>()
+
+function difference(of: Frames, mode: 'change' | 'since'): Frames {
+  const made = differences.get(of) ?? new Map<FilmMode, Frames>()
+  differences.set(of, made)
+  const frames = made.get(mode) ?? new DifferenceFrames(of, mode)
+  made.set(mode, frames)
+  return frames
+}
+
+class Films {
+  readonly #films = new Map<string, Film>()
+  readonly #histograms = new Map<string, HistogramFilm>()
+
+  /** The film of a tensor; the same one for everybody who asks. */
+  of(runId: string, series: string, mode: FilmMode = 'value'): Film {
+    return kept(this.#films, `${runId}\n${series}\n${mode}`, () => new Film(runId, series, mode))
+  }
+
+  /**
+   * Frames to draw in a mode, kept up to date with the run. Differences are worked out here from a whole film of
+   * floats; the server does it where only bytes came, and where there is none, differences of bytes must do.
+   */
+  show(row: RunRow, series: string, mode: FilmMode): Shown {
+    const recorded = this.of(row.id, series)
+    recorded.keep(row)
+    const { frames, problem } = recorded
+    if (mode === 'value' || !frames) return { frames, problem, film: recorded }
+    const whole = frames.exact && frames.steps.length >= frames.total
+    if (whole || !source().live) return { frames: difference(frames, mode), problem, film: recorded }
+    const asked = this.of(row.id, series, mode)
+    asked.keep(row)
+    return { frames: asked.frames, problem: asked.problem, film: asked }
+  }
+
+  histograms(runId: string, series: string): HistogramFilm {
+    return kept(this.#histograms, `${runId}\n${series}`, () => new HistogramFilm(runId, series))
+  }
+}
+
+/** Takes from a map in which the entry used last comes last, giving up the oldest ones when they take too much. */
+function kept<T extends { size: number }>(map: Map<string, T>, key: string, make: () => T): T {
+  const value = map.get(key) ?? make()
+  map.delete(key)
+  map.set(key, value)
+  let bytes = 0
+  for (const v of map.values()) bytes += v.size
+  for (const [k, v] of map) {
+    if (bytes <= ROOM_BYTES || k === key) break
+    bytes -= v.size
+    map.delete(k)
+  }
+  return value
+}
+
+export const films = new Films()
+
+/** One value as recorded, all its digits; null where it cannot be had. */
+export async function exactValue(row: RunRow, series: string, step: number, element: number): Promise<number | null> {
+  if (!source().live) return null
+  const ask = { version: settled(row) }
+  const stack = await source().frames(row.id, { series, mode: 'value', encoding: 'f4', start: step, end: step }, ask)
+  return stack.steps.length ? (stack.data[element] ?? null) : null
+}
