@@ -1,0 +1,16 @@
+/** The pages in the order of the menu (keys 1 to 9). The first two come with the app, heavy ones when opened. */
+import type { Component } from 'svelte'
+import { words } from '../words'
+
+export interface Page {
+  id: keyof typeof words.pages
+  load: () => Promise<{ default: Component }>
+}
+
+export const PAGES: readonly Page[] = [
+  { id: 'runs', load: () => import('../pages/runs/Runs.svelte') },
+  { id: 'metrics', load: () => import('../pages/metrics/Metrics.svelte') },
+  { id: 'distributions', load: () => import('../pages/distributions/Distributions.svelte') },
+  { id: 'weights', load: () => import('../pages/weights/Weights.svelte') },
+  { id: 'network', load: () => import('../pages/network/Network.svelte') },
+]

@@ -1,0 +1,103 @@
+/** Everything the Studio asks, typed. Chosen once, in app/main.ts; the rest of the code does not know which it is. */
+import { decodeScalars, type Curve } from '../wire/columns'
+import { decodeFrames, decodeHistograms, type FrameStack, type HistogramStack } from '../wire/frames'
+import {
+  pathOf,
+  restorePath,
+  type ExportQuery,
+  type FramesQuery,
+  type Parameters,
+  type Question,
+  type ScalarsQuery,
+} from '../wire/paths'
+import type {
+  EventDocument,
+  GraphDocument,
+  RunChange,
+  RunDetail,
+  RunRow,
+  RunTable,
+  StudioDocument,
+} from '../wire/types'
+import type { Transport } from './transport'
+
+interface Ask {
+  /** The run's version, when the answer cannot change (the run has ended). */
+  version?: string | null
+  signal?: AbortSignal
+}
+
+export class Source {
+  readonly live: boolean
+  readonly #transport: Transport
+  /** The whole of a run's curves in an archive, which keeps them under one path. */
+  readonly #whole = new Map<string, Promise<Map<string, Curve>>>()
+
+  constructor(transport: Transport) {
+    this.#transport = transport
+    this.live = transport.live
+  }
+
+  studio = () => this.#json<StudioDocument>(pathOf('studio'))
+  runs = () => this.#json<RunTable>(pathOf('runs'))
+  run = (id: string) => this.#json<RunDetail>(pathOf('run', id))
+  graph = (id: string, ask?: Ask) => this.#json<GraphDocument>(this.#path('graph', id, {}, ask), ask)
+
+  /** Curves by name. An archive has them reduced once, so it answers with what it has. */
+  async scalars(id: string, what: ScalarsQuery, ask?: Ask): Promise<Map<string, Curve>> {
+    if (this.live)
+      return decodeScalars(new Uint8Array(await this.#transport.get(this.#path('scalars', id, { ...what }, ask), ask)))
+    let whole = this.#whole.get(id)
+    if (!whole) {
+      whole = this.#transport.get(pathOf('scalars', id)).then((bytes) => decodeScalars(new Uint8Array(bytes)))
+      this.#whole.set(id, whole)
+    }
+    const all = await whole
+    return what.name ? new Map(what.name.flatMap((n) => (all.has(n) ? [[n, all.get(n)!]] : []))) : all
+  }
+
+  async frames(id: string, what: FramesQuery, ask?: Ask): Promise<FrameStack> {
+    return decodeFrames(await this.#transport.get(this.#path('frames', id, { ...what }, ask), ask))
+  }
+
+  async histograms(id: string, series: string, ask?: Ask): Promise<HistogramStack> {
+    return decodeHistograms(await this.#transport.get(this.#path('histograms', id, { series }, ask), ask))
+  }
+
+  change = (id: string, change: RunChange) => this.#send<RunRow>('PATCH', pathOf('run', id), change)
+  remove = (id: string) => this.#send<{ id: string }>('DELETE', pathOf('run', id))
+  restore = (id: string) => this.#send<RunRow>('POST', restorePath(id))
+
+  /** The bytes of an exported file. */
+  export = (id: string, what: ExportQuery, signal?: AbortSignal) =>
+    this.#transport.get(pathOf('export', id, { ...what }), { signal })
+
+  listen(told: (event: EventDocument) => void, connected: (yes: boolean) => void): () => void {
+    return this.#transport.listen(told, connected)
+  }
+
+  /** A static export's addresses have no version. */
+  #path(what: Question, id: string, parameters: Parameters, ask?: Ask): string {
+    return pathOf(what, id, parameters, this.live ? (ask?.version ?? null) : null)
+  }
+
+  async #json<T>(path: string, ask?: Ask): Promise<T> {
+    return JSON.parse(new TextDecoder().decode(await this.#transport.get(path, ask))) as T
+  }
+
+  async #send<T>(method: 'PATCH' | 'DELETE' | 'POST', path: string, body?: unknown): Promise<T> {
+    return JSON.parse(new TextDecoder().decode(await this.#transport.send(method, path, body))) as T
+  }
+}
+
+/** The source of this page; set by app/main.ts before anything is drawn. */
+let current: Source | null = null
+
+export function chooseSource(source: Source): void {
+  current = source
+}
+
+export function source(): Source {
+  if (!current) throw new Error('no source was chosen')
+  return current
+}

@@ -1,0 +1,55 @@
+/** Times and short numbers as people read them. Values of charts: maths/numbers.ts. */
+
+/** A number in few signs: whole ones with groups, others with so many significant digits. */
+export function formatQuick(v: number | null | undefined, digits = 4): string {
+  if (v === null || v === undefined) return '–'
+  if (Number.isNaN(v)) return 'NaN'
+  if (!Number.isFinite(v)) return v > 0 ? '∞' : '−∞'
+  const size = Math.abs(v)
+  let text: string
+  if (Number.isInteger(v) && size < 1e15) text = v.toLocaleString('en')
+  else if (size >= 1e6 || size < 1e-4) text = v.toExponential(Math.max(0, digits - 2)).replace('e+', 'e')
+  else text = String(Number(v.toPrecision(digits)))
+  return text.replaceAll('-', '−')
+}
+
+/** Seconds as `0.8 s`, `42 s`, `3 min 05 s`, `2 h 10 min`, `3 d 4 h`. */
+export function formatSeconds(seconds: number | null): string {
+  if (seconds === null || !Number.isFinite(seconds)) return '–'
+  const s = Math.max(0, seconds)
+  if (s < 10) return `${Number(s.toFixed(1))} s`
+  if (s < 60) return `${Math.round(s)} s`
+  const two = (n: number) => String(Math.floor(n)).padStart(2, '0')
+  if (s < 3600) return `${Math.floor(s / 60)} min ${two(s % 60)} s`
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${two((s % 3600) / 60)} min`
+  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`
+}
+
+/** Time since, in one unit: `12 s`, `5 min`, `3 h`, `2 d`. */
+export function formatSince(seconds: number): string {
+  const s = Math.max(0, seconds)
+  if (s < 60) return `${Math.round(s)} s`
+  if (s < 3600) return `${Math.floor(s / 60)} min`
+  if (s < 86400) return `${Math.floor(s / 3600)} h`
+  return `${Math.floor(s / 86400)} d`
+}
+
+const DAY = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'short' })
+const YEAR = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'short', year: 'numeric' })
+const CLOCK = new Intl.DateTimeFormat('en', { hour: '2-digit', minute: '2-digit', hour12: false })
+
+/** A moment: the clock when it was today, else the day too. */
+export function formatMoment(unix: number, now = Date.now() / 1000): string {
+  const [at, today] = [new Date(unix * 1000), new Date(now * 1000)]
+  const clock = CLOCK.format(at)
+  if (at.toDateString() === today.toDateString()) return clock
+  return `${(at.getFullYear() === today.getFullYear() ? DAY : YEAR).format(at)} ${clock}`
+}
+
+/** A value of a config as text. */
+export function formatConfig(value: unknown): string {
+  if (value === null || value === undefined) return ''
+  if (typeof value === 'number') return formatQuick(value, 6)
+  if (typeof value === 'string') return value
+  return JSON.stringify(value)
+}

@@ -1,0 +1,74 @@
+/**
+ * The addresses of the wire, spelled as Python spells them (`wire/paths.py`), since an exported file is looked up by
+ * the very text: parameters in a fixed order, those at their default left out. `tests/data/wire_paths.json` holds both
+ * sides to it.
+ */
+export const API = '/api/v1'
+
+type Value = string | number | readonly string[] | null | undefined
+export type Parameters = Readonly<Record<string, Value>>
+
+/** What can be asked, with each question's parameters in the order they are spelled, and their defaults. */
+const PARAMETERS = {
+  studio: {},
+  runs: {},
+  events: {},
+  run: {},
+  graph: {},
+  scalars: { name: null, points: 2000, start: null, end: null },
+  frames: { series: null, mode: 'value', encoding: 'auto', start: null, end: null },
+  histograms: { series: null },
+  export: { what: null, format: null, steps: null, layers: null, fps: null, size: null, cmap: null },
+} as const satisfies Record<string, Parameters>
+
+export type Question = keyof typeof PARAMETERS
+
+/** The address of a question; `run` is `project/run_id`, `version` the run's, where the answer then can't change. */
+export function pathOf(what: Question, run = '', parameters: Parameters = {}, version: string | null = null): string {
+  const parts: string[] = []
+  for (const [name, standard] of Object.entries(PARAMETERS[what])) {
+    const value = parameters[name] ?? standard
+    if (value === standard || value === null) continue
+    for (const one of Array.isArray(value) ? value : [value]) parts.push(`${name}=${encodeURIComponent(String(one))}`)
+  }
+  if (version !== null) parts.push(`v=${encodeURIComponent(version)}`)
+  const path = what === 'studio' || what === 'runs' || what === 'events' ? `${API}/${what}` : runPath(what, run)
+  return parts.length ? `${path}?${parts.join('&')}` : path
+}
+
+function runPath(what: Question, run: string): string {
+  const cut = run.indexOf('/')
+  const base = `${API}/runs/${encodeURIComponent(run.slice(0, cut))}/${encodeURIComponent(run.slice(cut + 1))}`
+  return what === 'run' ? base : `${base}/${what}`
+}
+
+/** Where a run in the trash is taken out of it. */
+export const restorePath = (run: string) => `${runPath('run', run)}/restore`
+
+export interface ScalarsQuery {
+  /** Series to read; without it, all of the run. */
+  name?: readonly string[]
+  /** About how many rows of each series are enough; 0 is all of them. */
+  points?: number
+  /** First and last step wanted. */
+  start?: number | null
+  end?: number | null
+}
+
+export interface FramesQuery {
+  series: string
+  mode?: 'value' | 'change' | 'since'
+  encoding?: 'auto' | 'f4' | 'u1'
+  start?: number | null
+  end?: number | null
+}
+
+export interface ExportQuery {
+  what: string
+  format: string
+  steps?: string | null
+  layers?: string | null
+  fps?: number | null
+  size?: string | null
+  cmap?: string | null
+}

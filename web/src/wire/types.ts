@@ -1,0 +1,260 @@
+// Made by `npm run types` from openapi.json, which Python writes: change wire/schema.py, not this file.
+
+/** An array in an EPF1 container: little-endian, C order. */
+export interface ArrayDocument {
+  name: string;
+  dtype: 'f4' | 'f8' | 'u1' | 'u4' | 'i8';
+  shape: number[];
+}
+
+/** A run went to the trash; it can be restored. */
+export interface DeletedDocument {
+  id: string;
+}
+
+/** An arrow of the graph. */
+export interface EdgeDocument {
+  source: string;
+  target: string;
+  skip: boolean;
+}
+
+/** What went wrong, in a stable word, a sentence and what to do. */
+export interface ErrorBody {
+  code: string;
+  message: string;
+  hint: string;
+}
+
+/** The one shape of every error. */
+export interface ErrorDocument {
+  error: ErrorBody;
+}
+
+/** One event of the live stream: a run is new, has new data or is gone. */
+export interface EventDocument {
+  id: string;
+  kind: 'new' | 'changed' | 'gone';
+  status: 'running' | 'finished' | 'failed' | 'stopped' | 'crashed';
+  last_step: number | null;
+  version: string;
+}
+
+/** Header of the EPF1 container of a film: arrays steps [T] and frames [T, ...]. */
+export interface FramesHeader {
+  arrays: ArrayDocument[];
+  series: string;
+  mode: 'value' | 'change' | 'since';
+  encoding: 'f4' | 'u1';
+  /** Greatest finite magnitude in the whole film, 0 where there is none */
+  limit: number;
+  /** Least finite value in the whole film */
+  lo: number | null;
+  /** Greatest finite value in the whole film */
+  hi: number | null;
+  /** Values of the whole film that are not finite */
+  nonfinite: number;
+  /** Frames recorded in the steps asked for */
+  total: number;
+  /** Every n-th frame is here; the last one always is */
+  stride: number;
+}
+
+/** A network's layers in running order, and the arrows between them. */
+export interface GraphDocument {
+  source: 'export' | 'forward' | 'declared' | 'parameters';
+  model: string;
+  framework: string;
+  note: string;
+  layers: LayerDocument[];
+  edges: EdgeDocument[];
+  parameter_count: number;
+  trainable_count: number;
+}
+
+/** Header of the EPF1 container of histograms: steps [T], counts [T, 64], lo [T], hi [T], statistics [T, 11]. */
+export interface HistogramsHeader {
+  arrays: ArrayDocument[];
+  series: string;
+  /** What the columns of statistics are */
+  columns: string[];
+}
+
+/** A node of the graph. */
+export interface LayerDocument {
+  layer_id: string;
+  kind: string;
+  module: string;
+  role: 'input' | 'module' | 'operation' | 'output';
+  /** Shapes; -1 is the batch */
+  inputs: number[][];
+  outputs: number[][];
+  parameters: ParameterDocument[];
+  activation: string | null;
+  attributes: Record<string, unknown>;
+  parameter_count: number;
+}
+
+/** What one scalar series came to. */
+export interface MetricDocument {
+  n: number;
+  last: number | null;
+  last_step: number;
+  first_step: number;
+  min: number | null;
+  min_step: number;
+  max: number | null;
+  max_step: number;
+  mean: number | null;
+  nan: number;
+  inf: number;
+  better: 'min' | 'max' | null;
+}
+
+/** Something to tell the reader: lost, damaged, hidden or thinned data. */
+export interface NoticeDocument {
+  code: string;
+  message: string;
+  hint: string;
+  count: number;
+}
+
+/** One parameter of a layer. */
+export interface ParameterDocument {
+  name: string;
+  shape: number[];
+  dtype: string;
+  role: 'weight' | 'bias' | 'buffer' | 'other';
+  trainable: boolean;
+  initializer: string | null;
+  size: number;
+}
+
+/** What people may change of a run; what is left out stays as it is. */
+export interface RunChange {
+  name?: string | null;
+  tags?: string[] | null;
+  notes?: string | null;
+  archived?: boolean | null;
+}
+
+/** Everything small that is known of a run; the large things have their own addresses. */
+export interface RunDetail {
+  row: RunRow;
+  path: string;
+  code: Record<string, unknown>;
+  environment: Record<string, unknown>;
+  /** What the recorder chose and what it cost, as it measured itself */
+  recorder: Record<string, unknown>;
+  series: string[];
+  tensors: TensorDocument[];
+  layers: WeightLayerDocument[];
+  /** Steps at which all parameters are kept exactly */
+  snapshots: number[];
+  /** Steps whose epoch is known, growing */
+  epoch_steps: number[];
+  /** The epoch at each of epoch_steps */
+  epochs: number[];
+  /** Whether /graph has an answer */
+  graph: boolean;
+  /** Whether the network can be rebuilt at a snapshot */
+  network: boolean;
+  notices: NoticeDocument[];
+}
+
+/** One row of the runs table. */
+export interface RunRow {
+  /** project/run_id */
+  id: string;
+  project: string;
+  run_id: string;
+  name: string;
+  status: 'running' | 'finished' | 'failed' | 'stopped' | 'crashed';
+  created: number;
+  ended: number | null;
+  seconds: number | null;
+  last_step: number | null;
+  last_epoch: number | null;
+  /** From the config's epochs, where there is one */
+  total_epochs: number | null;
+  group: string | null;
+  parent: string | null;
+  tags: string[];
+  notes: string;
+  archived: boolean;
+  /** Numbers in all weights and biases, where known */
+  parameters: number | null;
+  /** Flat: nested keys joined by '/' */
+  config: Record<string, unknown>;
+  metrics: Record<string, MetricDocument>;
+  spark: SparkDocument | null;
+  error: string | null;
+  /** How many notices the run has */
+  notices: number;
+  /** Changes when anything of the run changed on disk */
+  version: string;
+}
+
+/** All runs, newest first. */
+export interface RunTable {
+  runs: RunRow[];
+  notices: NoticeDocument[];
+}
+
+/** How much of a series an answer holds; the header Epochal-Series has one of these for each name. */
+export interface SeriesKept {
+  /** Rows of the series in the steps asked for */
+  n: number;
+  /** Rows of it in the answer */
+  kept: number;
+  nan: number;
+  inf: number;
+}
+
+/** A series in at most 64 numbers. */
+export interface SparkDocument {
+  name: string;
+  values: (number | null)[];
+}
+
+/** What this Studio is. */
+export interface StudioDocument {
+  version: string;
+  /** True when a server answers, False inside an exported file */
+  live: boolean;
+  /** Name of the folder of runs, for people */
+  root: string;
+  /** Whether runs can be renamed, tagged, archived and deleted here */
+  writable: boolean;
+  /** File suffixes an export can have here, such as gif */
+  export_formats: string[];
+}
+
+/** A tensor that was recorded through time. */
+export interface TensorDocument {
+  /** param/<name>, grad/<name> or act/<layer> */
+  series: string;
+  kind: 'param' | 'grad' | 'act';
+  name: string;
+  /** None where only statistics are kept */
+  shape: number[] | null;
+  dtype: string | null;
+  /** Steps at which its values are kept exactly */
+  frames: number;
+  /** Steps at which its statistics and histogram are kept */
+  rows: number;
+  /** How much its mean moved over the run, in units of its first std */
+  change: number | null;
+}
+
+/** A layer with parameters, as the Weights page shows it. */
+export interface WeightLayerDocument {
+  layer: string;
+  kind: string;
+  activation: string | null;
+  inputs: number | null;
+  outputs: number | null;
+  weight: TensorDocument | null;
+  bias: TensorDocument | null;
+  others: TensorDocument[];
+}
