@@ -1,8 +1,9 @@
-"""Colour maps: 256 colours each, interpolated in OKLab between a few published anchors.
+"""Colour maps: 256 colours each, a smooth curve through OKLab between a few published anchors.
 
 Anchors: viridis and magma are the maps of Stéfan van der Walt and Nathaniel Smith (2015, CC0), cividis is from
-Nuñez, Anderton and Renslow (PLOS ONE 2018), the ends and middles of the diverging map are ColorBrewer's RdBu
-(Cynthia Brewer). OKLab is Björn Ottosson's (2020, public domain); in it equal steps look about equally large.
+Nuñez, Anderton and Renslow (PLOS ONE 2018), the diverging map stands on the blue and red of ColorBrewer's RdBu
+(Cynthia Brewer). OKLab is Björn Ottosson's (2020, public domain); in it equal steps look about equally large. The
+Studio computes the same colours from the same anchors (`web/src/maths/colourmaps.ts`).
 
 Index 0 of a signed picture is never used for data: 128 is zero, 1 and 255 are the two ends, so that zero has a colour
 of its own and both signs get equally many steps.
@@ -21,16 +22,22 @@ from epochal.picture.theme import Theme
 
 Table = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[Any]
+Points = npt.NDArray[np.float64]
 
 _SEQUENTIAL = {
-    "viridis": "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725",
+    "viridis": "440154 482878 3e4a89 31688e 26838f 1f9d8a 36b779 6dcd59 b4de2c fde725",
     "cividis": "00224e 123570 3b496c 575d6d 707173 8a8678 a59c74 c3b369 e1cc55 fee838",
-    "magma": "000004 180f3d 440f76 721f81 9e2f7f cd4071 f1605d fd9668 feca8d fcfdbf",
-    "gray": "000000 ffffff",
+    "magma": "000004 180f3e 451077 721f81 9f2f7f cd4071 f1605d fd9567 fec98d fcfdbf",
+    "gray": "0b0b0b f7f7f7",
 }
-_DIVERGING = {"light": "2166ac f7f6f3 b2182b", "dark": "5aa2ea 202226 ee5a5f"}
+_DIVERGING = {
+    "light": "123f7a 2166ac 5b97c9 a9cae2 f7f6f3 f3b8a6 dd6f62 b2182b 7d0b22",
+    "dark": "a5d3ff 5aa5ec 2a6fb8 22426b 1e2024 6b2530 b52a3c f0655f ffb9a6",
+}
+_DIVERGING_POWER = 0.85
+"""How fast colour leaves zero: below 1, small weights still show their sign."""
 _INTENSITY = {"light": "ffffff bdd2ec 3b6fb6 10254a", "dark": "191b1e 27487a 5b95dd e6f1fd"}
-DIVERGING = "blue-red"
+DIVERGING = "diverging"
 INTENSITY = "blue"
 NAMES = (DIVERGING, INTENSITY, *_SEQUENTIAL)
 
@@ -70,27 +77,52 @@ def _anchors(text: str) -> npt.NDArray[np.float64]:
     return to_oklab([[int(word[i : i + 2], 16) for i in (0, 2, 4)] for word in text.split()])
 
 
-def _between(anchors: npt.NDArray[np.float64], at: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    places = np.linspace(0, 1, len(anchors))
-    return np.stack([np.interp(at, places, anchors[:, i]) for i in range(3)], axis=-1)
+def _slopes(before: Points, after: Points) -> Points:
+    """Harmonic mean of neighbouring differences, zero where they turn: no new extreme appears between points."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: Points = np.where(before * after <= 0, 0.0, 2 * before * after / (before + after))
+    return mean
+
+
+def _curve(points: Points, at: Points) -> Points:
+    """A smooth curve through evenly spaced points [n, 3] at places from 0 to 1 (Fritsch and Carlson's slopes)."""
+    n = len(points) - 1
+    place = np.clip(at, 0, 1) * n
+    i = np.minimum(n - 1, place.astype(int))
+    t = (place - i)[:, None]
+    steps = np.diff(points, axis=0)
+    padded = np.concatenate([steps[:1], steps, steps[-1:]])
+    first, second = _slopes(padded[i], steps[i]), _slopes(steps[i], padded[i + 2])
+    return (
+        (2 * t**3 - 3 * t**2 + 1) * points[i]
+        + (t**3 - 2 * t**2 + t) * first
+        + (3 * t**2 - 2 * t**3) * points[i + 1]
+        + (t**3 - t**2) * second
+    )
+
+
+def _signed(points: Points, part: Points) -> Points:
+    """The two arms are curves of their own, so that zero stays a kink and neither arm runs over into the other."""
+    middle = (len(points) - 1) // 2
+    far = np.minimum(1.0, np.abs(part)) ** _DIVERGING_POWER
+    below, above = _curve(points[: middle + 1], 1 - far), _curve(points[middle:], far)
+    return np.where((part < 0)[:, None], below, above)
 
 
 @cache
 def table(name: str, theme_name: str = "light") -> Table:
     """The 256 colours [256, 3] of a map; an unknown name is a UsageError that lists the known ones.
 
-    `blue-red` (signed values) and `blue` (how many: the surface where there are none) have a light and a dark variant,
-    the others look the same in both themes.
+    `diverging` (signed values) and `blue` (how many: the surface where there are none) have a light and a dark
+    variant, the others look the same in both themes.
     """
+    whole = np.linspace(0, 1, 256)
     if name == DIVERGING:
-        # Small values are lifted a little, so that their sign shows: lightness grows with |value| ** 0.85.
-        signed = np.clip((np.arange(256) - 128) / 127, -1, 1)
-        at = (np.sign(signed) * np.abs(signed) ** 0.85 + 1) / 2
-        colours = from_oklab(_between(_anchors(_DIVERGING[theme_name]), at))
+        colours = from_oklab(_signed(_anchors(_DIVERGING[theme_name]), (np.arange(256) - 128) / 127))
     elif name == INTENSITY:
-        colours = from_oklab(_between(_anchors(_INTENSITY[theme_name]), np.linspace(0, 1, 256)))
+        colours = from_oklab(_curve(_anchors(_INTENSITY[theme_name]), whole))
     elif name in _SEQUENTIAL:
-        colours = from_oklab(_between(_anchors(_SEQUENTIAL[name]), np.linspace(0, 1, 256)))
+        colours = from_oklab(_curve(_anchors(_SEQUENTIAL[name]), whole))
     else:
         raise UsageError(f"There is no colour map {name!r}.", hint=f"Use one of: {', '.join(NAMES)}.")
     colours.setflags(write=False)

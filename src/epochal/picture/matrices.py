@@ -85,7 +85,8 @@ def pooled(values: Values, factor: int) -> Values:
     padded[: values.shape[0], : values.shape[1]] = values
     blocks = padded.reshape(rows, factor, columns, factor)
     high, low = blocks.max(axis=(1, 3)), blocks.min(axis=(1, 3))
-    return np.where(high >= -low, high, low)
+    strongest: Values = np.where(high >= -low, high, low)
+    return strongest
 
 
 @dataclass(frozen=True)

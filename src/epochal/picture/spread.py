@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -116,3 +117,14 @@ def shares(counts: Numbers, edges: Numbers, values: Numbers, height: float) -> N
     inside = (place >= 0) & (place < bins) & np.isfinite(place)
     picked = density[np.arange(len(counts))[None], np.where(inside, place, 0).astype(int)]
     return np.where(inside & np.isfinite(picked), picked * height, 0.0)
+
+
+def dense_share(spreads: Sequence[tuple[Numbers, Numbers]], *, rows: int = 160) -> float:
+    """The share that only the densest hundredth of all places in these heat maps exceeds: the end of their scale."""
+    found = []
+    for counts, edges in spreads:
+        lo, hi = value_limits(edges)
+        picked = shares(counts, edges, np.linspace(hi, lo, rows), (hi - lo) / rows)
+        found.append(picked[picked > 0])
+    values = np.concatenate(found) if found else np.empty(0)
+    return float(np.quantile(values, 0.99)) if values.size else 1.0

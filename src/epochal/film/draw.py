@@ -1,0 +1,160 @@
+"""Films as scenes: which picture suits which shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epochal.errors import PictureError, UsageError
+from epochal.film.film import Film
+from epochal.film.words import captions
+from epochal.picture import (
+    DIVERGING,
+    INTENSITY,
+    ColourScale,
+    Curve,
+    CurveChart,
+    GridScene,
+    MatricesScene,
+    Matrix,
+    Scene,
+    SpreadChart,
+    Theme,
+    UnitChart,
+    limit_of,
+    table,
+    tiles,
+)
+from epochal.picture.axes import value_range
+from epochal.picture.spread import dense_share
+
+SMALLEST, LARGEST = 120, 8192
+
+
+def parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
+    """Width and height of `800x600` or (800, 600); None stands for as large as needed."""
+    if size is None:
+        return None
+    if isinstance(size, str):
+        wide, cross, high = size.lower().replace("×", "x").partition("x")
+        if not (cross and wide.strip().isascii() and wide.strip().isdigit() and high.strip().isdigit()):
+            raise UsageError(f"The size {size!r} cannot be read.", hint="Write width x height in pixels: 800x600.")
+        size = (int(wide), int(high))
+    width, height = size
+    if not (SMALLEST <= width <= LARGEST and SMALLEST <= height <= LARGEST):
+        raise UsageError(
+            f"The size {width}x{height} is out of range.", hint=f"Each side: {SMALLEST} to {LARGEST} pixels."
+        )
+    return int(width), int(height)
+
+
+def scene(film: Film, *, theme: Theme, size: tuple[int, int] | None, cmap: str | None, moving: bool) -> Scene:
+    """The scene of a film; `moving` says whether it will be played."""
+    if not len(film):
+        raise PictureError(f"The film {film.name!r} is empty: there is nothing to draw.")
+    shape = film.frames.shape[1:]
+    if film.kind == "histogram":
+        return _spread(film, theme, size, cmap)
+    if 0 in shape:
+        raise PictureError(f"The frames of the film {film.name!r} have shape {shape}: there is nothing to draw.")
+    if len(shape) == 0:
+        return _curve(film, theme, size, moving=moving)
+    if len(shape) == 1:
+        return _units(film, theme, size)
+    if len(shape) > 5:
+        raise PictureError(f"Frames of {len(shape)} dimensions cannot be drawn.", hint="Save as .npz instead.")
+    return _matrix(film, theme, size, cmap)
+
+
+def scale_for(values: list[npt.NDArray[Any]], *, cmap: str | None, theme: Theme, label: str) -> ColourScale:
+    """One scale for all values: symmetric for the diverging map, from smallest to largest for the others."""
+    chosen = cmap or DIVERGING
+    if chosen == DIVERGING:
+        limit = max((limit_of(v) for v in values), default=0.0)
+        return ColourScale.symmetric(limit, cmap=chosen, theme=theme, label=label)
+    lows = [float(v[np.isfinite(v)].min()) for v in values if np.isfinite(v).any()]
+    highs = [float(v[np.isfinite(v)].max()) for v in values if np.isfinite(v).any()]
+    lo, hi = min(lows, default=0.0), max(highs, default=1.0)
+    return ColourScale(lo=lo, hi=hi, colours=table(chosen, theme.name), signed=False, label=label)
+
+
+def not_finite(*arrays: npt.NDArray[Any]) -> str:
+    """`3 values not finite`, empty when all are."""
+    count = sum(int((~np.isfinite(a)).sum()) for a in arrays)
+    return f"{count:,} value{'s' if count > 1 else ''} not finite" if count else ""
+
+
+def _curve(film: Film, theme: Theme, size: tuple[int, int] | None, *, moving: bool) -> Scene:
+    chart = CurveChart(
+        title=film.name,
+        curves=[Curve(name=film.name, x=film.steps, y=film.frames.astype(np.float64))],
+        cuts=film.steps if moving else None,
+    )
+    said = captions(film.steps, film.epochs)
+    shown = said if moving else [""]
+    return GridScene(charts=[chart], theme=theme, title=film.name, captions=shown, wanted=size, card=(560, 300))
+
+
+def _units(film: Film, theme: Theme, size: tuple[int, int] | None) -> Scene:
+    values = film.frames.astype(np.float64)
+    chart = UnitChart(
+        title=film.axes[0] if film.axes else "values",
+        subtitle=f"{values.shape[1]:,} values; grey: where they have been",
+        values=values,
+        y_range=value_range(values),
+        x_label=film.axes[0] if film.axes else "unit",
+    )
+    return GridScene(
+        charts=[chart],
+        theme=theme,
+        title=film.name,
+        captions=captions(film.steps, film.epochs),
+        wanted=size,
+        card=(640, 320),
+        note=not_finite(values),
+    )
+
+
+def _matrix(film: Film, theme: Theme, size: tuple[int, int] | None, cmap: str | None) -> Scene:
+    values, holes = (film.frames, None) if film.frames.ndim == 3 else tiles(film.frames)
+    words = film.axes or (("unit", "input") if film.frames.ndim == 3 else ())
+    shape = "×".join(map(str, film.frames.shape[1:]))
+    matrix = Matrix(
+        title=" × ".join(words) if words else "tiles", subtitle=shape.replace("×", " × "), values=values, holes=holes
+    )
+    label = film.units or ("change" if film.kind == "change" else "value")
+    return MatricesScene(
+        matrices=[matrix],
+        scale=scale_for([film.frames], cmap=cmap, theme=theme, label=label),
+        theme=theme,
+        title=film.name,
+        captions=captions(film.steps, film.epochs),
+        wanted=size,
+        note=not_finite(film.frames),
+    )
+
+
+def _spread(film: Film, theme: Theme, size: tuple[int, int] | None, cmap: str | None) -> Scene:
+    if film.edges is None:
+        raise PictureError(f"The film {film.name!r} is a histogram without edges.")
+    high = dense_share([(film.frames, film.edges)])
+    scale = ColourScale(
+        lo=0.0,
+        hi=high,
+        colours=table(cmap or INTENSITY, theme.name),
+        signed=False,
+        label="share of the values",
+        clipped=True,
+    )
+    chart = SpreadChart(film.name, film.steps, film.frames, film.edges, np.arange(len(film)), scale)
+    return GridScene(
+        charts=[chart],
+        theme=theme,
+        title=film.name,
+        captions=captions(film.steps, film.epochs),
+        wanted=size,
+        card=(640, 320),
+        scale=scale,
+    )
