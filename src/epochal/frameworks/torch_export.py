@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule, Node
+from torch.fx.experimental.symbolic_shapes import is_concrete_int
 from torch.utils._pytree import tree_leaves, tree_map
 
 from epochal.errors import NetworkError
@@ -146,8 +147,8 @@ def _is_dynamic(program: ExportedProgram) -> bool:
 
 
 def _shape(tensor: torch.Tensor) -> Shape:
-    sizes: list[object] = list(tensor.shape)
-    return tuple(size if isinstance(size, int) else -1 for size in sizes)
+    # A size that the tracer had to settle stays a symbolic integer, with a number for its expression.
+    return tuple(int(size) if is_concrete_int(size) else -1 for size in tensor.shape)
 
 
 def _reason(problem: Exception | None) -> str:

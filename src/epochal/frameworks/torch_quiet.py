@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from typing import Any, TextIO, cast
 
 import numpy as np
 import torch
@@ -32,7 +34,7 @@ def untouched(network: nn.Module, *, keep_buffers: bool) -> Iterator[None]:
         for module, _ in modes:
             module.training = False
         # PyTorch's advice to authors of models would reach people who only record.
-        with warnings.catch_warnings(), _unlogged("torch"):
+        with warnings.catch_warnings(), _unlogged("torch"), _unprinted():
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -65,3 +67,27 @@ def _unlogged(library: str) -> Iterator[None]:
     finally:
         for handler in handlers:
             handler.removeFilter(from_elsewhere)
+
+
+class _OtherThreads:
+    """A stream that passes on what other threads write; what this thread writes is dropped."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._here = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._here else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _unprinted() -> Iterator[None]:
+    """Keep from the terminal what this thread prints to stderr: a failed export prints its half-made program there."""
+    if sys.stderr is None:  # a program without a console
+        yield
+        return
+    with redirect_stderr(cast(TextIO, _OtherThreads(sys.stderr))):
+        yield
