@@ -93,12 +93,13 @@ def _curve(points: Points, at: Points) -> Points:
     steps = np.diff(points, axis=0)
     padded = np.concatenate([steps[:1], steps, steps[-1:]])
     first, second = _slopes(padded[i], steps[i]), _slopes(steps[i], padded[i + 2])
-    return (
+    smooth: Points = (
         (2 * t**3 - 3 * t**2 + 1) * points[i]
         + (t**3 - 2 * t**2 + t) * first
         + (3 * t**2 - 2 * t**3) * points[i + 1]
         + (t**3 - t**2) * second
     )
+    return smooth
 
 
 def _signed(points: Points, part: Points) -> Points:
