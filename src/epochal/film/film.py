@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -16,7 +16,7 @@ from epochal.errors import NotFoundError, UsageError
 FilmKind = Literal["scalar", "tensor", "histogram", "change"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, init=False)
 class Film:
     """An array over training steps: `frames[T, ...]` at `steps[T]`, which strictly increase.
 
@@ -33,48 +33,45 @@ class Film:
     name: str
     steps: npt.NDArray[np.int64]
     frames: npt.NDArray[Any]
-    axes: tuple[str, ...] = ()
-    kind: FilmKind = "tensor"
-    units: str = ""
-    edges: npt.NDArray[np.float64] | None = None
-    epochs: npt.NDArray[np.float64] | None = None
+    axes: tuple[str, ...]
+    kind: FilmKind
+    units: str
+    edges: npt.NDArray[np.float64] | None
+    epochs: npt.NDArray[np.float64] | None
 
-    def __post_init__(self) -> None:
-        given = np.asarray(self.steps)
-        if given.ndim != 1:
-            raise UsageError(f"steps of a film are a list of numbers, not of shape {given.shape}.")
-        if given.size and not np.issubdtype(given.dtype, np.integer) and not np.array_equal(given, np.floor(given)):
-            raise UsageError("steps of a film are whole numbers.")
-        steps = given.astype(np.int64)
-        frames = np.asarray(self.frames)
-        if frames.ndim == 0 or len(frames) != len(steps):
+    def __init__(
+        self,
+        name: str,
+        steps: npt.ArrayLike,
+        frames: npt.ArrayLike,
+        axes: Sequence[str] = (),
+        kind: FilmKind = "tensor",
+        units: str = "",
+        edges: npt.ArrayLike | None = None,
+        epochs: npt.ArrayLike | None = None,
+    ) -> None:
+        times, values = _checked_steps(name, steps), np.asarray(frames)
+        if values.ndim == 0 or len(values) != len(times):
             raise UsageError(
-                f"The film {self.name!r} has {len(steps)} steps and {len(frames) if frames.ndim else 'no'} frames.",
+                f"The film {name!r} has {len(times)} steps and {len(values) if values.ndim else 'no'} frames.",
                 hint="Give one frame for each step: frames[T, ...], steps[T].",
             )
-        if not (np.issubdtype(frames.dtype, np.number) or frames.dtype == np.bool_):
-            raise UsageError(f"The frames of the film {self.name!r} are {frames.dtype}, not numbers.")
-        falls = np.flatnonzero(np.diff(steps) <= 0)
-        if falls.size:
-            i = int(falls[0])
-            raise UsageError(
-                f"The steps of the film {self.name!r} must increase: {steps[i]} comes before {steps[i + 1]}."
-            )
-        if self.axes and len(self.axes) != frames.ndim - 1:
-            raise UsageError(
-                f"The film {self.name!r} has {len(self.axes)} names for {frames.ndim - 1} axes of a frame."
-            )
-        object.__setattr__(self, "steps", _kept(steps))
-        object.__setattr__(self, "frames", _kept(frames))
-        object.__setattr__(self, "axes", tuple(self.axes))
-        for name, shape in (("edges", (len(steps), 2)), ("epochs", (len(steps),))):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            array = np.asarray(value, np.float64)
-            if array.shape != shape:
-                raise UsageError(f"{name} of the film {self.name!r} have shape {array.shape}, expected {shape}.")
-            object.__setattr__(self, name, _kept(array))
+        if not (np.issubdtype(values.dtype, np.number) or values.dtype == np.bool_):
+            raise UsageError(f"The frames of the film {name!r} are {values.dtype}, not numbers.")
+        if axes and len(axes) != values.ndim - 1:
+            raise UsageError(f"The film {name!r} has {len(axes)} names for {values.ndim - 1} axes of a frame.")
+        held = {
+            "name": name,
+            "steps": _kept(times),
+            "frames": _kept(values),
+            "axes": tuple(axes),
+            "kind": kind,
+            "units": units,
+            "edges": _checked("edges", name, edges, (len(times), 2)),
+            "epochs": _checked("epochs", name, epochs, (len(times),)),
+        }
+        for field, value in held.items():
+            object.__setattr__(self, field, value)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -170,3 +167,28 @@ def sealed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _kept(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return sealed(array.copy()) if array.flags.writeable else array
+
+
+def _checked_steps(name: str, steps: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    given = np.asarray(steps)
+    if given.ndim != 1:
+        raise UsageError(f"The steps of the film {name!r} are a list of numbers, not of shape {given.shape}.")
+    if given.size and not np.issubdtype(given.dtype, np.integer) and not np.array_equal(given, np.floor(given)):
+        raise UsageError(f"The steps of the film {name!r} are whole numbers.")
+    times = given.astype(np.int64)
+    falls = np.flatnonzero(np.diff(times) <= 0)
+    if falls.size:
+        here, after = times[falls[0]], times[falls[0] + 1]
+        raise UsageError(f"The steps of the film {name!r} must increase: {here} comes before {after}.")
+    return times
+
+
+def _checked(
+    what: str, name: str, value: npt.ArrayLike | None, shape: tuple[int, ...]
+) -> npt.NDArray[np.float64] | None:
+    if value is None:
+        return None
+    array = np.asarray(value, np.float64)
+    if array.shape != shape:
+        raise UsageError(f"{what} of the film {name!r} have shape {array.shape}, expected {shape}.")
+    return _kept(array)
