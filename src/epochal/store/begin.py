@@ -1,0 +1,174 @@
+"""The beginning of a run: make its folder, or join one that is there, without two processes getting in each other's way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from epochal.errors import DamagedError, FormatVersionError, NotFoundError, RunExistsError, StorageFullError, UsageError
+from epochal.store.files import read_json, to_json, write_all
+from epochal.store.layout import FORMAT_VERSION, RunFolder, WriterFolder, check_name, new_boot_id, new_run_id
+from epochal.store.process import identity, is_alive
+
+__all__ = ["begin", "check_version"]
+
+ATTEMPTS = 100
+
+
+def begin(
+    root: Path, *, project: str, run_id: str | None, resume: str, rank: int, facts: Mapping[str, Any]
+) -> tuple[RunFolder, WriterFolder, dict[str, Any], str]:
+    """Make or join a run; return its folder, this process's folder, its first state and a warning ('' for none)."""
+    check_name(project, what="project")
+    if run_id is not None:
+        check_name(run_id, what="run id")
+    if resume not in ("never", "allow", "must"):
+        raise UsageError(f"resume is {resume!r}", hint="use 'never', 'allow' or 'must'")
+    if not 0 <= rank < 1_000_000:
+        raise UsageError(f"rank is {rank}, expected 0 or more")
+    try:
+        return _begin(root, project=project, run_id=run_id, resume=resume, rank=rank, facts=facts)
+    except OSError as error:
+        raise StorageFullError(
+            f"no run can be recorded below {root}: {error.strerror or error}",
+            hint="free some space there, or name another folder with dir= or EPOCHAL_DIR",
+        ) from error
+
+
+def _begin(
+    root: Path, *, project: str, run_id: str | None, resume: str, rank: int, facts: Mapping[str, Any]
+) -> tuple[RunFolder, WriterFolder, dict[str, Any], str]:
+    now = time.time()
+    if run_id is None:
+        if resume == "must":
+            raise UsageError("resume='must' needs the id of the run to go on with", hint="pass id=")
+        run = _fresh(root, project, now)
+    else:
+        run = RunFolder.of(root, project, run_id)
+        _check_joinable(run, resume=resume, rank=rank)
+        run.path.mkdir(parents=True, exist_ok=True)
+    _write_run_json(run, now=now, facts=facts)
+    states = {folder.name: _state(folder) for folder in run.writers()}
+    # Boots are told apart by when they started; a clock that went back must not turn their order round.
+    latest = max((float(s.get("started") or 0.0) for s in states.values()), default=0.0)
+    started = max(now, latest + 0.001)
+    run.writers_path.mkdir(exist_ok=True)
+    folder = _writer_folder(run, rank)
+    state = {
+        "format_version": FORMAT_VERSION,
+        "rank": rank,
+        "boot": folder.name.partition("-")[2],
+        **identity(),
+        "started": started,
+        "heartbeat": now,
+        "status": "running",
+        "last_step": None,
+        "last_epoch": None,
+        "defines": {},
+        "recorder": {},
+        "dropped": {},
+    }
+    if len(states) and facts["config"]:
+        state["config"] = facts["config"]
+    # Readers that look at finished runs seldom look at the run's folder only: tell them.
+    with contextlib.suppress(OSError):
+        os.utime(run.path)
+    return run, folder, state, _other_writer(states, rank=rank, now=now, run=run)
+
+
+def _fresh(root: Path, project: str, now: float) -> RunFolder:
+    for _ in range(ATTEMPTS):
+        run = RunFolder.of(root, project, new_run_id(now))
+        run.path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            run.path.mkdir()
+            return run
+    raise RunExistsError(f"no free run id was found in {root / project}")
+
+
+def _check_joinable(run: RunFolder, *, resume: str, rank: int) -> None:
+    there = run.run_json.exists()
+    if there:
+        try:
+            check_version(read_json(run.run_json), run.path)
+        except FileNotFoundError:
+            there = False
+    if resume == "must" and not there:
+        raise NotFoundError(
+            f"there is no run {run.project}/{run.run_id} to go on with",
+            hint=f"looked in {run.path}; resume='allow' begins it when it is not there",
+        )
+    if resume == "never" and there and any(folder.rank == rank for folder in run.writers()):
+        raise RunExistsError(
+            f"run {run.project}/{run.run_id} is there already",
+            hint="resume='allow' goes on with it; without an id a new run gets its own",
+        )
+
+
+def check_version(document: Mapping[str, Any], path: Path) -> int:
+    """Return the format version of a run.json; raise FormatVersionError when this package is too old for it."""
+    version = document.get("format_version")
+    if not isinstance(version, int) or version < 1:
+        raise DamagedError(f"{path / 'run.json'} says format_version {version!r}, expected a whole number from 1 on")
+    if version > FORMAT_VERSION:
+        raise FormatVersionError(
+            f"the run at {path} has format version {version}, this Epochal reads up to {FORMAT_VERSION}",
+            hint="upgrade it: pip install --upgrade epochal",
+        )
+    return version
+
+
+def _write_run_json(run: RunFolder, *, now: float, facts: Mapping[str, Any]) -> None:
+    """Write run.json unless another process did: whole, or not at all."""
+    if run.run_json.exists():
+        return
+    document = {"format_version": FORMAT_VERSION, "run_id": run.run_id, "project": run.project, "created": now, **facts}
+    document["name"] = document["name"] or run.run_id
+    temporary = run.path / f".run.json.{os.getpid()}.{new_boot_id()}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            write_all(fd, to_json(document, indent=1))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        try:
+            os.link(temporary, run.run_json)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            temporary.replace(run.run_json)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _writer_folder(run: RunFolder, rank: int) -> WriterFolder:
+    for _ in range(ATTEMPTS):
+        folder = run.writer(f"r{rank:03d}-{new_boot_id()}")
+        with contextlib.suppress(FileExistsError):
+            folder.path.mkdir()
+            return folder
+    raise RunExistsError(f"no free folder was found in {run.writers_path}")
+
+
+def _state(folder: WriterFolder) -> dict[str, Any]:
+    try:
+        return read_json(folder.state)
+    except (OSError, DamagedError):
+        return {}
+
+
+def _other_writer(states: Mapping[str, Mapping[str, Any]], *, rank: int, now: float, run: RunFolder) -> str:
+    for state in states.values():
+        if state.get("rank") == rank and state.get("status") == "running" and is_alive(state, now):
+            return (
+                f"process {state.get('pid')} on {state.get('host')} is writing into run {run.project}/{run.run_id} too; "
+                "both are kept on disk, but of a series that both log, readers show the earlier process's numbers only "
+                "up to the step where the later one begins"
+            )
+    return ""

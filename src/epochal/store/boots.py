@@ -1,0 +1,118 @@
+"""Which processes wrote a run, how each of them stands, and in which order they began."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from epochal.errors import DamagedError
+from epochal.facts import RunStatus
+from epochal.store.files import read_json
+from epochal.store.layout import RunFolder, WriterFolder
+from epochal.store.process import is_alive
+
+__all__ = ["Boot", "CachedJson", "list_boots"]
+
+_ENDED = ("finished", "failed", "stopped")
+
+
+@dataclass(slots=True)
+class CachedJson:
+    """A JSON file that is parsed again only when it was replaced. `value` is {} while there is none."""
+
+    path: Path
+    value: Mapping[str, Any] = field(default_factory=dict)
+    damaged: str = ""
+    stamp: tuple[int, int, int] = (0, 0, 0)
+
+    def refresh(self) -> bool:
+        """Look at the file; say whether it changed."""
+        try:
+            stat = os.stat(self.path)  # noqa: PTH116
+            stamp = (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+        except OSError:
+            stamp = (0, 0, 0)
+        if stamp == self.stamp:
+            return False
+        self.stamp, self.damaged = stamp, ""
+        try:
+            self.value = read_json(self.path)
+        except FileNotFoundError:
+            self.value = {}
+        except (OSError, DamagedError) as error:
+            self.value, self.damaged = {}, str(error)
+        return True
+
+
+@dataclass(slots=True)
+class Boot:
+    """One process's part of a run."""
+
+    folder: WriterFolder
+    state_file: CachedJson
+    summary_file: CachedJson
+
+    @classmethod
+    def of(cls, folder: WriterFolder) -> Boot:
+        """Return the boot of a folder, its state read."""
+        boot = cls(folder, CachedJson(folder.state), CachedJson(folder.summary))
+        boot.state_file.refresh()
+        return boot
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """What state.json says."""
+        return self.state_file.value
+
+    @property
+    def started(self) -> float:
+        """When it began, unix seconds."""
+        return _number(self.state.get("started"))
+
+    @property
+    def last_sign(self) -> float:
+        """When it ended or was last heard of, unix seconds."""
+        return _number(self.state.get("ended")) or _number(self.state.get("heartbeat")) or self.started
+
+    @property
+    def ended(self) -> bool:
+        """Whether it said farewell."""
+        return self.state.get("status") in _ENDED
+
+    def status(self, now: float) -> RunStatus:
+        """How it stands: what it says, or `crashed` when it says `running` and is dead."""
+        said = self.state.get("status")
+        if said in _ENDED:
+            return said  # type: ignore[no-any-return]
+        return "running" if is_alive(self.state, now) else "crashed"
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def list_boots(run: RunFolder, known: Mapping[str, Boot]) -> list[list[Boot]]:
+    """Return the boots of each rank in the order they began, lowest rank first; `known` are taken over."""
+    ranks: dict[int, list[Boot]] = {}
+    for folder in run.writers():
+        boot = known.get(folder.name) or Boot.of(folder)
+        ranks.setdefault(folder.rank, []).append(boot)
+    return [sorted(boots, key=lambda b: (b.started, b.folder.name)) for _, boots in sorted(ranks.items())]
+
+
+def overall_status(ranks: list[list[Boot]], now: float) -> RunStatus:
+    """How the run stands: by the latest boot of each rank, a living one first, then trouble, then the rest."""
+    latest = [boots[-1].status(now) for boots in ranks]
+    for status in ("running", "failed", "crashed", "stopped"):
+        if status in latest:
+            return status  # type: ignore[return-value]
+    return "finished" if latest else "crashed"
+
+
+def now() -> float:
+    """Unix seconds."""
+    return time.time()

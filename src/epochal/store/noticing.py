@@ -1,0 +1,113 @@
+"""What a reader must be told of a run: losses, damage, hidden rows, two writers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from epochal.facts import Notice
+from epochal.store.boots import Boot, CachedJson
+from epochal.store.merge import Merged
+from epochal.store.snapshots import SnapshotSet
+from epochal.store.statistics import StatisticsTail
+
+__all__ = ["notices_of"]
+
+_DROPPED = {
+    "scalars": "{count:,} numbers were not recorded: the disk refused them and the memory for them was full",
+    "statistics": "{count:,} rows of statistics were not recorded: the disk refused them and the memory was full",
+    "snapshot": "{count:,} snapshots were not recorded",
+    "file": "{count:,} files were not recorded",
+    "job": "{count:,} parts of the recording failed",
+}
+
+
+def notices_of(
+    ranks: list[list[Boot]],
+    scalars: Merged,
+    statistics: Mapping[str, StatisticsTail],
+    snapshots: Mapping[str, SnapshotSet],
+    meta: CachedJson,
+) -> tuple[Notice, ...]:
+    """Return the notices known so far; what was not read yet is not known."""
+    found: list[Notice] = []
+    boots = [boot for rank in ranks for boot in rank]
+    for boot in boots:
+        found += _dropped(boot)
+        if boot.state_file.damaged:
+            found.append(Notice(code="damaged", message=f"{boot.folder.name}: {boot.state_file.damaged}"))
+    if meta.damaged:
+        found.append(Notice(code="damaged", message=meta.damaged, hint="its name, tags and notes are lost"))
+    for rank in ranks:
+        found += _overlaps(rank)
+    for name, tail in scalars.tails.items():
+        found += _damage(f"{name}/scalars", tail.damaged, tail.lost)
+        if tail.unknown:
+            found.append(
+                Notice(
+                    code="unnamed",
+                    message=f"{tail.unknown:,} numbers of {name} belong to series whose names were not kept",
+                    count=tail.unknown,
+                )
+            )
+    for name, table in statistics.items():
+        found += _damage(f"{name}/stats", table.damaged, table.lost)
+    if scalars.hidden:
+        found.append(
+            Notice(
+                code="hidden",
+                message=f"{scalars.hidden:,} numbers are hidden: the run went back and logged those steps again",
+                hint="the later ones are shown; the earlier ones are still in the run's folder",
+                count=scalars.hidden,
+            )
+        )
+    for kind, snapshot_set in snapshots.items():
+        if snapshot_set.hidden:
+            found.append(
+                Notice(
+                    code="hidden",
+                    message=f"{snapshot_set.hidden:,} {kind} snapshots are hidden: the run went back and took them again",
+                    count=snapshot_set.hidden,
+                )
+            )
+    return tuple(found)
+
+
+def _dropped(boot: Boot) -> list[Notice]:
+    found = []
+    for code, count in (boot.state.get("dropped") or {}).items():
+        text = _DROPPED.get(code, f"{{count:,}} {code} were not recorded").format(count=count)
+        series = boot.state.get("dropped_series") or {}
+        hint = f"series: {', '.join(list(series)[:8])}" if code == "scalars" and series else ""
+        found.append(Notice(code=f"dropped_{code}", message=text, hint=hint, count=int(count)))
+    return found
+
+
+def _damage(where: str, damaged: int, lost: int) -> list[Notice]:
+    if not damaged and not lost:
+        return []
+    rows = f", at least {lost:,} rows are lost" if lost else ""
+    return [
+        Notice(
+            code="damaged",
+            message=f"{damaged:,} bytes in {where} cannot be read{rows}; the rest is shown",
+            hint="a copy of the run may still hold them",
+            count=lost or damaged,
+        )
+    ]
+
+
+def _overlaps(rank: list[Boot]) -> list[Notice]:
+    found = []
+    for earlier, later in zip(rank, rank[1:], strict=False):
+        # The heartbeat may be as old as its period when the process dies.
+        if earlier.last_sign > later.started + 0.01:
+            found.append(
+                Notice(
+                    code="two_writers",
+                    message=f"two processes wrote this run at the same time: {earlier.folder.name} and "
+                    f"{later.folder.name}",
+                    hint="of a series that both logged, the later process's numbers are shown from its first step on",
+                    count=2,
+                )
+            )
+    return found

@@ -1,0 +1,68 @@
+"""Who writes a run, and whether that process still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["HEARTBEAT_LIMIT_SECS", "identity", "is_alive"]
+
+HEARTBEAT_LIMIT_SECS = 30.0
+
+
+def identity() -> dict[str, Any]:
+    """Return what names this process: pid, host, and where the system tells them, its scope and start.
+
+    `scope` tells apart containers and reboots that share a host name; `process` tells apart two processes that
+    had the same pid one after the other.
+    """
+    facts: dict[str, Any] = {"pid": os.getpid(), "host": socket.gethostname()}
+    if scope := _scope():
+        facts["scope"] = scope
+    if started := _start_ticks(os.getpid()):
+        facts["process"] = started
+    return facts
+
+
+def _scope() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot[:13]}/{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116
+    except OSError:
+        return ""
+
+
+def _start_ticks(pid: int) -> str:
+    """Return when a process began, in ticks since boot; empty when it is gone, a zombie, or the system has no /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    fields = stat.rpartition(")")[2].split()  # the command's name may hold spaces and brackets
+    return "" if not fields or fields[0] in "ZX" else fields[19]
+
+
+def is_alive(state: Mapping[str, Any], now: float) -> bool:
+    """Say whether the writer of a state.json that says `running` still lives.
+
+    On the same host the process itself is looked at; elsewhere a heartbeat of the last 30 s decides.
+    """
+    recent = now - float(state.get("heartbeat") or 0.0) <= HEARTBEAT_LIMIT_SECS
+    if state.get("host") != socket.gethostname():
+        return recent
+    pid = state.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return recent
+    if state.get("process") and state.get("scope"):
+        # Same kernel, same pid namespace: the process table knows, even when the process was paused for minutes.
+        return _start_ticks(pid) == state["process"] if state["scope"] == _scope() else recent
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return recent

@@ -1,0 +1,336 @@
+"""A run as everyone else sees it: read while it is being written, after a crash, or long after its end."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from epochal.errors import DamagedError, NotFoundError
+from epochal.facts import Graph, Notice, RunInfo, SeriesSummary
+from epochal.store.begin import check_version
+from epochal.store.boots import Boot, CachedJson, list_boots, overall_status
+from epochal.store.columns import ScalarSeries, StatisticsTable
+from epochal.store.graphs import graph_from_json
+from epochal.store.layout import RunFolder
+from epochal.store.merge import Merged
+from epochal.store.noticing import notices_of
+from epochal.store.safetensors import SnapshotHeader
+from epochal.store.snapshots import SnapshotSet
+from epochal.store.statistics import StatisticsTail, join_tables
+from epochal.store.summary import Tally, summary_from_json
+
+__all__ = ["SnapshotKind", "StoredRun"]
+
+SnapshotKind = Literal["params", "grads"]
+
+
+class StoredRun:
+    """Reads one run. Every method may be called from any thread and is as fresh as the files are.
+
+    Opening costs nothing: files are read when something is asked of them, and only what is new the next time.
+    Raises NotFoundError when the folder is no run, FormatVersionError when a newer Epochal wrote it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.folder = RunFolder(Path(path))
+        self._lock = threading.RLock()
+        self._run_file = CachedJson(self.folder.run_json)
+        self._meta_file = CachedJson(self.folder.meta_json)
+        self._boots: dict[str, Boot] = {}
+        self._ranks: list[list[Boot]] = []
+        self._scalars = Merged(self.folder)
+        self._statistics: dict[str, StatisticsTail] = {}
+        self._snapshots = {kind: SnapshotSet(kind) for kind in ("params", "grads")}
+
+    def __repr__(self) -> str:
+        return f"StoredRun({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @property
+    def run_id(self) -> str:
+        """Its id: the folder's name."""
+        return self.folder.run_id
+
+    @property
+    def project(self) -> str:
+        """Its project: the name of the folder above."""
+        return self.folder.project
+
+    def _look(self) -> None:
+        """Bring run.json, meta.json and the writers' states up to date."""
+        self._run_file.refresh()
+        if self._run_file.stamp == (0, 0, 0):
+            raise NotFoundError(f"there is no run at {self.path}", hint="it has no run.json; was it deleted or moved?")
+        if self._run_file.damaged:
+            raise DamagedError(self._run_file.damaged)
+        check_version(self._run_file.value, self.path)
+        self._meta_file.refresh()
+        self._ranks = list_boots(self.folder, self._boots)
+        self._boots = {boot.folder.name: boot for boots in self._ranks for boot in boots}
+        for boot in self._boots.values():
+            boot.state_file.refresh()
+
+    def info(self) -> RunInfo:
+        """Return what the run is and how it stands."""
+        with self._lock:
+            self._look()
+            return self._info()
+
+    def _info(self) -> RunInfo:
+        run, meta, now = self._run_file.value, self._meta_file.value, time.time()
+        status = overall_status(self._ranks, now)
+        latest = [boots[-1] for boots in self._ranks]
+        config = dict(run.get("config") or {})
+        recorder: dict[str, Any] = {}
+        for boots in reversed(self._ranks):
+            for boot in boots:
+                config.update(boot.state.get("config") or {})
+                recorder.update(boot.state.get("recorder") or {})
+        errors = [str(boot.state["error"]) for boot in latest if boot.state.get("error")]
+        steps = [boot.state["last_step"] for boot in latest if boot.state.get("last_step") is not None]
+        epochs = [boot.state["last_epoch"] for boot in latest if boot.state.get("last_epoch") is not None]
+        return RunInfo(
+            run_id=self.run_id,
+            project=self.project,
+            name=str(meta.get("name") or run.get("name") or self.run_id),
+            path=str(self.path),
+            created=float(run.get("created") or 0.0),
+            status=status,
+            ended=None if status == "running" else max((b.last_sign for b in latest), default=None),
+            last_step=max(map(int, steps), default=None),
+            last_epoch=max(map(float, epochs), default=None),
+            format_version=int(run["format_version"]),
+            config=config,
+            group=run.get("group"),
+            parent=run.get("parent"),
+            tags=tuple(str(tag) for tag in meta.get("tags", run.get("tags")) or ()),
+            notes=str(meta.get("notes", run.get("notes")) or ""),
+            archived=bool(meta.get("archived")),
+            error=errors[0] if errors else None,
+            code=run.get("code") or {},
+            environment=run.get("environment") or {},
+            recorder=recorder,
+            notices=notices_of(self._ranks, self._scalars, self._statistics, self._snapshots, self._meta_file),
+        )
+
+    def refresh(self) -> bool:
+        """Read what is new of the scalars; say whether there was anything. Cheap when there is not."""
+        with self._lock:
+            self._look()
+            return self._scalars.refresh(self._ranks)
+
+    def series_names(self) -> list[str]:
+        """Return the names of the scalar series, sorted. From the summaries: up to a second old while running."""
+        return sorted(self.summaries())
+
+    def scalars(self, names: Iterable[str] | None = None) -> dict[str, ScalarSeries]:
+        """Return series by name; all of them when no names are given.
+
+        Raises NotFoundError for a name that was not logged.
+        """
+        with self._lock:
+            self.refresh()
+            known = self._scalars.names()
+            wanted = known if names is None else list(dict.fromkeys(names))
+            if missing := [name for name in wanted if name not in self._scalars]:
+                raise NotFoundError(
+                    f"run {self.project}/{self.run_id} has no series {missing[0]!r}",
+                    hint=f"it has: {', '.join(known[:12]) or 'none'}",
+                )
+            return {name: self._scalars.series(name) for name in wanted}
+
+    def summaries(self) -> dict[str, SeriesSummary]:
+        """Return what each series came to, by name. Up to a second old while the run is running."""
+        with self._lock:
+            self._look()
+            defines: dict[str, dict[str, Any]] = {}
+            for boots in self._ranks:
+                for boot in boots:
+                    for name, facts in (boot.state.get("defines") or {}).items():
+                        defines.setdefault(name, {}).update(facts)
+            better = {name: facts.get("better") for name, facts in defines.items()}
+            now = time.time()
+            if len(self._ranks) == 1 and len(self._ranks[0]) == 1:
+                boot = self._ranks[0][0]
+                if boot.status(now) != "crashed" or not boot.folder.journal.exists():
+                    boot.summary_file.refresh()
+                    series = boot.summary_file.value.get("series") or {}
+                    return {name: summary_from_json(name, s, better=better.get(name)) for name, s in series.items()}
+            self._scalars.refresh(self._ranks)
+            out = {}
+            for name in self._scalars.names():
+                series = self._scalars.series(name)
+                tally = Tally(name)
+                tally.add(series.steps, series.v)
+                out[name] = tally.summary(better=better.get(name))
+            return out
+
+    def epochs(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return the steps whose epoch was logged and their epochs; both empty when none was."""
+        with self._lock:
+            self.refresh()
+            if "epoch" not in self._scalars:
+                return np.empty(0, np.int64), np.empty(0, np.float64)
+            series = self._scalars.series("epoch")
+            return series.steps, series.v
+
+    def _snapshot_set(self, kind: SnapshotKind) -> SnapshotSet:
+        self._look()
+        found = self._snapshots[kind]
+        found.refresh([[boot.folder for boot in boots] for boots in self._ranks])
+        return found
+
+    def snapshot_steps(self, kind: SnapshotKind = "params") -> list[int]:
+        """Return the steps at which all tensors are kept, growing."""
+        with self._lock:
+            return self._snapshot_set(kind).steps
+
+    def snapshot(self, step: int, kind: SnapshotKind = "params") -> dict[str, npt.NDArray[Any]]:
+        """Return all tensors at a step, bit for bit; bfloat16 as float32 of the same values."""
+        with self._lock:
+            return self._snapshot_set(kind).read(step)
+
+    def snapshot_header(self, step: int, kind: SnapshotKind = "params") -> SnapshotHeader:
+        """Return names, types, shapes and places of the tensors at a step."""
+        with self._lock:
+            return self._snapshot_set(kind).header(step)
+
+    def snapshot_path(self, step: int, kind: SnapshotKind = "params") -> Path:
+        """Return the safetensors file of a step."""
+        with self._lock:
+            return self._snapshot_set(kind).path(step)
+
+    def tensor(self, name: str, step: int, kind: SnapshotKind = "params") -> npt.NDArray[Any]:
+        """Return one tensor at a step; only its bytes are read."""
+        with self._lock:
+            return self._snapshot_set(kind).tensor(name, step)
+
+    def tensor_film(
+        self, name: str, steps: Iterable[int] | None = None, kind: SnapshotKind = "params"
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+        """Return steps [T] and frames [T, ...] of one tensor at the given steps, or at all that there are."""
+        with self._lock:
+            return self._snapshot_set(kind).film(name, None if steps is None else list(steps))
+
+    def _statistics_tails(self) -> list[list[StatisticsTail]]:
+        self._look()
+        tails: dict[str, StatisticsTail] = {}
+        ranks = []
+        for boots in self._ranks:
+            ranks.append([])
+            for boot in boots:
+                tail = self._statistics.get(boot.folder.name) or StatisticsTail(boot.folder)
+                tail.refresh(ended=boot.ended)
+                tails[boot.folder.name] = tail
+                ranks[-1].append(tail)
+        self._statistics = tails
+        return ranks
+
+    def statistics_series(self) -> list[str]:
+        """Return the names of the series that have statistics, in the order first recorded."""
+        with self._lock:
+            names: dict[str, None] = {}
+            for tails in self._statistics_tails():
+                for tail in tails:
+                    names.update(dict.fromkeys(tail.places))
+            return list(names)
+
+    def statistics_rows(self) -> dict[str, int]:
+        """Return how many rows of statistics each series has, without reading them."""
+        with self._lock:
+            rows: dict[str, int] = {}
+            for tails in self._statistics_tails():
+                for tail in tails:
+                    for name, places in tail.places.items():
+                        rows[name] = rows.get(name, 0) + sum(len(p.rows) for p in places)
+            return rows
+
+    def statistics(self, series: str) -> StatisticsTable:
+        """Return the statistics and histograms of a tensor; raises NotFoundError for a series that has none."""
+        with self._lock:
+            for tails in self._statistics_tails():
+                tables = [tail.read(series) for tail in tails if series in tail.places]
+                if tables:
+                    ends: list[int | None] = []
+                    first: int | None = None
+                    for table in reversed(tables):
+                        ends.insert(0, first)
+                        start = int(table.steps.min())
+                        first = start if first is None else min(first, start)
+                    return tables[0] if len(tables) == 1 else join_tables(series, tables, ends=ends)
+            raise NotFoundError(
+                f"run {self.project}/{self.run_id} has no statistics of {series!r}",
+                hint=f"it has: {', '.join(self.statistics_series()[:12]) or 'none'}",
+            )
+
+    def graph(self) -> Graph | None:
+        """Return the network's graph, None when none was recorded."""
+        path = self._network_file("graph.json")
+        return None if path is None else graph_from_json(path.read_bytes())
+
+    def network_path(self) -> Path | None:
+        """Return the recorded network's file, None when none was recorded."""
+        return self._network_file("network.pt2")
+
+    def _network_file(self, name: str) -> Path | None:
+        with self._lock:
+            self._look()
+            for boots in self._ranks:
+                for boot in reversed(boots):
+                    path = boot.folder.network / name
+                    if path.is_file():
+                        return path
+            return None
+
+    def notices(self) -> tuple[Notice, ...]:
+        """Return what a reader must be told, after reading scalars and statistics whole."""
+        with self._lock:
+            self.refresh()
+            self._statistics_tails()
+            for kind in ("params", "grads"):
+                self._snapshot_set(kind)  # type: ignore[arg-type]
+            return notices_of(self._ranks, self._scalars, self._statistics, self._snapshots, self._meta_file)
+
+    def version(self) -> str:
+        """Return a short word that changes when anything of the run changed on disk, heartbeats left out."""
+        with self._lock:
+            self._look()
+            now = time.time()
+            facts: list[object] = [self._run_file.stamp, self._meta_file.stamp]
+            for boots in self._ranks:
+                for boot in boots:
+                    facts.append((boot.folder.name, boot.status(now), self._scalars.mark(boot), _sizes(boot)))
+            return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
+
+    def forget(self) -> None:
+        """Give back the memory of what was read; the next question reads it again."""
+        with self._lock:
+            self._scalars = Merged(self.folder)
+            self._statistics = {}
+
+
+def _sizes(boot: Boot) -> tuple[object, ...]:
+    """Return what changes when anything but scalars comes to a writer's folder."""
+    folder = boot.folder
+    stats: list[int] = []
+    for path in (folder.snapshots("params"), folder.snapshots("grads"), folder.network, folder.stats):
+        try:
+            stats.append(os.stat(path).st_mtime_ns)  # noqa: PTH116
+        except OSError:
+            stats.append(0)
+    if boot.ended:
+        return (boot.state_file.stamp, *stats)
+    known = {k: v for k, v in boot.state.items() if k not in ("heartbeat", "recorder")}
+    return (repr(known), (boot.summary_file.refresh() and 0) or boot.summary_file.stamp, *stats)

@@ -1,0 +1,151 @@
+"""The statistics and histograms of one process's part of a run, read series by series on demand.
+
+Only where each row lies is kept in memory (4 bytes a row); the rows themselves, 370 bytes each, stay on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from epochal.facts import STATISTICS
+from epochal.store.arrow import STATISTICS_COLUMNS
+from epochal.store.arrowread import Batch
+from epochal.store.columns import StatisticsTable
+from epochal.store.layout import WriterFolder
+from epochal.store.tail import SegmentTail
+
+__all__ = ["StatisticsTail", "join_tables"]
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Rows of one series in one batch: file, file offset of each column, first row, and which rows from there on."""
+
+    path: Path
+    columns: tuple[int, ...]
+    first: int
+    rows: npt.NDArray[np.int64]
+
+
+class StatisticsTail:
+    """Reads one writer's statistics and keeps up with them. Not thread-safe."""
+
+    def __init__(self, folder: WriterFolder) -> None:
+        self.places: dict[str, list[_Place]] = {}
+        self.unknown = 0
+        self._complete = False
+        self._tail = SegmentTail(folder.stats, STATISTICS_COLUMNS, take=self._take)
+        self._cache: dict[str, tuple[int, StatisticsTable]] = {}
+
+    @property
+    def damaged(self) -> int:
+        """Bytes that could not be read."""
+        return self._tail.damaged
+
+    @property
+    def lost(self) -> int:
+        """Rows known to be lost to damage."""
+        return self._tail.lost
+
+    def refresh(self, *, ended: bool) -> bool:
+        """Look for new rows; say whether there were any."""
+        if self._complete:
+            return False
+        changed = self._tail.refresh()
+        self._complete = ended
+        return changed
+
+    def _take(self, batches: list[Batch], names: list[str], path: Path) -> None:
+        for batch in batches:
+            ids = batch.column(0)
+            order = np.argsort(ids, kind="stable")
+            numbers, starts = np.unique(ids[order], return_index=True)
+            for number, rows in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+                if not 0 <= number < len(names):
+                    self.unknown += len(rows)
+                    continue
+                first = int(rows[0])
+                place = _Place(path, batch.places, first, rows - first)
+                self.places.setdefault(names[number], []).append(place)
+
+    def read(self, series: str) -> StatisticsTable:
+        """Return a series' rows in the order recorded."""
+        places = self.places.get(series, [])
+        known, table = self._cache.get(series, (0, None))
+        if table is not None and known == len(places):
+            return table
+        fresh = _table(series, _read_places(places[known:]))
+        table = fresh if table is None else join_tables(series, [table, fresh])
+        self._cache[series] = (len(places), table)
+        while len(self._cache) > 64:
+            self._cache.pop(next(iter(self._cache)))
+        return table
+
+
+def _read_places(places: list[_Place]) -> Arrays:
+    parts: list[Arrays] = []
+    fd, opened = -1, None
+    try:
+        for place in places:
+            if place.path != opened:
+                if fd >= 0:
+                    os.close(fd)
+                    fd = -1
+                fd, opened = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC), place.path
+            parts.append(_read_place(fd, place))
+    finally:
+        if fd >= 0:
+            os.close(fd)
+    names = [c.name for c in STATISTICS_COLUMNS if c.kind != "name"]
+    if not parts:
+        return {c.name: np.empty((0, c.width) if c.width > 1 else 0, c.dtype) for c in STATISTICS_COLUMNS}
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def _read_place(fd: int, place: _Place) -> Arrays:
+    span = int(place.rows[-1]) + 1
+    out: Arrays = {}
+    for column, at in zip(STATISTICS_COLUMNS, place.columns, strict=True):
+        if column.kind == "name":
+            continue
+        size = column.dtype.itemsize * column.width
+        data = os.pread(fd, size * span, at + size * place.first)
+        values = np.frombuffer(data, column.dtype)
+        if column.width > 1:
+            values = values.reshape(-1, column.width)
+        out[column.name] = values[place.rows]
+    return out
+
+
+def _table(series: str, arrays: Arrays) -> StatisticsTable:
+    steps = arrays["step"]
+    if (np.diff(steps) < 0).any():  # type: ignore[operator]
+        order = np.argsort(steps, kind="stable")
+        arrays = {name: values[order] for name, values in arrays.items()}
+    return StatisticsTable(
+        series=series,
+        steps=arrays["step"],  # type: ignore[arg-type]
+        t=arrays["t"],  # type: ignore[arg-type]
+        columns={name: arrays[name] for name in STATISTICS},
+        lo=arrays["lo"],  # type: ignore[arg-type]
+        hi=arrays["hi"],  # type: ignore[arg-type]
+        counts=arrays["counts"],  # type: ignore[arg-type]
+    )
+
+
+def join_tables(series: str, tables: list[StatisticsTable], *, ends: list[int | None] | None = None) -> StatisticsTable:
+    """Return tables one after the other, sorted by step; `ends` cuts each before a step."""
+    arrays: dict[str, list[npt.NDArray[np.generic]]] = {}
+    for table, end in zip(tables, ends or [None] * len(tables), strict=True):
+        keep = slice(0, len(table) if end is None else int(np.searchsorted(table.steps, end)))
+        columns = {"step": table.steps, "t": table.t, "lo": table.lo, "hi": table.hi, "counts": table.counts}
+        for name, values in {**columns, **table.columns}.items():
+            arrays.setdefault(name, []).append(values[keep])
+    return _table(series, {name: np.concatenate(parts) for name, parts in arrays.items()})

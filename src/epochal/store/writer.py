@@ -1,0 +1,253 @@
+"""A run as the process that records it sees it: numbers, statistics, snapshots and files go in, nothing comes out."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from epochal.errors import StorageFullError, UsageError
+from epochal.facts import Better
+from epochal.store.begin import begin
+from epochal.store.drain import Drain
+from epochal.store.files import replace_file
+from epochal.store.layout import RunFolder, WriterFolder
+from epochal.store.safetensors import RawTensor, write_snapshot
+from epochal.store.threads import Workers
+
+__all__ = ["Resume", "RunWriter"]
+
+Resume = Literal["never", "allow", "must"]
+Tensors = Mapping[str, npt.NDArray[Any] | RawTensor]
+EndStatus = Literal["finished", "failed", "stopped"]
+
+
+class RunWriter:
+    """Writes one process's part of a run. Every method may be called from any thread.
+
+    `append(name, step, t, value)` and `append_many(items, step, t)` are the hot path: values are floats already.
+    """
+
+    append: Callable[[str, int, float, float], None]
+    append_many: Callable[[Mapping[str, float], int, float], None]
+
+    def __init__(
+        self, run: RunFolder, folder: WriterFolder, state: dict[str, Any], *, on_problem: Callable[[str], None] | None
+    ) -> None:
+        self._run = run
+        self._folder = folder
+        self._finished = False
+        self._pid = os.getpid()
+        self._drain = Drain(folder, state, on_problem=on_problem, wake=lambda: self._workers.wake())
+        self._workers = Workers(self._drain)
+        self.append, self.append_many = self._drain.ring.append, self._drain.ring.append_many
+        _LIVE.add(self)
+        _register_hooks()
+        self._workers.start()
+
+    @classmethod
+    def create(
+        cls,
+        root: str | os.PathLike[str],
+        *,
+        project: str,
+        name: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        group: str | None = None,
+        parent: str | None = None,
+        tags: Sequence[str] = (),
+        notes: str = "",
+        run_id: str | None = None,
+        resume: Resume = "never",
+        rank: int = 0,
+        code: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+        on_problem: Callable[[str], None] | None = None,
+    ) -> RunWriter:
+        """Begin a run, or this process's part of one, and return its writer.
+
+        `on_problem` is called with one sentence whenever something cannot be recorded, from any thread; the default
+        warns with RecordingWarning. Raises UsageError for a bad name, RunExistsError, NotFoundError (`resume="must"`),
+        FormatVersionError, and StorageFullError where the folder cannot be written.
+        """
+        facts = {
+            "name": name,
+            "config": dict(config or {}),
+            "group": group,
+            "parent": parent,
+            "tags": [str(tag) for tag in tags],
+            "notes": notes,
+            "code": dict(code or {}),
+            "environment": dict(environment or {}),
+        }
+        run, folder, state, warning = begin(
+            Path(root), project=project, run_id=run_id, resume=resume, rank=rank, facts=facts
+        )
+        try:
+            writer = cls(run, folder, state, on_problem=on_problem)
+        except OSError as error:
+            raise StorageFullError(
+                f"the run cannot be recorded at {folder.path}: {error.strerror or error}",
+                hint="free some space there, or name another folder with dir= or EPOCHAL_DIR",
+            ) from error
+        if warning:
+            writer._drain.problem(warning)
+        return writer
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+        return self._run.run_id
+
+    @property
+    def project(self) -> str:
+        """Project of the run."""
+        return self._run.project
+
+    @property
+    def path(self) -> Path:
+        """Folder of the run."""
+        return self._run.path
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this process's part, below `path`."""
+        return self._folder.path
+
+    @property
+    def finished(self) -> bool:
+        """Whether `finish` was called."""
+        return self._finished
+
+    @property
+    def ring_waits(self) -> int:
+        """How often a call found the journal full and waited for the writer thread."""
+        return self._drain.ring.waits
+
+    def log(self, data: Mapping[str, float], step: int, t: float | None = None) -> None:
+        """Record numbers at a step; each is safe from the process's death when this returns."""
+        floats = {name: float(value) for name, value in data.items()}
+        self.append_many(floats, int(step), time.time() if t is None else float(t))
+
+    def add_statistics(self, columns: Mapping[str, Any]) -> None:
+        """Record statistics rows given as columns: `series` [k] of str and every field of facts.StatisticsRow.
+
+        `step`, `t` and any other field may be one number for all rows. The arrays are copied.
+        """
+        self._drain.add_statistics(columns)
+
+    def add_snapshot(
+        self,
+        kind: Literal["params", "grads"],
+        tensors: Tensors,
+        *,
+        step: int,
+        epoch: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Path:
+        """Write a snapshot now, in the calling thread, and return its file.
+
+        Raises StorageFullError when it cannot be written; that is counted as a loss too.
+        """
+        path = self._folder.snapshot(kind, step)
+        facts = {"step": str(step), **({} if epoch is None else {"epoch": repr(float(epoch))}), **(metadata or {})}
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_snapshot(path, tensors, metadata=facts)
+        except OSError as error:
+            message = f"the snapshot of step {step} was not written: {error.strerror or error}"
+            self.drop("snapshot", 1, message)
+            raise StorageFullError(message, hint=f"free some space at {self._folder.path}") from error
+        return path
+
+    def put_file(self, name: str, data: bytes) -> Path:
+        """Write a file below this process's folder in one piece, such as `network/graph.json`; return its path."""
+        parts = Path(name).parts
+        if not parts or Path(name).is_absolute() or any(part in ("..", ".") for part in parts):
+            raise UsageError(
+                f"file name {name!r} leads out of the run's folder", hint="use a name like 'network/x.json'"
+            )
+        path = self._folder.path / name
+        try:
+            for folder in reversed(path.parents):
+                if folder.is_relative_to(self._folder.path) and folder != self._folder.path:
+                    folder.mkdir(exist_ok=True)
+            replace_file(path, data, sync=True)
+        except OSError as error:
+            message = f"{name} was not written: {error.strerror or error}"
+            self.drop("file", 1, message)
+            raise StorageFullError(message, hint=f"free some space at {self._folder.path}") from error
+        return path
+
+    def set_state(self, **changes: Any) -> None:
+        """Change what state.json says of this process, such as `recorder={...}`."""
+        self._drain.set_state(changes)
+
+    def define(self, series: str, *, better: Better | None = None, x: str | None = None) -> None:
+        """Say which way a series is better and what it is drawn over."""
+        facts = {key: value for key, value in (("better", better), ("x", x)) if value is not None}
+        self._drain.define(series, facts)
+
+    def drop(self, code: str, count: int, message: str = "") -> None:
+        """Count something that was not recorded, so that readers are told; `message` is said once for each code."""
+        self._drain.drop(code, count, message)
+
+    def submit(self, job: Callable[[], object]) -> None:
+        """Run a job in a worker thread, one after the other. Its errors are counted and reported, never raised."""
+        self._workers.submit(job)
+
+    @property
+    def pending_jobs(self) -> int:
+        """How many submitted jobs have not ended."""
+        return self._workers.pending
+
+    def flush(self, timeout: float | None = 30.0) -> bool:
+        """Wait until all that was given so far is in the files; say whether that came true in time."""
+        return not self._foreign and not self._finished and self._workers.flush(timeout)
+
+    def finish(self, status: EndStatus = "finished", *, error: str | None = None) -> None:
+        """Write what is pending and end this process's part of the run. Later calls do nothing."""
+        if self._finished or self._foreign:
+            return
+        self._finished = True
+        _LIVE.discard(self)
+        self._workers.stop()
+        self._drain.end(status, error)
+
+    @property
+    def _foreign(self) -> bool:
+        """Whether this is a forked child of the process that records."""
+        return os.getpid() != self._pid
+
+
+_LIVE: weakref.WeakSet[RunWriter] = weakref.WeakSet()
+_hooked = False
+
+
+def _register_hooks() -> None:
+    """Register once per process, at the first run and not at import: importing does nothing."""
+    global _hooked
+    if not _hooked:
+        _hooked = True
+        atexit.register(_stop_all)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_detach_all)
+
+
+def _stop_all() -> None:
+    for writer in list(_LIVE):
+        # The last moment of the process: whatever goes wrong with one run must not keep the others from ending.
+        with contextlib.suppress(Exception):
+            writer.finish("stopped")
+
+
+def _detach_all() -> None:
+    for writer in list(_LIVE):
+        writer._drain.detach_in_child()
