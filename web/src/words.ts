@@ -101,7 +101,7 @@ export const words = {
   },
   missing: {
     paste: 'Add this to your script',
-    run: 'or see one now',
+    ownRun: 'or record your own',
     noRuns: 'No run yet',
     noRunsText: 'Train a small network and watch it learn, or record your own with one line',
     demo: 'epochal demo iris',

@@ -27,10 +27,12 @@ function act(event: KeyboardEvent, target: Element): boolean {
   }
   switch (key) {
     case '/': {
-      const field = document.querySelector<HTMLInputElement>('main [data-search], aside [data-search]')
+      const field = ['main', 'aside']
+        .map((room) => document.querySelector<HTMLInputElement>(`${room} [data-search]`))
+        .find((found) => found)
       field?.focus()
       field?.select()
-      return field !== null
+      return field !== undefined
     }
     case '?':
       dialogs.open = 'help'

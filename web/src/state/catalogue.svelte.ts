@@ -2,7 +2,7 @@
 import { untrack } from 'svelte'
 import { SvelteMap } from 'svelte/reactivity'
 import { source } from '../source/source'
-import type { EventDocument, NoticeDocument, RunDetail, RunRow } from '../wire/types'
+import type { EventDocument, NoticeDocument, RunDetail, RunRow, StudioDocument } from '../wire/types'
 
 /** Runs that changed are asked for again at most this often. */
 const REFRESH_MS = 400
@@ -13,6 +13,8 @@ class Catalogue {
   /** Newest first. */
   rows = $state.raw<readonly RunRow[]>([])
   notices = $state.raw<readonly NoticeDocument[]>([])
+  /** What can be done here; null until it is known. */
+  studio = $state.raw<StudioDocument | null>(null)
   loaded = $state(false)
   connected = $state(true)
   /** Why the runs could not be read, if so. */
@@ -34,6 +36,13 @@ class Catalogue {
         this.#lost = !yes
       },
     )
+    source()
+      .studio()
+      .then(
+        (studio) => (this.studio = studio),
+        // The runs come from the same place: their failure is told.
+        () => {},
+      )
     await this.reload()
   }
 
