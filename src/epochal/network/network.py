@@ -1,0 +1,173 @@
+"""A network with the original module names, made from an exported program and a set of parameters."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.export import ExportedProgram
+from torch.fx.experimental.symbolic_shapes import is_concrete_int
+from torch.utils._pytree import tree_map
+
+from epochal.errors import NetworkMissingError, UsageError
+from epochal.facts import Graph, Layer, Shape
+from epochal.network.gate import pass_gate
+
+__all__ = ["Network", "load_network"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """What the network takes at one place: -1 in `shape` may be any size."""
+
+    name: str
+    shape: Shape
+    dtype: torch.dtype
+
+
+@final
+class Network:
+    """A network that can be asked: called with arrays, or taken apart through `module`.
+
+    `module` is a `torch.nn.Module` with the dotted names of the original, in eval mode, on the CPU; hooks and gradients
+    work on it. `graph` is None for a network of which no graph was recorded; `step` is the training step that the
+    parameters are from, None for those it had when it was exported.
+    """
+
+    __slots__ = ("_inputs", "graph", "module", "step")
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        *,
+        inputs: tuple[_Input, ...],
+        graph: Graph | None = None,
+        step: int | None = None,
+    ) -> None:
+        self.module = module
+        self.graph = graph
+        self.step = step
+        self._inputs = inputs
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """What the network answers, as arrays, to one batch of arrays or tensors.
+
+        Floating inputs are brought to the type that the network takes. Raises UsageError for a wrong number, shape or
+        type of inputs. An output of several tensors comes in the structure that the network gives it.
+        """
+        expected = {one.name: one for one in self._inputs}
+        if len(inputs) > len(self._inputs) or len(inputs) + len(named) != len(self._inputs) or named.keys() - expected:
+            given = [*(f"input {i + 1}" for i in range(len(inputs))), *named]
+            raise UsageError(f"The network takes {', '.join(expected)}; it was given {', '.join(given) or 'nothing'}.")
+        args = [_as_tensor(value, one) for value, one in zip(inputs, self._inputs, strict=False)]
+        kwargs = {name: _as_tensor(value, expected[name]) for name, value in named.items()}
+        with torch.no_grad():
+            return tree_map(_as_array, self.module(*args, **kwargs))
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Its modules that hold parameters or calculate, in running order."""
+        return () if self.graph is None else tuple(layer for layer in self.graph.layers if layer.role == "module")
+
+    def state(self) -> dict[str, Array]:
+        """Copies of its parameters and buffers by name; bfloat16 as float32, since numpy has no such type."""
+        return {name: np.array(_as_array(tensor)) for name, tensor in self.module.state_dict().items()}
+
+    def __repr__(self) -> str:
+        model = self.graph.model if self.graph else type(self.module).__name__
+        at = "as exported" if self.step is None else f"at step {self.step}"
+        return f"<Network {model} {at}, takes {', '.join(f'{one.name} {_shown(one.shape)}' for one in self._inputs)}>"
+
+
+def load_network(
+    path: Path, *, graph: Graph | None, step: int | None, state: Mapping[str, Array], trust: bool
+) -> Network:
+    """Rebuild a network from its file and give it the parameters and buffers in `state` (none: it keeps its own)."""
+    source = path if trust else io.BytesIO(pass_gate(path))
+    try:
+        program = torch.export.load(source)
+        module = torch.export.unflatten(program)
+    except Exception as error:
+        # PyTorch raises any kind of error for a program that it does not understand.
+        raise NetworkMissingError(
+            f"PyTorch {torch.__version__} cannot rebuild the recorded network: {type(error).__name__}: {error}",
+            hint="A network recorded by a newer PyTorch needs that version. Snapshots are readable without it.",
+        ) from error
+    if state:
+        _give(module, state)
+    return Network(module, inputs=_inputs_of(program), graph=graph, step=step)
+
+
+def _inputs_of(program: ExportedProgram) -> tuple[_Input, ...]:
+    users = program.graph_signature.user_inputs
+    found = []
+    for node in program.graph.nodes:
+        value = node.meta.get("val") if node.op == "placeholder" and node.name in users else None
+        if isinstance(value, torch.Tensor):
+            shape = tuple(int(size) if is_concrete_int(size) else -1 for size in value.shape)
+            found.append(_Input(name=str(node.name), shape=shape, dtype=value.dtype))
+    return tuple(found)
+
+
+def _give(module: torch.nn.Module, state: Mapping[str, Array]) -> None:
+    """Copy a snapshot into a module: every name must be there, in its shape; a shared tensor under any of its names."""
+    own = module.state_dict(keep_vars=True)
+    unknown = sorted(state.keys() - own.keys())
+    wrong = [
+        f"{name} is {list(state[name].shape)} in the snapshot, {list(tensor.shape)} in the network"
+        for name, tensor in own.items()
+        if name in state and tuple(state[name].shape) != tuple(tensor.shape)
+    ]
+    filled = {own[name].data_ptr() for name in own.keys() & state.keys()}
+    missing = [name for name, tensor in own.items() if name not in state and tensor.data_ptr() not in filled]
+    if unknown or missing or wrong:
+        says = [f"the snapshot lacks {', '.join(missing[:5])}"] if missing else []
+        says += [f"the network has no {', '.join(unknown[:5])}"] if unknown else []
+        raise NetworkMissingError(
+            f"The snapshot does not fit the recorded network: {'; '.join([*says, *wrong[:5]])}.",
+            hint="The model was changed after `run.watch`; watch it again after such a change.",
+        )
+    with torch.no_grad():
+        for name, value in state.items():
+            own[name].copy_(_bits_as(value, own[name].dtype))
+
+
+def _bits_as(value: Array, dtype: torch.dtype) -> torch.Tensor:
+    """An array as a tensor; types that numpy lacks (bfloat16, float8) come as unsigned integers of the same bits."""
+    tensor = torch.from_numpy(np.array(value))
+    unsigned = tensor.dtype in (torch.uint8, torch.uint16)
+    if unsigned and dtype.is_floating_point and tensor.element_size() == dtype.itemsize:
+        return tensor.view(dtype)
+    return tensor
+
+
+def _as_tensor(value: Any, expected: _Input) -> torch.Tensor:
+    tensor = value.detach() if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value))
+    wanted, given = expected.shape, tuple(tensor.shape)
+    if len(wanted) != len(given) or any(w not in (-1, g) for w, g in zip(wanted, given, strict=True)):
+        raise UsageError(f"{expected.name} must have the shape {_shown(wanted)}; it has {_shown(given)}.")
+    if tensor.dtype == expected.dtype:
+        return tensor
+    if expected.dtype.is_floating_point or (not tensor.dtype.is_floating_point and not tensor.dtype.is_complex):
+        return tensor.to(expected.dtype)
+    types = [str(dtype).removeprefix("torch.") for dtype in (expected.dtype, tensor.dtype)]
+    raise UsageError(f"{expected.name} must be of type {types[0]}; it is {types[1]}.")
+
+
+def _shown(shape: Shape) -> str:
+    return f"[{', '.join('any' if size < 0 else str(size) for size in shape)}]"
+
+
+def _as_array(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    tensor = value.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -1,0 +1,71 @@
+"""Open the network that a run has recorded, with its parameters as they were at a step."""
+
+from __future__ import annotations
+
+import importlib
+from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from epochal.errors import MissingExtraError, NetworkMissingError, NotFoundError
+from epochal.facts import Graph
+
+if TYPE_CHECKING:
+    from epochal.network.network import Network
+    from epochal.store import StoredRun
+
+__all__ = ["open_recorded"]
+
+
+def open_recorded(run: StoredRun, step: int | None = None, *, trust: bool = False) -> Network:
+    """The run's network as it was at `step`, a step with a snapshot; the last one when None.
+
+    The file is checked before PyTorch reads it; `trust` lifts that for files that would be refused.
+
+    Raises NetworkMissingError when the run has no network or it cannot be rebuilt, saying why; NotFoundError when there
+    is no snapshot at `step`, naming the nearest; UntrustedNetworkError when loading the file could run code;
+    MissingExtraError without PyTorch.
+    """
+    graph, path = run.graph(), run.network_path()
+    if path is None or not Path(path).is_file():
+        raise NetworkMissingError(f"Run {run.info().name!r} has no recorded network{_reason(graph)}.", hint=_HINT)
+    chosen = choose_step(list(run.snapshot_steps("params")), step)
+    state = {} if chosen is None else run.snapshot(chosen)
+    network: Network = _torch_file().load_network(Path(path), graph=graph, step=chosen, state=state, trust=trust)
+    return network
+
+
+def choose_step(steps: Sequence[int], step: int | None) -> int | None:
+    """`step` when it is one of the growing `steps`, the last of them when None; None when there are no steps at all."""
+    if step is None:
+        return steps[-1] if steps else None
+    at = bisect_left(steps, step)
+    if at < len(steps) and steps[at] == step:
+        return step
+    near = [str(s) for s in steps[max(0, at - 1) : at + 1]]
+    if not near:
+        raise NotFoundError(f"There is no snapshot at step {step}: this run has no snapshots.", hint=_SNAPSHOT_HINT)
+    raise NotFoundError(f"There is no snapshot at step {step}.", hint=f"The nearest: {' and '.join(near)}.")
+
+
+_HINT = "Record with `run.watch(model, inputs=one_batch)`; parameters at snapshots are there also without a network."
+_SNAPSHOT_HINT = "`run.watch(model)` takes one after each epoch, `run.snapshot()` one at this moment."
+
+
+def _reason(graph: Graph | None) -> str:
+    if graph is None:
+        return ": no model was watched"
+    return f": {graph.note.rstrip('.')}" if graph.note else ""
+
+
+def _torch_file() -> Any:
+    """The file that needs PyTorch, imported when somebody asks."""
+    try:
+        return importlib.import_module("epochal.network.network")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError(
+            "Opening a recorded network needs PyTorch.", hint="Install it with `pip install 'epochal[torch]'`."
+        ) from error
