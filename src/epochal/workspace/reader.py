@@ -1,0 +1,184 @@
+"""One recorded run, for reading: also while it is being written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from epochal.errors import NotFoundError, UsageError
+from epochal.facts import Graph, Notice, RunInfo, SeriesSummary
+from epochal.film import Film
+from epochal.store import StoredRun
+from epochal.workspace.films import make_film, nearest_step, series_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from epochal.network import Network
+
+Kind = Literal["params", "grads", "epochs"]
+
+
+class RunReader:
+    """Reads one run. Every answer is as fresh as the files are; nothing is written."""
+
+    def __init__(self, stored: StoredRun) -> None:
+        self._stored = stored
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunReader:
+        """The run in a folder `<root>/<project>/<run_id>`."""
+        return cls(StoredRun(path))
+
+    @property
+    def stored(self) -> StoredRun:
+        """The run as the store gives it."""
+        return self._stored
+
+    @property
+    def info(self) -> RunInfo:
+        """What the run is and how it stands."""
+        return self._stored.info()
+
+    @property
+    def id(self) -> str:
+        """`project/run_id`, which names it among all runs."""
+        return f"{self._stored.project}/{self._stored.run_id}"
+
+    @property
+    def name(self) -> str:
+        """Its display name."""
+        return self.info.name
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        return self._stored.path
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The settings it was started with."""
+        return self.info.config
+
+    @property
+    def summary(self) -> dict[str, SeriesSummary]:
+        """What each scalar series came to: last, lowest, highest, counts of NaN and infinities."""
+        return self._stored.summaries()
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What a reader must be told: values that were lost, damaged or hidden."""
+        return self._stored.notices()
+
+    def series(self) -> list[str]:
+        """The names of all films: scalars as they were logged, `param/...`, `grad/...` and `hist/...`."""
+        return series_of(self._stored)
+
+    def scalars(self, names: str | Iterable[str] | None = None) -> pa.Table:
+        """Scalars as a table with the columns name, step, t (unix seconds) and v, in the order they were logged.
+
+        All of them, or those named. `.to_pandas()` and `polars.from_arrow(...)` take it on; values are exactly what
+        was logged, NaN and infinities included.
+        """
+        import pyarrow as pa
+
+        wanted = [names] if isinstance(names, str) else names
+        found = self._stored.scalars(wanted)
+        lengths = [len(series.steps) for series in found.values()]
+        codes = np.repeat(np.arange(len(found), dtype=np.int32), lengths)
+        column = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(list(found), pa.string()))
+
+        def joined(part: str, dtype: Any) -> npt.NDArray[Any]:
+            return np.concatenate([np.empty(0, dtype), *(getattr(series, part) for series in found.values())])
+
+        return pa.table(
+            {
+                "name": column,
+                "step": pa.array(joined("steps", np.int64)),
+                "t": pa.array(joined("t", np.float64)),
+                # from_pandas would turn NaN into null; the buffer is handed over as it is.
+                "v": pa.array(joined("v", np.float64), from_pandas=False),
+            }
+        )
+
+    def film(self, name: str) -> Film:
+        """A recorded array over steps.
+
+        `loss` is the scalar of that name, `layers.0.weight` the parameter (its full name is `param/layers.0.weight`),
+        `grad/layers.0.weight` its gradient, `hist/param/layers.0.weight` the histograms, and
+        `norm/param/layers.0.weight` one of the statistics: mean, std, min, max, norm, update_ratio, zeros, nan, inf.
+        """
+        return make_film(self._stored, name)
+
+    def steps(self, kind: Kind | str = "params") -> list[int]:
+        """Steps at which all parameters (`params`), gradients (`grads`) or an epoch (`epochs`) were kept; for the name
+        of a film, the steps of its frames."""
+        if kind == "params" or kind == "grads":
+            return self._stored.snapshot_steps("params" if kind == "params" else "grads")
+        if kind == "epochs":
+            return [int(s) for s in self._stored.epochs()[0]]
+        return [int(s) for s in self.film(kind).steps]
+
+    def epoch(self, step: int) -> float | None:
+        """The epoch at a step: the last one logged at it or before; None where none was."""
+        steps, epochs = self._stored.epochs()
+        place = int(np.searchsorted(steps, step, side="right"))
+        return float(epochs[place - 1]) if place else None
+
+    def parameters(self, step: int | Literal["last"] = "last") -> dict[str, npt.NDArray[Any]]:
+        """All parameters and buffers by name, exactly as they were at a step of `steps("params")`."""
+        return self._stored.snapshot(self._snapshot_step(step))
+
+    def network(self, step: int | Literal["last"] = "last", *, trust: bool = False) -> Network:
+        """The network as it was at a step, without the script that trained it. Needs PyTorch.
+
+        A recorded network is data from elsewhere: one that could run code when loaded is refused unless you `trust` it.
+        """
+        at = self._snapshot_step(step)
+        from epochal.network import open_recorded
+
+        return open_recorded(self._stored, at, trust=trust)
+
+    def graph(self) -> Graph | None:
+        """The network's layers and how they are joined, None when no model was watched."""
+        return self._stored.graph()
+
+    def refresh(self) -> bool:
+        """Read what is new; True when there was anything. Answers are fresh without it too."""
+        return self._stored.refresh()
+
+    def _snapshot_step(self, step: int | Literal["last"]) -> int:
+        steps = self._stored.snapshot_steps()
+        if not steps:
+            raise NotFoundError(
+                f"The run {self.id} has no snapshot of its parameters.",
+                hint="Record them with run.watch(model), which keeps one each epoch.",
+            )
+        if step == "last":
+            return steps[-1]
+        if not isinstance(step, int | np.integer):
+            raise UsageError(f"A step is a whole number or 'last', not {step!r}.")
+        if step not in steps:
+            raise NotFoundError(
+                f"The run {self.id} has no snapshot at step {step}.",
+                hint=f"The nearest is step {nearest_step(steps, step)}; {len(steps)} are kept, from {steps[0]} "
+                f"to {steps[-1]}.",
+            )
+        return int(step)
+
+    def __repr__(self) -> str:
+        info = self.info
+        return f"RunReader({self.id!r}, {info.name!r}, {info.status})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{s.last:.6g}</td><td>{s.min:.6g}</td><td>{s.max:.6g}</td></tr>"
+            for name, s in self.summary.items()
+        )
+        head = "<tr><th>series</th><th>last</th><th>min</th><th>max</th></tr>"
+        return f"<code>{escape(repr(self))}</code><table>{head}{rows}</table>"
