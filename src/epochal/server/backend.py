@@ -1,39 +1,142 @@
-"""What the routes call: reads through the wire, changes through the library."""
+"""What the routes call: reads through the wire, changes through the library, files through the exporter."""
 
 from __future__ import annotations
 
-from fastapi import Request
-from starlette.responses import Response
+import contextlib
+import gzip
+from collections.abc import Mapping
+from typing import Any
 
+from fastapi import Request
+from starlette.responses import Response, StreamingResponse
+
+from epochal.errors import EpochalError
+from epochal.server.downloads import Downloads, Exporter
+from epochal.server.errors import error_response
+from epochal.server.live import Hub, Seen
+from epochal.store.library import Library
+from epochal.views.runs import RunFacts
+from epochal.wire.answer import Wire
+from epochal.wire.documents import to_json
 from epochal.wire.queries import ExportQuery
 from epochal.wire.schema import RunChange
 
 __all__ = ["Backend"]
 
+_SQUEEZED_FROM = 1500
+_FOR_EVER = "private, max-age=31536000, immutable"
+
 
 class Backend:
     """Answers requests about one library."""
 
+    def __init__(
+        self,
+        library: Library,
+        *,
+        writable: bool = True,
+        watch_secs: float = 0.2,
+        exporter: Exporter | None = None,
+    ) -> None:
+        self._library = library
+        self._wire = Wire(library, writable=writable)
+        self.hub = Hub(self._look_at_all, self._look_at_some, watch_secs=watch_secs)
+        self._writable = writable
+        self._downloads = Downloads(exporter)
+
     def read(self, request: Request, what: str, project: str = "", run_id: str = "") -> Response:
-        """Answer a GET."""
-        raise NotImplementedError
+        """Answer a GET with what the wire says, or say that the client has it already."""
+        answer = self._wire.ask(
+            what,
+            project,
+            run_id,
+            query=request.scope["query_string"].decode("latin-1"),
+            known_etags=request.headers.get("if-none-match", ""),
+        )
+        headers = {
+            "ETag": answer.etag,
+            "Cache-Control": _FOR_EVER if answer.immutable else "private, no-cache",
+            "Vary": "Accept-Encoding",
+            **answer.headers,
+        }
+        if answer.unchanged:
+            return Response(None, 304, headers)
+        body = answer.body
+        if (
+            len(body) >= _SQUEEZED_FROM
+            and answer.media_type == "application/json"
+            and "gzip" in request.headers.get("accept-encoding", "")
+        ):
+            body = gzip.compress(body, 1, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+        return Response(body, 200, headers, answer.media_type)
 
     def change(self, project: str, run_id: str, change: RunChange) -> Response:
-        """Change what people may change."""
-        raise NotImplementedError
+        """Change what people may change, and answer with the run's row as it is then."""
+        if not self._writable:
+            return _read_only()
+        run = self._wire.run(project, run_id)
+        changes: dict[str, Any] = change.model_dump(exclude_none=True)
+        if "tags" in changes:
+            changes["tags"] = list(dict.fromkeys(tag for tag in (t.strip() for t in changes["tags"]) if tag))
+        if changes:
+            self._library.change(run, **changes)
+        return self._row(project, run_id)
 
     def delete(self, project: str, run_id: str) -> Response:
         """Move to the trash."""
-        raise NotImplementedError
+        if not self._writable:
+            return _read_only()
+        self._library.delete(self._wire.run(project, run_id))
+        return _json({"id": f"{project}/{run_id}"})
 
     def restore(self, project: str, run_id: str) -> Response:
         """Take out of the trash."""
-        raise NotImplementedError
+        if not self._writable:
+            return _read_only()
+        self._library.restore(project, run_id)
+        return self._row(project, run_id)
 
     async def export(self, project: str, run_id: str, query: ExportQuery) -> Response:
-        """Make a file."""
-        raise NotImplementedError
+        """Make a file; only so many at once."""
+        return await self._downloads.make(lambda: self._wire.run(project, run_id), f"{project}-{run_id}", query)
 
     def events(self, request: Request) -> Response:
         """The live stream."""
-        raise NotImplementedError
+        hub = self.hub
+
+        async def stream() -> Any:
+            async with hub.listen() as listener:
+                async for part in listener.stream():
+                    yield part
+
+        # no-transform, and the header of one well-known proxy: nobody on the way may hold events back.
+        headers = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+        return StreamingResponse(stream(), 200, headers, "text/event-stream")
+
+    def _look_at_all(self) -> Mapping[str, Seen]:
+        return dict(_seen(facts) for facts in self._wire.table.refresh()[0])
+
+    def _look_at_some(self, ids: frozenset[str]) -> Mapping[str, Seen]:
+        seen: dict[str, Seen] = {}
+        for run_id in ids:
+            project, _, name = run_id.partition("/")
+            with contextlib.suppress(EpochalError, OSError):  # it is gone, or was damaged: the next look at all tells
+                seen.update([_seen(self._wire.table.one(self._wire.run(project, name)))])
+        return seen
+
+    def _row(self, project: str, run_id: str) -> Response:
+        return _json(self._wire.row(project, run_id))
+
+
+def _seen(facts: RunFacts) -> tuple[str, Seen]:
+    info = facts.info
+    return f"{info.project}/{info.run_id}", Seen(info.status, info.last_step, facts.version)
+
+
+def _json(document: Any) -> Response:
+    return Response(to_json(document), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _read_only() -> Response:
+    return error_response(403, "read_only", "this server only shows runs", hint="start it without --read-only")

@@ -135,7 +135,7 @@ def make_film(
         frames = np.empty((len(shown), *source.shape), np.uint8)
         for step, frame in zip(shown, held, strict=True) if hold else _walk(source, shown, mode):
             extreme = known.get(mode, step)
-            quantise(frame, limit, out=frames[place[step]], finite=extreme is not None and not extreme.nonfinite)
+            quantise(frame, limit, out=frames[place[step], ...], finite=extreme is not None and not extreme.nonfinite)
     return FilmStack(
         steps=np.array(shown, dtype=np.int64),
         frames=frames,
@@ -151,6 +151,7 @@ def make_film(
 
 def quantise(frame: Floats, limit: float, *, out: npt.NDArray[np.uint8], finite: bool = False) -> None:
     """Write `frame` into `out` as bytes on the scale -limit..limit; `finite` says that all of it is known to be."""
+    frame, out = np.asarray(frame).reshape(-1), out.reshape(-1)  # views, also of a single number
     if limit == 0.0:
         out[...] = 128 if finite else np.where(np.isfinite(frame), 128, 0)
         return

@@ -6,9 +6,12 @@ so that a static export and the live server understand the same words.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeVar
+from urllib.parse import parse_qs
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from epochal.errors import UsageError
 
 __all__ = [
     "ExportFormat",
@@ -19,7 +22,10 @@ __all__ = [
     "HistogramsQuery",
     "PlainQuery",
     "ScalarsQuery",
+    "read_query",
 ]
+
+Query = TypeVar("Query", bound=BaseModel)
 
 FramesMode = Literal["value", "change", "since"]
 ExportWhat = Literal["weights", "biases", "histogram", "scalars", "gradients", "all"]
@@ -100,3 +106,21 @@ class ExportQuery(BaseModel):
     cmap: str | None = Field(
         default=None, max_length=50, pattern=r"^[A-Za-z0-9_-]+$", description="Name of a colour map"
     )
+
+
+def read_query(model: type[Query], query: str) -> Query:
+    """A query string as its model; UsageError says which parameter is wrong."""
+    try:
+        pairs = parse_qs(query, keep_blank_values=True, max_num_fields=2000)
+    except ValueError as error:
+        raise UsageError(f"the query cannot be read: {error}") from None
+    fields = model.model_fields
+    values: dict[str, Any] = {
+        name: given if name in fields and fields[name].annotation == list[str] else given[-1]
+        for name, given in pairs.items()
+    }
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+        raise UsageError(said, hint="the parameters are described in /api/v1/openapi.json") from None

@@ -1,0 +1,149 @@
+"""Everything small that is known of a run, in one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from epochal.errors import DamagedError, EpochalError
+from epochal.facts import Graph, Notice
+from epochal.store.reader import StoredRun
+from epochal.store.safetensors import TensorPlace
+from epochal.views.histograms import change_of_mean
+from epochal.views.layers import TensorFacts, WeightLayer, group_layers
+from epochal.views.runs import RunFacts
+
+__all__ = ["ChangeCache", "DetailFacts", "read_detail", "read_tensors"]
+
+_EPOCHS_AT_MOST = 2000
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"} | {
+    f"{sign}{bits}": f"{'u' * (sign == 'U')}int{bits}" for sign in "IU" for bits in (8, 16, 32, 64)
+}
+
+ChangeCache = dict[str, tuple[int, float | None]]
+"""Series -> how many rows of statistics it had, and what its change came to then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailFacts:
+    """A run's row, what was recorded of it and where the large things are to be asked for.
+
+    `epochs` are the epochs at `epoch_steps`, growing, at most two thousand of them.
+    """
+
+    row: RunFacts
+    series: Sequence[str]
+    tensors: Sequence[TensorFacts]
+    layers: Sequence[WeightLayer]
+    snapshots: Sequence[int]
+    epoch_steps: Sequence[int]
+    epochs: Sequence[float]
+    graph: bool
+    network: bool
+    notices: Sequence[Notice]
+
+
+def read_detail(run: StoredRun, row: RunFacts, *, changes: ChangeCache | None = None) -> DetailFacts:
+    """Ask a run for everything small; `changes` remembers what takes longest."""
+    tensors = read_tensors(run, changes=changes)
+    notices: list[Notice] = []
+    graph: Graph | None = None
+    try:
+        graph = run.graph()
+    except DamagedError as error:
+        notices.append(Notice(code=error.code, message=error.message, hint=error.hint))
+    epoch_steps, epochs = _epochs(run)
+    return DetailFacts(
+        row=row,
+        series=sorted(row.summaries),
+        tensors=tensors,
+        layers=group_layers(tensors, graph),
+        snapshots=run.snapshot_steps(),
+        epoch_steps=epoch_steps,
+        epochs=epochs,
+        graph=graph is not None,
+        network=run.network_path() is not None,
+        notices=[*run.notices(), *notices],
+    )
+
+
+def read_tensors(run: StoredRun, *, changes: ChangeCache | None = None) -> list[TensorFacts]:
+    """All tensors recorded through time: parameters in the order of the snapshot, gradients, activations."""
+    rows = run.statistics_rows()
+    known: ChangeCache = {} if changes is None else changes
+    tensors: dict[str, TensorFacts] = {}
+    kinds: tuple[tuple[Literal["param", "grad"], Literal["params", "grads"]], ...] = (
+        ("param", "params"),
+        ("grad", "grads"),
+    )
+    for kind, folder in kinds:
+        steps = run.snapshot_steps(folder)
+        for name, place in _newest_header(run, steps, folder).items():
+            series = f"{kind}/{name}"
+            tensors[series] = TensorFacts(
+                series=series,
+                kind=kind,
+                name=name,
+                shape=place.shape,
+                dtype=_DTYPES.get(place.dtype, place.dtype.lower()),
+                frames=len(steps),
+                rows=rows.get(series, 0),
+                change=_change(run, series, rows.get(series, 0), known),
+            )
+    for series, count in rows.items():
+        kind_word, _, name = series.partition("/")
+        if series in tensors or kind_word not in ("param", "grad", "act") or not name:
+            continue
+        like = tensors.get(f"param/{name}") if kind_word == "grad" else None
+        tensors[series] = TensorFacts(
+            series=series,
+            kind=kind_word,  # type: ignore[arg-type]  # one of the three, checked above
+            name=name,
+            shape=like.shape if like is not None else None,
+            dtype=like.dtype if like is not None else None,
+            frames=0,
+            rows=count,
+            change=_change(run, series, count, known),
+        )
+    return list(tensors.values())
+
+
+def _newest_header(run: StoredRun, steps: Sequence[int], kind: Literal["params", "grads"]) -> Mapping[str, TensorPlace]:
+    """The tensors of the newest snapshot that can be read."""
+    for step in reversed(steps):
+        try:
+            return run.snapshot_header(step, kind).tensors
+        except (EpochalError, OSError):
+            continue
+    return {}
+
+
+def _change(run: StoredRun, series: str, rows: int, known: ChangeCache) -> float | None:
+    if not rows:
+        return None
+    if series in known and known[series][0] == rows:
+        return known[series][1]
+    try:
+        change = change_of_mean(run.statistics(series))
+    except (EpochalError, OSError):
+        return None
+    known[series] = (rows, change)
+    return change
+
+
+def _epochs(run: StoredRun) -> tuple[list[int], list[float]]:
+    """Steps at which the epoch grew, evenly thinned where there are many, such as a fraction of an epoch each step."""
+    steps, epochs = run.epochs()
+    good = np.isfinite(epochs)
+    steps, epochs = steps[good], epochs[good]
+    if not len(steps):
+        return [], []
+    grows = np.concatenate([[True], epochs[1:] > np.maximum.accumulate(epochs)[:-1]])
+    steps, epochs = steps[grows], epochs[grows]
+    if len(steps) > _EPOCHS_AT_MOST:
+        chosen = np.linspace(0, len(steps) - 1, _EPOCHS_AT_MOST).round().astype(np.intp)
+        steps, epochs = steps[chosen], epochs[chosen]
+    return steps.tolist(), epochs.tolist()

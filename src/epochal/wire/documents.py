@@ -1,0 +1,163 @@
+"""Facts into documents: plain dictionaries in the shapes of `epochal.wire.schema`, which JSON is made from.
+
+They are not built as models: a table of a thousand runs would take a tenth of a second for checks of what was made
+here a moment before. Tests hold every document against its model instead.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+
+from epochal.facts import Graph, Notice, SeriesSummary
+from epochal.views.detail import DetailFacts
+from epochal.views.runs import RunFacts, flat_config, total_epochs
+
+__all__ = ["detail_document", "graph_document", "notice_documents", "row_document", "to_json"]
+
+_FIRST_METRICS = ("val_loss", "val/loss", "validation_loss", "loss", "train_loss", "train/loss")
+
+
+def to_json(document: Any) -> bytes:
+    """A document as JSON; NaN and infinities are null there."""
+    try:
+        return orjson.dumps(document)
+    except TypeError:
+        # Integers beyond 64 bits, half surrogates and odd keys of somebody's config: slower, but it takes all of them.
+        return json.dumps(_finite(document), ensure_ascii=True, default=str).encode("ascii")
+
+
+def row_document(facts: RunFacts) -> dict[str, Any]:
+    """A RunRow."""
+    info = facts.info
+    return {
+        "id": f"{info.project}/{info.run_id}",
+        "project": info.project,
+        "run_id": info.run_id,
+        "name": info.name,
+        "status": info.status,
+        "created": info.created,
+        "ended": info.ended,
+        "seconds": info.seconds,
+        "last_step": info.last_step,
+        "last_epoch": info.last_epoch,
+        "total_epochs": total_epochs(info.config),
+        "group": info.group,
+        "parent": info.parent,
+        "tags": list(info.tags),
+        "notes": info.notes,
+        "archived": info.archived,
+        "parameters": facts.parameters,
+        "config": flat_config(info.config),
+        "metrics": {name: _metric(summary) for name, summary in facts.summaries.items()},
+        "spark": _spark(facts.summaries),
+        "error": info.error,
+        "notices": len(info.notices),
+        "version": facts.version,
+    }
+
+
+def detail_document(facts: DetailFacts) -> dict[str, Any]:
+    """A RunDetail."""
+    info = facts.row.info
+    return {
+        "row": row_document(facts.row),
+        "path": info.path,
+        "code": dict(info.code),
+        "environment": dict(info.environment),
+        "recorder": dict(info.recorder),
+        "series": list(facts.series),
+        "tensors": [asdict(t) for t in facts.tensors],
+        "layers": [asdict(layer) for layer in facts.layers],
+        "snapshots": list(facts.snapshots),
+        "epoch_steps": list(facts.epoch_steps),
+        "epochs": list(facts.epochs),
+        "graph": facts.graph,
+        "network": facts.network,
+        "notices": notice_documents(facts.notices),
+    }
+
+
+def notice_documents(notices: Sequence[Notice]) -> list[dict[str, Any]]:
+    """NoticeDocuments."""
+    return [asdict(notice) for notice in notices]
+
+
+def graph_document(graph: Graph) -> dict[str, Any]:
+    """A GraphDocument."""
+    return {
+        "source": graph.source,
+        "model": graph.model,
+        "framework": graph.framework,
+        "note": graph.note,
+        "layers": [
+            {
+                "layer_id": layer.layer_id,
+                "kind": layer.kind,
+                "module": layer.module,
+                "role": layer.role,
+                "inputs": [list(shape) for shape in layer.inputs],
+                "outputs": [list(shape) for shape in layer.outputs],
+                "parameters": [
+                    {
+                        "name": p.name,
+                        "shape": list(p.shape),
+                        "dtype": p.dtype,
+                        "role": p.role,
+                        "trainable": p.trainable,
+                        "initializer": p.initializer,
+                        "size": p.size,
+                    }
+                    for p in layer.parameters
+                ],
+                "activation": layer.activation,
+                "attributes": dict(layer.attributes),
+                "parameter_count": layer.parameter_count,
+            }
+            for layer in graph.layers
+        ],
+        "edges": [{"source": e.source, "target": e.target, "skip": e.skip} for e in graph.edges],
+        "parameter_count": graph.parameter_count,
+        "trainable_count": graph.trainable_count,
+    }
+
+
+def _metric(summary: SeriesSummary) -> dict[str, Any]:
+    return {
+        "n": summary.n,
+        "last": summary.last,
+        "last_step": summary.last_step,
+        "first_step": summary.first_step,
+        "min": summary.min,
+        "min_step": summary.min_step,
+        "max": summary.max,
+        "max_step": summary.max_step,
+        "mean": summary.mean,
+        "nan": summary.nan,
+        "inf": summary.inf,
+        "better": summary.better,
+    }
+
+
+def _spark(summaries: Mapping[str, SeriesSummary]) -> dict[str, Any] | None:
+    """The series that says most in one line: the loss on data the network did not train on, where there is one."""
+    drawn = {name: s for name, s in summaries.items() if s.spark and name != "epoch"}
+    chosen = next((name for name in _FIRST_METRICS if name in drawn), None)
+    chosen = chosen or next((name for name in drawn if "loss" in name.lower()), None) or next(iter(drawn), None)
+    return None if chosen is None else {"name": chosen, "values": list(drawn[chosen].spark)}
+
+
+def _finite(value: Any) -> Any:
+    """As orjson would write it: null for what is not finite, texts for keys."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
