@@ -180,7 +180,8 @@ class Films {
 
 /** Takes from a map in which the entry used last comes last, giving up the oldest ones when they take too much. */
 function kept<T extends { size: number }>(map: Map<string, T>, key: string, make: () => T): T {
-  const value = map.get(key) ?? make()
+  // Untracked, or whoever asks first would not notice what comes later.
+  const value = map.get(key) ?? untrack(make)
   map.delete(key)
   map.set(key, value)
   let bytes = 0

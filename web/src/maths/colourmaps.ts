@@ -44,7 +44,7 @@ const ANCHORS: Record<Exclude<MapName, 'diverging'>, readonly string[]> = {
 
 /** Anchors of the signed map from most negative to most positive; the middle one is zero. */
 const DIVERGING: Record<Theme, readonly string[]> = {
-  light: ['#123f7a', '#2166ac', '#5b97c9', '#a9cae2', '#f7f6f3', '#f3b8a6', '#dd6f62', '#b2182b', '#7d0b22'],
+  light: ['#16498b', '#2166ac', '#5b97c9', '#a9cae2', '#f7f6f3', '#f3b8a6', '#dd6f62', '#b2182b', '#961327'],
   dark: ['#a5d3ff', '#5aa5ec', '#2a6fb8', '#22426b', '#1e2024', '#6b2530', '#b52a3c', '#f0655f', '#ffb9a6'],
 }
 

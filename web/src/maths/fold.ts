@@ -117,9 +117,9 @@ export function tileLayout(tiles: TileShape, room: { width: number; height: numb
     const gap = pixel >= 3 ? 4 : 2
     const stepX = tiles.width * pixel + gap
     const stepY = tiles.height * pixel + gap
-    const perLine = tiles.flows
-      ? Math.max(1, Math.min(tiles.down, Math.floor((room.width + gap) / stepX)))
-      : tiles.across
+    const most = Math.max(1, Math.min(tiles.down, Math.floor((room.width + gap) / stepX)))
+    // As many on each line as on the others, as far as that goes.
+    const perLine = tiles.flows ? Math.ceil(tiles.down / Math.ceil(tiles.down / most)) : tiles.across
     const lines = tiles.flows ? Math.ceil(tiles.down / perLine) : tiles.down
     const width = perLine * stepX - gap
     const height = lines * stepY - gap
