@@ -1,0 +1,101 @@
+"""The beginning of a run: `epochal.init`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from epochal.errors import UsageError
+from epochal.record.config import plain_config
+from epochal.record.guard import strict_wanted, warn_user
+from epochal.record.origin import code_facts, environment_facts
+from epochal.record.run import Run
+from epochal.store import Resume, RunWriter, StoredRun, resolve_root
+
+Mode = Literal["on", "off"]
+
+
+def init(
+    project: str | None = None,
+    *,
+    name: str | None = None,
+    config: Mapping[str, Any] | object | None = None,
+    dir: str | os.PathLike[str] | None = None,  # noqa: A002 - the word every tracker uses
+    tags: Sequence[str] = (),
+    notes: str = "",
+    group: str | None = None,
+    id: str | None = None,  # noqa: A002
+    resume: Resume = "never",
+    mode: Mode = "on",
+    strict: bool | None = None,
+) -> Run:
+    """Begin to record a training and return its run.
+
+    Runs lie below `dir` (or EPOCHAL_DIR, or ./epochal-runs), in the folder of their `project` (the script's name
+    where none is given). `config` is a mapping, dataclass or namespace of settings. With an `id` of a run that is
+    there, `resume="allow"` goes on with it and "must" insists that it is there. `mode="off"` records nothing, at no
+    cost. `strict=True` (or EPOCHAL_STRICT=1) raises errors that otherwise are warned of once.
+
+    Raises UsageError for what cannot be, RunExistsError, NotFoundError (`resume="must"`), and StorageFullError where
+    the folder cannot be written.
+
+    >>> import epochal
+    >>> run = epochal.init("example", config={"lr": 0.1}, mode="off")
+    >>> run.log({"loss": 0.5})
+    >>> run.finish()
+    """
+    if mode not in ("on", "off"):
+        raise UsageError(f"mode is {mode!r}", hint="use 'on' or 'off'")
+    if isinstance(tags, str):
+        raise UsageError(f"tags is the string {tags!r}", hint="give a list, such as tags=['baseline']")
+    settings, by_repr = plain_config(config)
+    where = project if project is not None else _project_of_script()
+    if mode == "off":
+        return Run(None, run_id=id or "off", name=name or "off", project=where, config=settings, strict=False)
+    writer = RunWriter.create(
+        resolve_root(dir),
+        project=where,
+        name=name,
+        config=settings,
+        group=group,
+        tags=tuple(tags),
+        notes=notes,
+        run_id=id,
+        resume=resume,
+        rank=_rank(),
+        code=code_facts(),
+        environment=environment_facts(),
+    )
+    if by_repr:
+        warn_user(f"config: {', '.join(by_repr[:8])} cannot be stored as such and kept as text (repr)")
+    return Run(
+        writer,
+        run_id=writer.run_id,
+        name=name or writer.run_id,
+        project=where,
+        config=settings,
+        strict=strict_wanted(strict),
+        last_step=_last_step(writer) if id is not None and resume != "never" else -1,
+    )
+
+
+def _project_of_script() -> str:
+    file = getattr(sys.modules.get("__main__"), "__file__", None)
+    stem = re.sub(r"[^\w -]", "", Path(file).stem).strip(" _") if file else ""
+    return stem[:60] or "untitled"
+
+
+def _rank() -> int:
+    """This process's rank as distributed launchers say it."""
+    rank = os.environ.get("RANK", "0")
+    return int(rank) if rank.isdigit() else 0
+
+
+def _last_step(writer: RunWriter) -> int:
+    """The last step of the run so far: a resumed run counts on from there."""
+    last = StoredRun(writer.path).info().last_step
+    return -1 if last is None else last

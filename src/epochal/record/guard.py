@@ -1,0 +1,64 @@
+"""Recording never breaks training: what goes wrong in here is told once, at the user's line, and counted."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from epochal.errors import EpochalError, RecordingWarning
+
+_PACKAGE = str(Path(__file__).parent.parent) + os.sep
+
+Count = Callable[[str, int, str], object]
+"""Counts something lost in the run's state: (code, how many, message)."""
+
+
+def strict_wanted(strict: bool | None) -> bool:  # noqa: FBT001 - the caller's own three-way choice
+    """Whether errors are raised: what the caller said, else the environment variable EPOCHAL_STRICT."""
+    if strict is not None:
+        return strict
+    return os.environ.get("EPOCHAL_STRICT", "").lower() not in ("", "0", "false", "no")
+
+
+def warn_user(message: str, *, through: tuple[str, ...] = ()) -> None:
+    """Warn at the nearest line outside this package (and outside the folders `through`)."""
+    skipped = (_PACKAGE, *through)
+    level, frame = 1, _caller()
+    while frame is not None and frame.f_code.co_filename.startswith(skipped):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, RecordingWarning, stacklevel=level)
+
+
+def _caller() -> FrameType | None:
+    return sys._getframe(1)
+
+
+class Guard:
+    """What one run does about things that it could not record. Holds no state of a call, so it may be re-entered."""
+
+    __slots__ = ("_count", "_told", "strict")
+
+    def __init__(self, count: Count, *, strict: bool) -> None:
+        self.strict = strict
+        self._count = count
+        self._told: set[object] = set()
+
+    def failed(self, doing: str, error: Exception) -> None:
+        """Handle an error of our own code: raise it in strict mode, else warn the first time and count it."""
+        if self.strict:
+            raise error
+        reason = error.message if isinstance(error, EpochalError) else f"{type(error).__name__}: {error}"
+        hint = error.hint if isinstance(error, EpochalError) else "set EPOCHAL_STRICT=1 to see where"
+        message = f"{doing} failed, training goes on: {reason}" + (f" ({hint})" if hint else "")
+        self.lost("error", message, once=(doing, type(error)))
+
+    def lost(self, code: str, message: str, *, once: object, count: int = 1) -> None:
+        """Count something that was not recorded, and warn of the first of its kind (`once` says which kind)."""
+        self._count(code, count, message)
+        if once not in self._told:
+            self._told.add(once)
+            warn_user(message)

@@ -1,0 +1,211 @@
+"""When to look at the network, and what it may cost.
+
+A *look* reads parameters, gradients and activations; a *snapshot* is a look that also keeps the parameters' values.
+Looks that the user asked for (each new epoch, every n steps, `run.snapshot()`) are always taken. The others live on
+an account: it earns `budget` seconds for each second of training, every look is paid from it (time on the caller's
+thread and CPU time of the writer's thread), and a look is due once the account covers what looks cost lately.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import floor, inf, isfinite
+from typing import Literal
+
+Snapshots = Literal["epoch"] | int | None
+
+CHEAP_SECONDS = 0.0008
+ADVANCE_SECONDS = 0.120
+"""What cheap looks may cost before training has earned it, so that a short training of a small network keeps every
+step: 150 looks of `CHEAP_SECONDS`."""
+ADVANCE_OTHERWISE_SECONDS = 0.010
+SNAPSHOT_BYTES = 4 << 30
+"""Snapshots that nobody asked for by name grow scarce once they fill about this much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What to do at a log call.
+
+    `arm` prepares a look at the next call, so that activations and gradients come from the same step as parameters.
+    """
+
+    statistics: bool = False
+    snapshot: bool = False
+    arm: bool = False
+
+
+NOTHING = Look()
+ARM = Look(arm=True)
+
+
+@dataclass(slots=True)
+class Account:
+    """What looking has cost in seconds, and what it may; `loop` is the time since watching began."""
+
+    budget: float = 0.02
+    loop: float = 0.0
+    caller: float = 0.0
+    writer: float = 0.0
+    looks: int = 0
+    digested: int = 0
+    recent: deque[float] = field(default_factory=lambda: deque([CHEAP_SECONDS / 4], maxlen=5))
+
+    def paid(self, caller: float) -> None:
+        """Book a look's time on the caller's thread."""
+        self.caller += caller
+        self.looks += 1
+        self.recent.append(caller)
+
+    def digest(self, writer: float, looks: int) -> None:
+        """Book the writer's CPU time for `looks` looks."""
+        self.writer += writer
+        self.digested += looks
+
+    @property
+    def writer_per_look(self) -> float:
+        """The writer's CPU time for one look, on average so far."""
+        return self.writer / self.digested if self.digested else CHEAP_SECONDS / 2
+
+    @property
+    def per_look(self) -> float:
+        """What the next look will probably cost; one slow look (a page fault, a busy core) does not count."""
+        return sorted(self.recent)[len(self.recent) // 2] + self.writer_per_look
+
+    def missing(self) -> float:
+        """What the account lacks to pay for one more look, looks that the writer has not come to included."""
+        each = self.per_look
+        advance = ADVANCE_SECONDS if each <= CHEAP_SECONDS else ADVANCE_OTHERWISE_SECONDS
+        owed = (self.looks - self.digested) * self.writer_per_look
+        return self.caller + self.writer + owed + each - advance - self.budget * self.loop
+
+    def wait(self) -> float:
+        """Seconds of training until the account covers a look; 0 when it does."""
+        missing = self.missing()
+        if missing <= 0:
+            return 0.0
+        return missing / self.budget if self.budget > 0 else inf
+
+    @property
+    def share(self) -> float:
+        """Part of the training's time that looking took."""
+        return (self.caller + self.writer) / self.loop if self.loop > 0 else 0.0
+
+
+@dataclass(slots=True)
+class Policy:
+    """The schedule of one watched model; one thread at a time may ask it.
+
+    `bytes` is what a snapshot takes on disk. `due_time` and `due_step` say when `decide` wants to be asked next,
+    besides every call that names an epoch. `ready` is set while activations are prepared for the very next call.
+    """
+
+    snapshots: Snapshots
+    account: Account
+    bytes: int = 0
+    due_time: float = 0.0
+    due_step: float = inf
+    ready: bool = True
+    epoch: int | None = None
+    first_step: int | None = None
+    last_step: int | None = None
+    last_look: int | None = None
+    last_snapshot: int | None = None
+    stride: int = 1
+    looks: int = 0
+    snapshots_taken: int = 0
+    skipped: int = 0
+
+    def __post_init__(self) -> None:
+        if self.every:
+            self.due_step = 0.0
+
+    def decide(self, step: int, epoch: float | None, now: float) -> Look:
+        """Say what this log call asks for; a step that was looked at is not looked at again."""
+        if self.first_step is None:
+            self.first_step = step
+        if self.last_step is not None and step > self.last_step:
+            self.stride = step - self.last_step
+        self.last_step = step
+        asked, snapshot = self._asked(step, epoch)
+        seen = step == self.last_look
+        if asked and not (seen and (not snapshot or step == self.last_snapshot)):
+            return Look(statistics=not seen, snapshot=snapshot)
+        if seen:
+            return NOTHING
+        if now >= self.due_time:
+            wait = self.account.wait()
+            if wait > 0:
+                self.due_time = now + wait
+            elif self.ready:
+                return Look(statistics=True, snapshot=self._volunteer(step))
+            else:
+                self.ready = True
+                return ARM
+        if self.every and not self.ready and self._slice(step + self.stride) != self._slice(step):
+            self.ready = True
+            return ARM
+        return NOTHING
+
+    def took(self, step: int, look: Look, now: float) -> None:
+        """Note a look that was taken and plan the next."""
+        self.looks += look.statistics
+        self.last_look = step
+        if look.snapshot:
+            self.last_snapshot = step
+            self.snapshots_taken += 1
+        wait = self.account.wait()
+        self.ready = wait == 0.0
+        self.due_time = now + wait
+        if self.every:
+            # One call earlier than the next multiple, to prepare it.
+            self.due_step = (step // self.every + 1) * self.every - self.stride
+
+    def skip(self, now: float) -> None:
+        """Note a look that could not be taken because the writer is behind."""
+        self.skipped += 1
+        self.due_time = now + max(self.account.wait(), 0.01)
+
+    @property
+    def every(self) -> int:
+        """Steps from snapshot to snapshot where the user gave them, else 0."""
+        return self.snapshots if isinstance(self.snapshots, int) else 0
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether the next look may come without a warning one call earlier."""
+        return self.epoch is not None or self.snapshots != "epoch"
+
+    @property
+    def period(self) -> int:
+        """Steps from look to look, on average."""
+        if self.first_step is None or self.last_step is None:
+            return 0
+        return max(1, round((self.last_step - self.first_step + self.stride) / max(1, self.looks)))
+
+    def _asked(self, step: int, epoch: float | None) -> tuple[bool, bool]:
+        """Whether the user asked for a look at this call, and whether for a snapshot."""
+        asked = snapshot = False
+        if epoch is not None and isfinite(epoch) and floor(epoch) != self.epoch:
+            self.epoch = floor(epoch)
+            asked, snapshot = True, self.snapshots == "epoch"
+        if self.every and self._slice(step) != self._slice(self.last_snapshot):
+            asked = snapshot = True
+        return asked, snapshot
+
+    def _slice(self, step: int | None) -> int | None:
+        return None if step is None else step // self.every
+
+    def _volunteer(self, step: int) -> bool:
+        """Whether a look that nobody asked for is kept as a snapshot too.
+
+        Never where epochs are known or a period was given. Else all of the first `room` are; later ones must lie a
+        `room`-th of the training so far apart, so that their number grows with the logarithm of its length.
+        """
+        if self.snapshots != "epoch" or self.epoch is not None:
+            return False
+        if self.last_snapshot is None or self.first_step is None:
+            return True
+        room = min(1024, max(32, SNAPSHOT_BYTES // max(1, self.bytes)))
+        return (step - self.last_snapshot) * room >= step - self.first_step

@@ -1,0 +1,148 @@
+"""The port between recording and training frameworks: what a probe tells about a model, and how one is found."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from epochal.errors import UsageError
+from epochal.facts import Graph
+
+GROUP = "epochal.frameworks"
+# Known without asking the installed packages' entry points, which costs tens of milliseconds. The order is that of
+# asking: a model is seldom of two kinds, but a mapping of tensors is a mapping.
+_BUILT_IN = {"torch": "epochal.frameworks.torch:probe", "numpy": "epochal.frameworks.arrays:probe"}
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorFact:
+    """One tensor of a model as it is stored: `code` is its element type as safetensors spells it (`F32`, `BF16`).
+
+    `aliases` are further names of the same tensor (tied weights); it is stored once, under `name`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    code: str
+    itemsize: int
+    trainable: bool
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many values it holds."""
+        n = 1
+        for s in self.shape:
+            n *= s
+        return n
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """What a layer put out: at most a sample of its values (1-d, float32 or float64), and how many there were."""
+
+    layer: str
+    values: npt.NDArray[Any]
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedNetwork:
+    """A model's graph and, where it could be exported, its program; `trouble` says why not."""
+
+    graph: Graph
+    program: bytes | None = None
+    trouble: str = ""
+
+
+class Probe(Protocol):
+    """One watched model. All methods are called on the thread that logs, and none may block on another thread.
+
+    `stage_*` copy values into memory that `bind` prepared: they are the only cost of a look on the caller's thread.
+    """
+
+    framework: str
+    hook_seconds: float
+    """Time spent inside hooks since it was last set to 0."""
+
+    def parameters(self) -> Sequence[TensorFact]:
+        """The tensors of the model as it is now, in its own order."""
+        ...
+
+    def bind(self, places: Sequence[Bytes], facts: Sequence[TensorFact]) -> object:
+        """Make of one byte array for each tensor what `stage_*` copies into."""
+        ...
+
+    def stage_parameters(self, into: object) -> bool:
+        """Copy all tensors; False, and nothing can be relied on, when the model no longer has the same ones."""
+        ...
+
+    def stage_gradients(self, into: object) -> Sequence[int]:
+        """Copy the gradients that there are; the indices, among the trainable tensors, of those that were copied."""
+        ...
+
+    def arm(self) -> None:
+        """Catch each layer's output in the next training forward pass, forgetting what was caught before."""
+        ...
+
+    def activations(self) -> Sequence[Activation]:
+        """What was caught since `arm`."""
+        ...
+
+    def prefer_hooks(self) -> None:
+        """From now on catch gradients when they are made: at log time they have been zeroed already."""
+        ...
+
+    def network(self, inputs: object) -> RecordedNetwork:
+        """Draw and export the model with one example batch; None where there is none."""
+        ...
+
+    def await_inputs(self) -> None:
+        """Keep (a few rows of) the inputs of the next training forward pass."""
+        ...
+
+    def caught_inputs(self) -> object:
+        """The inputs kept since `await_inputs`, None while there are none."""
+        ...
+
+    def close(self) -> None:
+        """Remove every hook and let go of the model."""
+        ...
+
+
+def find_probe(model: object, **options: Any) -> Probe:
+    """Return a probe for `model` from the adapter whose framework it belongs to.
+
+    Only adapters of modules that are already imported are asked: a model of a framework that was never imported
+    cannot be here. Raises UsageError when none knows the model.
+    """
+    asked = []
+    for module, target in _BUILT_IN.items():
+        if module in sys.modules:
+            asked.append(module)
+            if (found := _load(target)(model, **options)) is not None:
+                return found  # type: ignore[no-any-return]
+    for entry in importlib.metadata.entry_points(group=GROUP):
+        if entry.name not in _BUILT_IN and entry.name in sys.modules:
+            asked.append(entry.name)
+            if (found := entry.load()(model, **options)) is not None:
+                return found  # type: ignore[no-any-return]
+    raise UsageError(
+        f"watch() got a {type(model).__module__}.{type(model).__qualname__}, which no adapter knows "
+        f"(asked: {', '.join(asked)})",
+        hint="give a torch.nn.Module, or a mapping of names to numpy arrays",
+    )
+
+
+def _load(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)

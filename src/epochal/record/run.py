@@ -1,0 +1,317 @@
+"""A run as the training script holds it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from time import time
+from types import TracebackType
+from typing import Any, Literal
+
+from epochal.errors import RecordingWarning, UsageError
+from epochal.facts import Better
+from epochal.record import farewell
+from epochal.record.guard import Guard
+from epochal.record.policy import Account, Policy, Snapshots
+from epochal.record.probe import find_probe
+from epochal.record.values import as_number, numbers
+from epochal.record.watch import Watcher
+from epochal.store import RunWriter
+
+EndStatus = Literal["finished", "failed", "stopped"]
+
+
+class Run:
+    """One recorded training; made by `epochal.init`. Use it as a context manager, or call `finish` at the end.
+
+    Whatever goes wrong inside is warned of once and counted, and training goes on (`strict=True` raises instead).
+
+    >>> import epochal
+    >>> with epochal.init(project="example", mode="off") as run:
+    ...     for step in range(3):
+    ...         run.log({"loss": 1.0 / (step + 1)}, step=step)
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_append",
+        "_closed",
+        "_epoch",
+        "_guard",
+        "_step",
+        "_watcher",
+        "_writer",
+        "config",
+        "id",
+        "name",
+        "project",
+    )
+
+    def __init__(
+        self,
+        writer: RunWriter | None,
+        *,
+        run_id: str,
+        name: str,
+        project: str,
+        config: Mapping[str, Any],
+        strict: bool,
+        last_step: int = -1,
+    ) -> None:
+        self.id, self.name, self.project, self.config = run_id, name, project, config
+        self._writer = writer
+        self._append: Callable[[Mapping[str, float], int, float], None] | None = writer.append_many if writer else None
+        self._closed = "" if writer else "off"
+        self._guard = Guard(writer.drop if writer else _nowhere, strict=strict)
+        self._watcher: Watcher | None = None
+        self._step = last_step
+        self._epoch: float | None = None
+        if writer is not None:
+            farewell.expect(self)
+
+    @property
+    def path(self) -> Path | None:
+        """Folder of the run; None when recording is off."""
+        return self._writer.path if self._writer else None
+
+    @property
+    def step(self) -> int | None:
+        """The step of the last log call, None before the first."""
+        return None if self._step < 0 else self._step
+
+    def __repr__(self) -> str:
+        return f"<epochal.Run {self.project}/{self.id}{f' ({self._closed})' if self._closed else ''}>"
+
+    def log(
+        self,
+        data: Mapping[str, Any],
+        *,
+        step: int | None = None,
+        epoch: float | None = None,
+        t: float | None = None,
+    ) -> None:
+        """Record numbers at a step: Python and numpy numbers, one-element arrays and tensors, nested dictionaries.
+
+        Without `step` a counter of its own goes up by one for each call. `epoch` is recorded as the series `epoch`,
+        `t` is the time in unix seconds (now). Names in nested dictionaries are joined: `{"train": {"loss": 1.0}}` is
+        `train/loss`. When this returns, the numbers survive the death of the process.
+        """
+        # The commonest call takes half a microsecond: one pass over the values, one call into the journal.
+        append = self._append
+        if append is None:
+            self._refuse()
+            return
+        try:
+            now = time() if t is None else float(t)
+            if step is None:
+                # No call lies between reading and writing, so no other thread comes in between either.
+                step = self._step = self._step + 1
+            elif type(step) is int and step >= 0:
+                self._step = step
+            else:
+                step = self._step = self._as_step(step)
+            for name, value in data.items():
+                if type(value) is not float or type(name) is not str:
+                    epoch = self._log_any(append, data, step, epoch, now)
+                    break
+            else:
+                if epoch is None:
+                    append(data, step, now)
+                else:
+                    epoch = self._log_any(append, data, step, epoch, now)
+            watcher = self._watcher
+            if watcher is not None:
+                if t is not None:
+                    now = time()
+                if now >= watcher.due_time or step >= watcher.due_step or (epoch is not None and epoch != self._epoch):
+                    watcher.tick(step, epoch, now)
+            if epoch is not None:
+                self._epoch = epoch
+        except RecordingWarning:
+            raise  # the user's own filter makes errors of warnings
+        except Exception as error:  # noqa: BLE001 - the guard's edge: recording never breaks training
+            self._guard.failed("run.log()", _explained(data, error))
+
+    def _log_any(
+        self,
+        append: Callable[[Mapping[str, float], int, float], None],
+        data: Mapping[str, Any],
+        step: int,
+        epoch: float | None,
+        now: float,
+    ) -> float | None:
+        """Record what is not a plain dictionary of floats; return the epoch of this call."""
+        found, refused = numbers({**data, "epoch": epoch} if epoch is not None else data)
+        append(found, step, now)
+        for refusal in refused:
+            if self._guard.strict:
+                raise UsageError(refusal.message)
+            self._guard.lost("values", refusal.message, once=(refusal.name, refusal.kind))
+        return found.get("epoch")
+
+    def _as_step(self, step: Any) -> int:
+        """A step given as another kind of whole number; the own counter's next where it is none."""
+        try:
+            whole = operator.index(step)
+        except TypeError:
+            number = as_number(step)
+            whole = int(number) if number is not None and number.is_integer() else -1
+        if whole < 0:
+            whole = self._step + 1
+            message = f"step is {step!r}, not a whole number from 0 on: step {whole}, the next one, was taken instead"
+            if self._guard.strict:
+                raise UsageError(message)
+            self._guard.lost("steps", message, once="steps")
+        return whole
+
+    def _refuse(self) -> None:
+        if self._closed in ("off", "forked"):
+            return
+        message = f"run {self.id} was {self._closed} before this log() call: nothing is recorded any more"
+        if self._guard.strict:
+            raise UsageError(message, hint="start a new run with epochal.init()")
+        self._guard.lost("late", message + ". Start a new run with epochal.init()", once="late")
+
+    def watch(
+        self,
+        model: object,
+        *,
+        inputs: object = None,
+        parameters: bool = True,
+        gradients: bool = True,
+        activations: bool = True,
+        snapshots: Snapshots = "epoch",
+        budget: float = 0.02,
+        targets: str | Sequence[str] | None = None,
+    ) -> None:
+        """Record the network itself: its graph and program, and its parameters, gradients and activations over time.
+
+        `model` is a torch.nn.Module or a mapping of names to numpy arrays (or an object with such a mapping as
+        `parameters`). `inputs` is one example batch; without it the first training batch is used. Snapshots of all
+        parameters are kept at each new epoch of `log(epoch=...)` (where no epoch is ever logged: at log calls, as the
+        budget allows), every `snapshots` steps, or with None only by `run.snapshot()`. Statistics and histograms are
+        kept at the same steps, and in between as long as looking takes less than the part `budget` of the training's
+        time. `targets` names the tensors and layers (patterns such as `layers.0.*`) that statistics are made of.
+        """
+        if self._writer is None or self._append is None:
+            return
+        try:
+            if self._watcher is not None:
+                raise UsageError("a model is being watched already", hint="call run.unwatch() first")
+            if not (snapshots is None or snapshots == "epoch" or (type(snapshots) is int and snapshots > 0)):
+                raise UsageError(f"snapshots is {snapshots!r}", hint="use 'epoch', a number of steps, or None")
+            if not 0 <= budget <= 1:
+                raise UsageError(f"budget is {budget!r}", hint="give a part of the training's time, such as 0.02")
+            probe = find_probe(model, activations=activations, gradients=gradients)
+            watcher = Watcher(
+                probe,
+                Policy(snapshots, Account(budget=budget)),
+                self._writer,
+                parameters=parameters,
+                gradients=gradients,
+                chosen=_chooser(targets),
+                told=lambda message: self._guard.lost("network", message, once=message),
+            )
+            watcher.begin(inputs, step=self.step, now=time())
+            self._watcher = watcher
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.watch()", error)
+
+    def unwatch(self) -> None:
+        """Stop watching: take the last look, and let go of the model."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is None or self._closed:
+            return
+        try:
+            watcher.finish(self.step, self._epoch, time())
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.unwatch()", error)
+
+    def snapshot(self, step: int | None = None) -> None:
+        """Keep all parameters of the watched model as they are now, as those of `step` (the last one logged)."""
+        if self._append is None:
+            self._refuse()
+            return
+        try:
+            if self._watcher is None:
+                raise UsageError("no model is being watched", hint="call run.watch(model) first")
+            at = max(self._step, 0) if step is None else self._as_step(step)
+            if not self._watcher.snapshot(at, self._epoch, time(), wait=True):
+                raise UsageError("the writer could not free memory for the snapshot in time")
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.snapshot()", error)
+
+    def define(self, series: str, *, x: str | None = None, better: Better | None = None) -> None:
+        """Say over which series `series` is drawn, and whether less ("min") or more ("max") of it is better."""
+        if self._writer is None or self._append is None:
+            return
+        try:
+            if better not in (None, "min", "max"):
+                raise UsageError(f"better is {better!r}", hint="use 'min' or 'max'")
+            self._writer.define(series, x=x, better=better)
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.define()", error)
+
+    def finish(self, status: EndStatus = "finished", *, error: str | None = None) -> None:
+        """Write what is pending and end the run. A second call does nothing."""
+        if self._writer is None or self._closed:
+            return
+        try:
+            if status not in ("finished", "failed", "stopped"):
+                raise UsageError(f"status is {status!r}", hint="use 'finished', 'failed' or 'stopped'")
+            self.unwatch()
+        finally:
+            farewell.forget(self)
+            self._append, self._closed = None, status
+            try:
+                self._writer.finish(status, error=error)
+            except RecordingWarning:
+                raise
+            except Exception as problem:  # noqa: BLE001 - the guard's edge
+                self._guard.failed("run.finish()", problem)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.end_with_process(error)
+
+    def end_with_process(self, error: BaseException | None) -> None:
+        """Finish as failed (or stopped by the user) where an error ended the training, as finished else."""
+        if error is None or (isinstance(error, SystemExit) and not error.code):
+            self.finish()
+        elif isinstance(error, KeyboardInterrupt):
+            self.finish("stopped", error="KeyboardInterrupt")
+        else:
+            self.finish("failed", error=f"{type(error).__name__}: {error}".removesuffix(": "))
+
+    def leave_to_parent(self) -> None:
+        """In a forked process: record nothing, the run belongs to the process that made it."""
+        self._append, self._closed, self._watcher = None, "forked", None
+
+
+def _explained(data: object, error: Exception) -> Exception:
+    if isinstance(data, Mapping):
+        return error
+    return UsageError(f"log() got a {type(data).__name__}", hint="give a dict such as {'loss': 0.5}")
+
+
+def _chooser(targets: str | Sequence[str] | None) -> Callable[[str], bool]:
+    if targets is None:
+        return lambda _: True
+    patterns = (targets,) if isinstance(targets, str) else tuple(targets)
+    return lambda name: any(fnmatchcase(name, p) or name.startswith(p + ".") for p in patterns)
+
+
+def _nowhere(code: str, count: int, message: str) -> None:
+    """Count nothing: there is no run to count it in."""
