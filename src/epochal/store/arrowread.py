@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -38,11 +39,11 @@ class ForeignStreamError(Exception):
     """A valid Arrow stream, but not laid out as this package writes it; pyarrow may read it."""
 
 
-class _DamagedMessage(Exception):
+class _DamagedMessageError(Exception):
     """The bytes at this place are no message."""
 
 
-class _TornMessage(Exception):
+class _TornMessageError(Exception):
     """The message goes on after the end of the bytes."""
 
 
@@ -83,8 +84,7 @@ class StreamReader:
     damaged: int = 0
     rows_end: int = 0
     ended: bool = False
-    _schema_seen: bool = False
-    _after_damage: bool = False
+    after_damage: bool = False
 
     def feed(self, data: bytes) -> list[Batch]:
         """Take the bytes of the file from `offset` on; return the whole batches in them.
@@ -96,12 +96,12 @@ class StreamReader:
         while at < len(data):
             try:
                 end, batch = self._message(data, at, base)
-            except _TornMessage:
+            except _TornMessageError:
                 # Damaged lengths look like a torn tail: whole messages further on tell the two apart.
                 end, batch = self._resume(data, at), None
                 if end < 0:
                     break
-            except (_DamagedMessage, struct.error, UnicodeDecodeError, ValueError):
+            except (_DamagedMessageError, struct.error, UnicodeDecodeError, ValueError):
                 end, batch = self._resume(data, at), None
                 if end < 0:
                     break
@@ -120,10 +120,10 @@ class StreamReader:
                 continue
             try:
                 _frame(data, found)
-            except (_DamagedMessage, _TornMessage, struct.error):
+            except (_DamagedMessageError, _TornMessageError, struct.error):
                 continue
             self.damaged += found - at
-            self._after_damage = True
+            self.after_damage = True
             return found
         return -1
 
@@ -136,10 +136,9 @@ class StreamReader:
         facts = _key_values(data, table, 4)
         if kind == HEADER_SCHEMA:
             _check_schema(data, header, self.columns)
-            self._schema_seen = True
             return end, None
         if "sum" in facts and int(facts["sum"]) != body_sum(memoryview(data)[body:end]):
-            raise _DamagedMessage
+            raise _DamagedMessageError
         if kind == HEADER_DICTIONARY:
             batch_at = _pointer(data, header, 1)
             _, buffers = _record_batch(data, batch_at, end - body)
@@ -148,37 +147,37 @@ class StreamReader:
         rows, buffers = _record_batch(data, header, end - body)
         places = _places(self.columns, rows, buffers, body + base)
         rows_end = int(facts["rows_end"]) if "rows_end" in facts else self.rows_end + rows
-        lost = max(0, rows_end - rows - self.rows_end) if self._after_damage else 0
-        self.rows_end, self._after_damage = rows_end, False
+        lost = max(0, rows_end - rows - self.rows_end) if self.after_damage else 0
+        self.rows_end, self.after_damage = rows_end, False
         return end, Batch(rows, rows_end, lost, self.columns, places, data, base)
 
 
 def _frame(data: bytes, at: int) -> tuple[int, int, int, int, int]:
     """Return kind, header table, start and end of body, and message table of the message at `at`."""
     if len(data) - at < 8:
-        raise _TornMessage
+        raise _TornMessageError
     mark, length = _PREFIX.unpack_from(data, at)
     if mark != CONTINUATION or not 16 <= length <= METADATA_LIMIT or length % 8:
-        raise _DamagedMessage
+        raise _DamagedMessageError
     body = at + 8 + length
     if body > len(data):
-        raise _TornMessage
+        raise _TornMessageError
     table = at + 8 + _U32.unpack_from(data, at + 8)[0]
     if not at + 8 < table < body:
-        raise _DamagedMessage
+        raise _DamagedMessageError
     place = _slot(data, table, 1)
     kind = data[place] if place else 0
     place = _slot(data, table, 3)
     body_length = _I64.unpack_from(data, place)[0] if place else 0
     if kind not in (HEADER_SCHEMA, HEADER_DICTIONARY, HEADER_BATCH) or not 0 <= body_length <= BODY_LIMIT:
-        raise _DamagedMessage
+        raise _DamagedMessageError
     if body_length % 8:
-        raise _DamagedMessage
+        raise _DamagedMessageError
     header = _pointer(data, table, 2)
     if not at + 8 < header < body:
-        raise _DamagedMessage
+        raise _DamagedMessageError
     if body + body_length > len(data):
-        raise _TornMessage
+        raise _TornMessageError
     return kind, header, body, body + body_length, table
 
 
@@ -186,7 +185,7 @@ def _slot(data: bytes, table: int, slot: int) -> int:
     """Return the place of a table's field, 0 when it has its default."""
     vtable = table - _I32.unpack_from(data, table)[0]
     if vtable < 0:
-        raise _DamagedMessage
+        raise _DamagedMessageError
     at = 4 + 2 * slot
     if at >= _U16.unpack_from(data, vtable)[0]:
         return 0
@@ -198,10 +197,10 @@ def _pointer(data: bytes, table: int, slot: int) -> int:
     """Return the table or vector that a field points to."""
     place = _slot(data, table, slot)
     if not place:
-        raise _DamagedMessage
+        raise _DamagedMessageError
     target = place + _U32.unpack_from(data, place)[0]
     if not 0 < target <= len(data) - 4:
-        raise _DamagedMessage
+        raise _DamagedMessageError
     return int(target)
 
 
@@ -212,7 +211,7 @@ def _vector(data: bytes, table: int, slot: int, size: int) -> tuple[int, int]:
     at = _pointer(data, table, slot)
     count = _U32.unpack_from(data, at)[0]
     if at + 4 + count * size > len(data):
-        raise _DamagedMessage
+        raise _DamagedMessageError
     return at + 4, count
 
 
@@ -240,7 +239,7 @@ def _record_batch(data: bytes, table: int, body_length: int) -> tuple[int, list[
     flat = struct.unpack_from(f"<{2 * count}q", data, at)
     buffers = list(zip(flat[::2], flat[1::2], strict=True))
     if rows < 0 or any(o < 0 or n < 0 or o + n > body_length for o, n in buffers):
-        raise _DamagedMessage
+        raise _DamagedMessageError
     nodes_at, nodes = _vector(data, table, 1, 16)
     if any(struct.unpack_from(f"<{2 * nodes}q", data, nodes_at)[1::2]):
         raise ForeignStreamError("null values")
@@ -254,33 +253,31 @@ def _places(columns: tuple[Column, ...], rows: int, buffers: Sequence[tuple[int,
     for column in columns:
         at += 2 if column.width > 1 else 1  # validity bitmaps, which hold nothing
         if at >= len(buffers):
-            raise _DamagedMessage
+            raise _DamagedMessageError
         offset, length = buffers[at]
         if length < rows * column.width * column.dtype.itemsize:
-            raise _DamagedMessage
+            raise _DamagedMessageError
         places.append(body + offset)
         at += 1
     if at != len(buffers):
-        raise _DamagedMessage
+        raise _DamagedMessageError
     return tuple(places)
 
 
 def _strings(data: bytes, body: int, buffers: Sequence[tuple[int, int]]) -> list[str]:
     if len(buffers) != 3:
-        raise _DamagedMessage
+        raise _DamagedMessageError
     (_, _), (offsets_at, offsets_size), (text_at, text_size) = buffers
     offsets = struct.unpack_from(f"<{offsets_size // 4}i", data, body + offsets_at)
     text = data[body + text_at : body + text_at + text_size]
-    if any(b < a for a, b in zip(offsets, offsets[1:], strict=False)) or (offsets and offsets[-1] > len(text)):
-        raise _DamagedMessage
-    return [text[a:b].decode("utf-8") for a, b in zip(offsets, offsets[1:], strict=False)]
+    if any(b < a for a, b in pairwise(offsets)) or (offsets and offsets[-1] > len(text)):
+        raise _DamagedMessageError
+    return [text[a:b].decode("utf-8") for a, b in pairwise(offsets)]
 
 
 def _check_schema(data: bytes, table: int, columns: tuple[Column, ...]) -> None:
     at, count = _vector(data, table, 1, 4)
-    found = []
-    for place in range(at, at + 4 * count, 4):
-        found.append(_field(data, place + _U32.unpack_from(data, place)[0]))
+    found = [_field(data, place + _U32.unpack_from(data, place)[0]) for place in range(at, at + 4 * count, 4)]
     if tuple(found) != columns:
         raise ForeignStreamError(f"columns {[c.name for c in found]}, expected {[c.name for c in columns]}")
 
@@ -299,7 +296,7 @@ def _field(data: bytes, table: int) -> Column:
         width = _integer(data, type_at, 0, 4)
         first, count = _vector(data, table, 5, 4)
         if count != 1:
-            raise _DamagedMessage
+            raise _DamagedMessageError
         child = _field(data, first + _U32.unpack_from(data, first)[0])
         return Column(name, child.kind, width)
     if kind == TYPE_FLOAT and _integer(data, type_at, 0, 2) == 2:

@@ -1,9 +1,10 @@
-"""The beginning of a run: make its folder, or join one that is there, without two processes getting in each other's way."""
+"""The beginning of a run: make its folder, or join one that is there; processes never get in each other's way."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from epochal.store.files import read_json, to_json, write_all
 from epochal.store.layout import FORMAT_VERSION, RunFolder, WriterFolder, check_name, new_boot_id, new_run_id
 from epochal.store.process import identity, is_alive
 
-__all__ = ["begin", "check_version"]
+__all__ = ["begin", "check_version", "undo"]
 
 ATTEMPTS = 100
 
@@ -78,6 +79,15 @@ def _begin(
     with contextlib.suppress(OSError):
         os.utime(run.path)
     return run, folder, state, _other_writer(states, rank=rank, now=now, run=run)
+
+
+def undo(run: RunFolder, folder: WriterFolder) -> None:
+    """Take away what a beginning left that could not go on, so that no empty run is listed."""
+    shutil.rmtree(folder.path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        run.writers_path.rmdir()  # fails where another process writes, and then run.json stays too
+        run.run_json.unlink()
+        run.path.rmdir()
 
 
 def _fresh(root: Path, project: str, now: float) -> RunFolder:
@@ -167,7 +177,7 @@ def _other_writer(states: Mapping[str, Mapping[str, Any]], *, rank: int, now: fl
     for state in states.values():
         if state.get("rank") == rank and state.get("status") == "running" and is_alive(state, now):
             return (
-                f"process {state.get('pid')} on {state.get('host')} is writing into run {run.project}/{run.run_id} too; "
+                f"process {state.get('pid')} on {state.get('host')} writes into run {run.project}/{run.run_id} too; "
                 "both are kept on disk, but of a series that both log, readers show the earlier process's numbers only "
                 "up to the step where the later one begins"
             )

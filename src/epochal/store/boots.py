@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 from epochal.errors import DamagedError
 from epochal.facts import RunStatus
 from epochal.store.files import read_json
+from epochal.store.journal import JournalReader
 from epochal.store.layout import RunFolder, WriterFolder
-from epochal.store.process import is_alive
+from epochal.store.process import HEARTBEAT_LIMIT_SECS, is_alive
 
 __all__ = ["Boot", "CachedJson", "list_boots"]
 
@@ -55,11 +55,12 @@ class Boot:
     folder: WriterFolder
     state_file: CachedJson
     summary_file: CachedJson
+    journal: JournalReader
 
     @classmethod
     def of(cls, folder: WriterFolder) -> Boot:
         """Return the boot of a folder, its state read."""
-        boot = cls(folder, CachedJson(folder.state), CachedJson(folder.summary))
+        boot = cls(folder, CachedJson(folder.state), CachedJson(folder.summary), JournalReader(folder.journal))
         boot.state_file.refresh()
         return boot
 
@@ -88,11 +89,20 @@ class Boot:
         said = self.state.get("status")
         if said in _ENDED:
             return said  # type: ignore[no-any-return]
+        if not self.state and not self.state_file.damaged and _is_young(self.folder.path, now):
+            return "running"  # it has only just begun
         return "running" if is_alive(self.state, now) else "crashed"
 
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _is_young(path: Path, now: float) -> bool:
+    try:
+        return now - os.stat(path).st_mtime < HEARTBEAT_LIMIT_SECS  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def list_boots(run: RunFolder, known: Mapping[str, Boot]) -> list[list[Boot]]:
@@ -104,15 +114,12 @@ def list_boots(run: RunFolder, known: Mapping[str, Boot]) -> list[list[Boot]]:
     return [sorted(boots, key=lambda b: (b.started, b.folder.name)) for _, boots in sorted(ranks.items())]
 
 
-def overall_status(ranks: list[list[Boot]], now: float) -> RunStatus:
+def overall_status(run: RunFolder, ranks: list[list[Boot]], now: float) -> RunStatus:
     """How the run stands: by the latest boot of each rank, a living one first, then trouble, then the rest."""
     latest = [boots[-1].status(now) for boots in ranks]
     for status in ("running", "failed", "crashed", "stopped"):
         if status in latest:
-            return status  # type: ignore[return-value]
-    return "finished" if latest else "crashed"
-
-
-def now() -> float:
-    """Unix seconds."""
-    return time.time()
+            return status
+    if latest:
+        return "finished"
+    return "running" if _is_young(run.path, now) else "crashed"

@@ -111,7 +111,7 @@ def _empty(rows: int) -> tuple[Steps, Floats, Floats]:
 
 def frozen(name: str, steps: Steps, t: Floats, v: Floats) -> ScalarSeries:
     """Return a series whose arrays cannot be written through."""
-    views = tuple(a.view() for a in (steps, t, v))
-    for view in views:
+    steps, t, v = steps.view(), t.view(), v.view()
+    for view in (steps, t, v):
         view.flags.writeable = False
-    return ScalarSeries(name, views[0], views[1], views[2])
+    return ScalarSeries(name, steps, t, v)

@@ -1,4 +1,4 @@
-"""What happens behind `log()`: about once a second the journal is folded into the Arrow stream and the facts renewed."""
+"""What happens behind `log()`: once a second the journal is folded into the Arrow stream and the facts renewed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _warn(message: str) -> None:
 
 
 class Drain:
-    """Everything one process writes, apart from snapshots. `cycle` and `end` may be called from one thread at a time."""
+    """Everything that one process writes, apart from snapshots and files."""
 
     def __init__(
         self,
@@ -196,9 +196,7 @@ class Drain:
                 self._state["dropped_series"] = series
         for code, count in counts.items():
             if count:
-                self._say_once(
-                    code, f"the memory for {code} that cannot be written is full: some are lost, and counted"
-                )
+                self._say_once(code, f"the memory for {code} that cannot be written is full: some are lost")
 
     def set_state(self, changes: Mapping[str, Any]) -> None:
         """Change state.json at the next cycle."""

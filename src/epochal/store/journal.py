@@ -60,7 +60,7 @@ class JournalFile:
         HEADER.pack_into(self.buffer, 0, MAGIC, 1, RECORD.size, capacity)
 
     def records(self, first: int, last: int) -> Records:
-        """Return a copy of the valid records with sequence numbers first..last; a call that was interrupted left none."""
+        """Return a copy of the valid records numbered first..last; a call that was interrupted left none."""
         return _valid(self._copy(first, last), first)
 
     def _copy(self, first: int, last: int) -> Records:
@@ -107,6 +107,24 @@ class JournalReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._newest = 0
+
+    def newest(self) -> int:
+        """Return the number of the newest record, 0 when there is none; cheap when asked again."""
+        if len(fresh := self.read_after(self._newest)):
+            self._newest = int(fresh["seq"][-1])
+            return self._newest
+        with contextlib.suppress(OSError):
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                capacity = _capacity(fd)
+                if capacity:
+                    there = _slots(fd, (self._newest - 1) % capacity, 1)
+                    if len(there) and there["seq"][0] != self._newest:  # lapped since the last look, or the first look
+                        self._newest = int(_slots(fd, 0, capacity)["seq"].max())
+            finally:
+                os.close(fd)
+        return self._newest
 
     def read_after(self, seq: int) -> Records:
         """Return the records numbered above `seq`, in order, each seen equal twice; none when there is no journal.
@@ -180,4 +198,5 @@ def _stable(fd: int, first: int, count: int, capacity: int) -> Records:
     late = np.flatnonzero(~good[: len(twice)] & (twice["seq"] == expected[: len(twice)]))
     if late.size:
         good[late[0] :] = False
-    return once[good]
+    stable: Records = once[good]
+    return stable

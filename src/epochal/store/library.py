@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from epochal.errors import DamagedError, NotFoundError, StorageFullError, UsageError
+from epochal.facts import Notice
 from epochal.store.files import read_json, replace_file, to_json
-from epochal.store.layout import TRASH_NAME, RunFolder, resolve_root
+from epochal.store.index import Index
+from epochal.store.layout import INDEX_NAME, TRASH_NAME, RunFolder, resolve_root
 from epochal.store.reader import StoredRun
+from epochal.store.table import LibraryRow, Table
 
 __all__ = ["Library"]
 
@@ -28,6 +31,7 @@ class Library:
         self.root = resolve_root(root)
         self._lock = threading.RLock()
         self._opened: dict[tuple[str, str], StoredRun] = {}
+        self._table = Table(Index(self.root / INDEX_NAME))
 
     def __repr__(self) -> str:
         return f"Library({str(self.root)!r})"
@@ -45,6 +49,16 @@ class Library:
         if include_deleted:
             runs += [StoredRun(path) for path in self._list(self.root / TRASH_NAME).values()]
         return sorted(runs, key=lambda run: (run.run_id, run.project), reverse=True)
+
+    def rows(self) -> list[LibraryRow]:
+        """Return the facts and summaries of all runs, newest first; runs that cannot be read are in `notices`."""
+        with self._lock:
+            return self._table.rows(self.runs())
+
+    def notices(self) -> list[Notice]:
+        """Return what `rows` could not show the last time, and why."""
+        with self._lock:
+            return list(self._table.notices)
 
     def deleted(self) -> list[StoredRun]:
         """Return the runs in the trash, newest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from epochal.store.boots import Boot
-from epochal.store.columns import ScalarSeries, frozen
+from epochal.store.columns import GrowingSeries, ScalarSeries, frozen
 from epochal.store.layout import RunFolder
 from epochal.store.scalars import ScalarTail
 
@@ -81,10 +81,15 @@ class Merged:
         return self.tails[boot.folder.name].revision if boot.folder.name in self.tails else 0
 
 
-def _join(name: str, parts: list) -> ScalarSeries:
+def _join(name: str, parts: list[GrowingSeries]) -> ScalarSeries:
     kept: list[ScalarSeries] = []
     end: int | None = None
     for rows in reversed(parts):
         kept.insert(0, rows.series(name, before=end))
         end = rows.first_step if end is None else min(end, rows.first_step)
-    return frozen(name, *(np.concatenate([getattr(s, column) for s in kept]) for column in ("steps", "t", "v")))
+    return frozen(
+        name,
+        np.concatenate([s.steps for s in kept]),
+        np.concatenate([s.t for s in kept]),
+        np.concatenate([s.v for s in kept]),
+    )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
 
 from epochal.facts import Notice
 from epochal.store.boots import Boot, CachedJson
@@ -25,7 +27,7 @@ def notices_of(
     ranks: list[list[Boot]],
     scalars: Merged,
     statistics: Mapping[str, StatisticsTail],
-    snapshots: Mapping[str, SnapshotSet],
+    snapshots: Mapping[Any, SnapshotSet],
     meta: CachedJson,
 ) -> tuple[Notice, ...]:
     """Return the notices known so far; what was not read yet is not known."""
@@ -65,7 +67,7 @@ def notices_of(
             found.append(
                 Notice(
                     code="hidden",
-                    message=f"{snapshot_set.hidden:,} {kind} snapshots are hidden: the run went back and took them again",
+                    message=f"{snapshot_set.hidden:,} {kind} snapshots are hidden: the run went back and took others",
                     count=snapshot_set.hidden,
                 )
             )
@@ -98,7 +100,7 @@ def _damage(where: str, damaged: int, lost: int) -> list[Notice]:
 
 def _overlaps(rank: list[Boot]) -> list[Notice]:
     found = []
-    for earlier, later in zip(rank, rank[1:], strict=False):
+    for earlier, later in pairwise(rank):
         # The heartbeat may be as old as its period when the process dies.
         if earlier.last_sign > later.started + 0.01:
             found.append(

@@ -26,7 +26,7 @@ class PendingStatistics:
 
     def __init__(self, folder: Path, *, memory_bytes: int = MEMORY_BYTES) -> None:
         self.dropped = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._rows: list[Arrays] = []
         self._bytes = 0
         self._limit = memory_bytes

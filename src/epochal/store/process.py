@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 from collections.abc import Mapping
@@ -27,7 +28,9 @@ def identity() -> dict[str, Any]:
     return facts
 
 
+@functools.cache
 def _scope() -> str:
+    """Return the kernel's boot and pid namespace, the same for the life of this process and its forks."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot[:13]}/{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from epochal.store.layout import RunFolder
 from epochal.store.merge import Merged
 from epochal.store.noticing import notices_of
 from epochal.store.safetensors import SnapshotHeader
+from epochal.store.segments import list_segments
 from epochal.store.snapshots import SnapshotSet
 from epochal.store.statistics import StatisticsTail, join_tables
 from epochal.store.summary import Tally, summary_from_json
@@ -48,7 +49,7 @@ class StoredRun:
         self._ranks: list[list[Boot]] = []
         self._scalars = Merged(self.folder)
         self._statistics: dict[str, StatisticsTail] = {}
-        self._snapshots = {kind: SnapshotSet(kind) for kind in ("params", "grads")}
+        self._snapshots: dict[SnapshotKind, SnapshotSet] = {k: SnapshotSet(k) for k in get_args(SnapshotKind)}
 
     def __repr__(self) -> str:
         return f"StoredRun({str(self.path)!r})"
@@ -90,7 +91,7 @@ class StoredRun:
 
     def _info(self) -> RunInfo:
         run, meta, now = self._run_file.value, self._meta_file.value, time.time()
-        status = overall_status(self._ranks, now)
+        status = overall_status(self.folder, self._ranks, now)
         latest = [boots[-1] for boots in self._ranks]
         config = dict(run.get("config") or {})
         recorder: dict[str, Any] = {}
@@ -227,7 +228,7 @@ class StoredRun:
     def _statistics_tails(self) -> list[list[StatisticsTail]]:
         self._look()
         tails: dict[str, StatisticsTail] = {}
-        ranks = []
+        ranks: list[list[StatisticsTail]] = []
         for boots in self._ranks:
             ranks.append([])
             for boot in boots:
@@ -299,8 +300,8 @@ class StoredRun:
         with self._lock:
             self.refresh()
             self._statistics_tails()
-            for kind in ("params", "grads"):
-                self._snapshot_set(kind)  # type: ignore[arg-type]
+            for kind in self._snapshots:
+                self._snapshot_set(kind)
             return notices_of(self._ranks, self._scalars, self._statistics, self._snapshots, self._meta_file)
 
     def version(self) -> str:
@@ -309,9 +310,8 @@ class StoredRun:
             self._look()
             now = time.time()
             facts: list[object] = [self._run_file.stamp, self._meta_file.stamp]
-            for boots in self._ranks:
-                for boot in boots:
-                    facts.append((boot.folder.name, boot.status(now), self._scalars.mark(boot), _sizes(boot)))
+            for boot in self._boots.values():
+                facts += (boot.folder.name, boot.status(now), self._scalars.mark(boot), _sizes(boot))
             return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
 
     def forget(self) -> None:
@@ -322,15 +322,19 @@ class StoredRun:
 
 
 def _sizes(boot: Boot) -> tuple[object, ...]:
-    """Return what changes when anything but scalars comes to a writer's folder."""
+    """Return what changes when anything comes to a writer's folder."""
     folder = boot.folder
-    stats: list[int] = []
-    for path in (folder.snapshots("params"), folder.snapshots("grads"), folder.network, folder.stats):
-        try:
-            stats.append(os.stat(path).st_mtime_ns)  # noqa: PTH116
-        except OSError:
-            stats.append(0)
+    places = [_stamp(path) for path in (folder.snapshots("params"), folder.snapshots("grads"), folder.network)]
     if boot.ended:
-        return (boot.state_file.stamp, *stats)
-    known = {k: v for k, v in boot.state.items() if k not in ("heartbeat", "recorder")}
-    return (repr(known), (boot.summary_file.refresh() and 0) or boot.summary_file.stamp, *stats)
+        return (boot.state_file.stamp, *places)
+    known = {key: value for key, value in boot.state.items() if key not in ("heartbeat", "recorder")}
+    newest = [_stamp(path / name) for path in (folder.scalars, folder.stats) for name in list_segments(path)[-1:]]
+    return (repr(known), boot.journal.newest(), *newest, *places)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return (0, 0)
+    return (stat.st_mtime_ns, stat.st_size)

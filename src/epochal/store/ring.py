@@ -31,6 +31,11 @@ class Ring:
 
     append: Callable[[str, int, float, float], None]
     append_many: Callable[[Mapping[str, float], int, float], None]
+    _put: Callable[[int, int, float, float], None]
+    _claim: Callable[[], int]
+    _end: Callable[[], int]
+    _set_limit: Callable[[int], None]
+    _set_lock: Callable[[threading.RLock], None]
 
     def __init__(
         self,
@@ -97,7 +102,7 @@ class Ring:
             nonlocal limit
             limit = rows
 
-        def set_lock(fresh: threading.RLock) -> None:  # type: ignore[valid-type]
+        def set_lock(fresh: threading.RLock) -> None:
             nonlocal lock
             lock = fresh
 
@@ -113,7 +118,7 @@ class Ring:
 
     def _slow(self, name: str, series: int, step: int, t: float, value: float) -> None:
         """Take on a number when the ring is half full, full, or closed. Called under the lock."""
-        if self.closed:
+        if self._is_closed():
             self._refuse(name)
             return
         hard = self.folded + self.journal.capacity
@@ -126,7 +131,7 @@ class Ring:
             if self._wait_for_room():
                 self._put(series, step, t, value)
                 return
-        if self.closed:
+        if self._is_closed():  # meanwhile
             self._refuse(name)
         elif len(self._spilled) >= self._memory_rows:
             self.dropped[name] = self.dropped.get(name, 0) + 1
@@ -137,6 +142,9 @@ class Ring:
                 self._spill_first = seq
                 self._set_limit(-1)
             self._spilled.append(record)
+
+    def _is_closed(self) -> bool:
+        return bool(self.closed)
 
     def _wait_for_room(self) -> bool:
         """Wait a moment for the writer thread; say whether there is a free slot now."""

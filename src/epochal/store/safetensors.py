@@ -109,12 +109,12 @@ def _raw(name: str, tensor: npt.NDArray[Any] | RawTensor) -> tuple[str, tuple[in
         expected = int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(_NUMPY[tensor.dtype]).itemsize
         if data.nbytes != expected:
             raise UsageError(f"tensor {name!r} has {data.nbytes} bytes, its shape {tensor.shape} needs {expected}")
-        return tensor.dtype, tensor.shape, memoryview(data)
+        return tensor.dtype, tensor.shape, data.data
     little = tensor.dtype.newbyteorder("<")
     if little not in _WORDS:
         raise UsageError(f"tensor {name!r} has type {tensor.dtype}, which safetensors cannot hold")
     values = np.ascontiguousarray(tensor, little)
-    return _WORDS[little], tensor.shape, memoryview(values.reshape(-1).view(np.uint8))
+    return _WORDS[little], tensor.shape, values.reshape(-1).view(np.uint8).data
 
 
 def _write_parts(fd: int, parts: list[memoryview]) -> None:
@@ -122,10 +122,8 @@ def _write_parts(fd: int, parts: list[memoryview]) -> None:
     parts = [p for p in parts if p.nbytes]
     at = 0
     while at < len(parts):
-        if hasattr(os, "writev"):
-            written = os.writev(fd, parts[at : at + PARTS_PER_CALL])
-        else:
-            written = os.write(fd, parts[at])
+        several = hasattr(os, "writev")  # not on Windows
+        written = os.writev(fd, parts[at : at + PARTS_PER_CALL]) if several else os.write(fd, parts[at])
         while at < len(parts) and written >= parts[at].nbytes:
             written -= parts[at].nbytes
             at += 1

@@ -113,11 +113,19 @@ class ScalarTail:
             if folded or len(fresh):
                 self._merge(fresh)
                 changed = True
-            if not folded:  # otherwise the ring may have been lapped: with the new rows_end, look again
+            if (stamp := self._stamp()) != self._compact_stamp:  # compacted while we looked
+                self._reset()
+                self._compact_stamp = stamp
+            elif not folded:  # otherwise the ring may have been lapped: with the new rows_end, look again
                 break
         self._complete = ended
         self.revision += changed
         return changed
+
+    def journal_names(self) -> list[str]:
+        """Return the names that the journal's series numbers stand for."""
+        self._read_names()
+        return list(self._journal_names)
 
     def _merge(self, fresh: Records) -> None:
         """Put the journal's rows that the stream does not have yet behind it."""

@@ -87,15 +87,21 @@ class SegmentWriter:
             while written < len(data):
                 written += os.write(self._fd, data[written:])
         except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self._size)
-                if not self._size:  # an empty file is no Arrow stream
-                    self._path.unlink()
-                    self.abandon()
-                    self._next -= 1
+            self._cut_back()
             raise
         self._size += len(data)
         self.bytes_written += len(data)
+
+    def _cut_back(self) -> None:
+        """Take a partial write out of the file again; a file where that fails gets a successor."""
+        try:
+            os.ftruncate(self._fd, self._size)
+            if not self._size:  # an empty file is no Arrow stream
+                self._path.unlink()
+                self._next -= 1
+                self.abandon()
+        except OSError:
+            self.abandon()
 
     def check_present(self) -> None:
         """Raise FileNotFoundError when the open segment is no longer at its path: deleted or moved away."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from epochal.store.tail import SegmentTail
 
 __all__ = ["StatisticsTail", "join_tables"]
 
-Arrays = dict[str, npt.NDArray[np.generic]]
+Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,26 +127,26 @@ def _read_place(fd: int, place: _Place) -> Arrays:
 
 def _table(series: str, arrays: Arrays) -> StatisticsTable:
     steps = arrays["step"]
-    if (np.diff(steps) < 0).any():  # type: ignore[operator]
+    if bool(np.any(steps[1:] < steps[:-1])):
         order = np.argsort(steps, kind="stable")
         arrays = {name: values[order] for name, values in arrays.items()}
     return StatisticsTable(
         series=series,
-        steps=arrays["step"],  # type: ignore[arg-type]
-        t=arrays["t"],  # type: ignore[arg-type]
+        steps=arrays["step"],
+        t=arrays["t"],
         columns={name: arrays[name] for name in STATISTICS},
-        lo=arrays["lo"],  # type: ignore[arg-type]
-        hi=arrays["hi"],  # type: ignore[arg-type]
-        counts=arrays["counts"],  # type: ignore[arg-type]
+        lo=arrays["lo"],
+        hi=arrays["hi"],
+        counts=arrays["counts"],
     )
 
 
 def join_tables(series: str, tables: list[StatisticsTable], *, ends: list[int | None] | None = None) -> StatisticsTable:
     """Return tables one after the other, sorted by step; `ends` cuts each before a step."""
-    arrays: dict[str, list[npt.NDArray[np.generic]]] = {}
+    arrays: dict[str, list[npt.NDArray[Any]]] = {}
     for table, end in zip(tables, ends or [None] * len(tables), strict=True):
         keep = slice(0, len(table) if end is None else int(np.searchsorted(table.steps, end)))
-        columns = {"step": table.steps, "t": table.t, "lo": table.lo, "hi": table.hi, "counts": table.counts}
-        for name, values in {**columns, **table.columns}.items():
+        columns: Arrays = {"step": table.steps, "t": table.t, "lo": table.lo, "hi": table.hi, "counts": table.counts}
+        for name, values in (columns | dict(table.columns)).items():
             arrays.setdefault(name, []).append(values[keep])
     return _table(series, {name: np.concatenate(parts) for name, parts in arrays.items()})

@@ -41,8 +41,9 @@ class SegmentTail:
         self._take = take
         self._skip = skip
         self._foreign = foreign
-        self._done: list[str] = []
+        self._done: set[str] = set()
         self._current = ""
+        self._following = max((_number(name) + 1 for name in skip), default=0)
         self._reader = StreamReader(columns, rows_end=rows_end)
         self._damaged = 0
 
@@ -69,17 +70,23 @@ class SegmentTail:
             if name < self._current or name in self._done:
                 continue
             if name != self._current:
-                self._leave()
-                self._current = name
-                self._reader = StreamReader(self._columns, rows_end=self.rows_end)
+                doubtful = self._leave() or _number(name) != self._following
+                self._current, self._following = name, _number(name) + 1
+                self._reader = StreamReader(self._columns, rows_end=self.rows_end, after_damage=doubtful)
             changed |= self._read(self.folder / name)
         return changed
 
-    def _leave(self) -> None:
-        """Close the books on a segment that has a successor: what is torn there now will never become whole."""
-        if self._current:
-            self._damaged += self._reader.damaged + self._reader.torn
-            self._done.append(self._current)
+    def _leave(self) -> bool:
+        """Close the books on a segment that has a successor; say whether its end is missing.
+
+        What is torn there now will never become whole.
+        """
+        torn = 0
+        if self._current and self._current not in self._done:
+            torn = self._reader.torn
+            self._damaged += self._reader.damaged + torn
+            self._done.add(self._current)
+        return torn > 0
 
     def _read(self, path: Path) -> bool:
         try:
@@ -93,9 +100,10 @@ class SegmentTail:
             reader = self._reader
             if size <= reader.offset + reader.torn and not (reader.torn and size < reader.offset + reader.torn):
                 return False
-            data = os.pread(fd, size - reader.offset, reader.offset)
+            data = os.pread(fd, max(0, size - reader.offset), reader.offset)
         except OSError:  # an unreadable sector: the rest of the run is still good
-            self._damaged += 1
+            self._damaged += size - reader.offset + reader.damaged
+            self._done.add(self._current)
             return False
         finally:
             os.close(fd)
@@ -105,7 +113,7 @@ class SegmentTail:
             if self._foreign is None or self._current in self._done:
                 raise
             self._foreign(path)
-            self._done.append(self._current)
+            self._done.add(self._current)
             return True
         if not batches:
             return False
@@ -113,3 +121,9 @@ class SegmentTail:
         self.rows_end = max(self.rows_end, reader.rows_end)
         self._take(batches, reader.names, path)
         return True
+
+
+def _number(name: str) -> int:
+    """Return the number in a segment's name, -1 when it has none."""
+    stem = name.partition(".")[0]
+    return int(stem) if stem.isascii() and stem.isdigit() else -1

@@ -1,4 +1,4 @@
-"""The two threads behind a writer: one folds the journal each second, one does jobs, so that a slow job never delays it.
+"""The two threads behind a writer: one folds the journal each second, one does jobs, which may be slow.
 
 Both are daemons: they never keep the training process alive.
 """
@@ -93,9 +93,9 @@ class Workers:
             with self._cycled:
                 if self._cycles >= goal:
                     return not self._drain.failing
-                if not self._cycled.wait_for(lambda: self._cycles >= goal, min(0.01, _left(deadline, 0.01))):
-                    if deadline is not None and time.monotonic() >= deadline:
-                        return False
+                self._cycled.wait_for(lambda: self._cycles >= goal, min(0.01, _left(deadline, 0.01)))
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
 
     def stop(self) -> None:
         """Do the jobs that wait, then end both threads."""

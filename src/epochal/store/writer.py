@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import os
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from epochal.errors import StorageFullError, UsageError
 from epochal.facts import Better
-from epochal.store.begin import begin
+from epochal.store.begin import begin, undo
 from epochal.store.drain import Drain
 from epochal.store.files import replace_file
 from epochal.store.layout import RunFolder, WriterFolder
@@ -93,6 +92,7 @@ class RunWriter:
         try:
             writer = cls(run, folder, state, on_problem=on_problem)
         except OSError as error:
+            undo(run, folder)
             raise StorageFullError(
                 f"the run cannot be recorded at {folder.path}: {error.strerror or error}",
                 hint="free some space there, or name another folder with dir= or EPOCHAL_DIR",
@@ -201,7 +201,8 @@ class RunWriter:
 
     def submit(self, job: Callable[[], object]) -> None:
         """Run a job in a worker thread, one after the other. Its errors are counted and reported, never raised."""
-        self._workers.submit(job)
+        if not self._foreign:
+            self._workers.submit(job)
 
     @property
     def pending_jobs(self) -> int:
@@ -218,8 +219,10 @@ class RunWriter:
             return
         self._finished = True
         _LIVE.discard(self)
-        self._workers.stop()
-        self._drain.end(status, error)
+        try:
+            self._workers.stop()
+        finally:  # a second Ctrl-C while waiting for a job must not cost the end of the run
+            self._drain.end(status, error)
 
     @property
     def _foreign(self) -> bool:
@@ -227,7 +230,8 @@ class RunWriter:
         return os.getpid() != self._pid
 
 
-_LIVE: weakref.WeakSet[RunWriter] = weakref.WeakSet()
+# Strong references: a run that its program let go of without `finish` is still ended well at exit.
+_LIVE: set[RunWriter] = set()
 _hooked = False
 
 

@@ -1,0 +1,128 @@
+"""Tidy up after writers that died: what they left in the journal goes into the stream, torn tails are cut off.
+
+Nothing here is needed to read a run: readers do all of it in memory. It is for other programs, which know neither the
+journal nor torn tails, and for compaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from epochal.store.arrow import SCALAR_COLUMNS, STATISTICS_COLUMNS, Column
+from epochal.store.arrowread import ForeignStreamError, StreamReader
+from epochal.store.boots import Boot, list_boots
+from epochal.store.files import replace_file, to_json
+from epochal.store.journal import JournalReader
+from epochal.store.layout import FORMAT_VERSION, RunFolder
+from epochal.store.scalars import ScalarTail
+from epochal.store.segments import SegmentWriter, list_segments
+from epochal.store.summary import Tally, summary_to_json
+
+__all__ = ["RepairReport", "repair"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairReport:
+    """What was repaired: numbers folded from journals, bytes cut off, and the writers it was done to.
+
+    `damaged` bytes cannot be read and stay as they are; `running` names writers that were left alone.
+    """
+
+    folded: int = 0
+    cut: int = 0
+    writers: tuple[str, ...] = ()
+    damaged: int = 0
+    running: tuple[str, ...] = ()
+
+
+def repair(path: str | os.PathLike[str]) -> RepairReport:
+    """Repair every part of a run whose writer is gone. Can be repeated, and stopped at any moment, without loss."""
+    run = RunFolder(Path(path))
+    folded = cut = damaged = 0
+    writers, running = [], []
+    for boots in list_boots(run, {}):
+        for boot in boots:
+            if boot.status(time.time()) == "running":
+                running.append(boot.folder.name)
+                continue
+            rows, size, bad = _repair_writer(run, boot)
+            folded, cut, damaged = folded + rows, cut + size, damaged + bad
+            if rows or size:
+                writers.append(boot.folder.name)
+    return RepairReport(folded=folded, cut=cut, writers=tuple(writers), damaged=damaged, running=tuple(running))
+
+
+def _repair_writer(run: RunFolder, boot: Boot) -> tuple[int, int, int]:
+    folder = boot.folder
+    cut, damaged, rows_end = _cut_tail(folder.scalars, SCALAR_COLUMNS)
+    cut_stats, damaged_stats, _ = _cut_tail(folder.stats, STATISTICS_COLUMNS)
+    rows = _fold_journal(run, boot, rows_end)
+    if rows or cut:
+        _renew_summary(run, boot)
+    for leftover in [*folder.path.glob(".*.tmp"), *folder.path.glob("*/.*.tmp")]:
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+    return rows, cut + cut_stats, damaged + damaged_stats
+
+
+def _cut_tail(folder: Path, columns: tuple[Column, ...]) -> tuple[int, int, int]:
+    """Cut every segment after its last whole message; return bytes cut, bytes damaged, and the last row's number."""
+    cut = damaged = rows_end = 0
+    for name in list_segments(folder):
+        path = folder / name
+        reader = StreamReader(columns, rows_end=rows_end)
+        try:
+            reader.feed(path.read_bytes())
+        except ForeignStreamError:
+            continue
+        rows_end = max(rows_end, reader.rows_end)
+        damaged += reader.damaged
+        if reader.torn:
+            cut += reader.torn
+            if reader.offset:
+                os.truncate(path, reader.offset)
+            else:
+                path.unlink()
+    return cut, damaged, rows_end
+
+
+def _fold_journal(run: RunFolder, boot: Boot, rows_end: int) -> int:
+    """Append what only the journal holds as a new segment, then take the journal away; return how many rows."""
+    folder = boot.folder
+    if not folder.journal.exists():
+        return 0
+    # Rows that were compacted are folded too, though no segment says so.
+    tail = ScalarTail(run, folder)
+    tail.refresh(ended=False)
+    records = JournalReader(folder.journal).read_after(max(rows_end, tail.rows_end))
+    names = tail.journal_names()
+    records = records[records["series"] < len(names)]
+    if len(records):
+        segments = list_segments(folder.scalars)
+        following = int(segments[-1].split(".")[0]) + 1 if segments else 0
+        writer = SegmentWriter(folder.scalars, SCALAR_COLUMNS, first=following)
+        rows = records[np.argsort(records["series"], kind="stable")]
+        arrays = {"name": rows["series"], "step": rows["step"], "t": rows["t"], "v": rows["v"]}
+        writer.write(arrays, names, rows_end=int(records["seq"][-1]))
+        writer.end()
+    folder.journal.unlink()
+    return len(records)
+
+
+def _renew_summary(run: RunFolder, boot: Boot) -> None:
+    tail = ScalarTail(run, boot.folder)
+    tail.refresh(ended=True)
+    series = {}
+    for name, rows in tail.series.items():
+        tally = Tally(name)
+        whole = rows.series(name)
+        tally.add(whole.steps, whole.v)
+        series[name] = summary_to_json(tally.summary())
+    document = {"format_version": FORMAT_VERSION, "rows_end": tail.rows_end, "series": series}
+    replace_file(boot.folder.summary, to_json(document), sync=True)

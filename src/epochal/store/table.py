@@ -1,0 +1,137 @@
+"""The rows of the runs table: fast for a thousand runs, since a run that ended is looked at with a few `stat` calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+
+from epochal.errors import EpochalError
+from epochal.facts import Notice, RunInfo, SeriesSummary
+from epochal.store.files import from_json_number, to_json
+from epochal.store.index import Index
+from epochal.store.reader import StoredRun
+from epochal.store.summary import summary_from_json, summary_to_json
+
+__all__ = ["LibraryRow", "Table"]
+
+
+@dataclass(slots=True)
+class LibraryRow:
+    """One run of the table. `summaries` are made from their stored form the first time they are asked for."""
+
+    run: StoredRun
+    info: RunInfo
+    version: str
+    stored: bytes = field(repr=False)
+    _summaries: Mapping[str, SeriesSummary] | None = field(default=None, repr=False)
+
+    @property
+    def summaries(self) -> Mapping[str, SeriesSummary]:
+        """What each scalar series came to."""
+        if self._summaries is None:
+            made = orjson.loads(self.stored)
+            self._summaries = {
+                name: summary_from_json(name, value, better=value.get("better")) for name, value in made.items()
+            }
+        return self._summaries
+
+
+@dataclass(slots=True)
+class _Kept:
+    stamp: tuple[int, ...]
+    row: LibraryRow
+
+
+class Table:
+    """Rows of all runs, kept up to date. Not thread-safe."""
+
+    def __init__(self, index: Index) -> None:
+        self.notices: list[Notice] = []
+        self._index = index
+        self._kept: dict[str, _Kept] = {}
+        self._loaded = False
+
+    def rows(self, runs: list[StoredRun]) -> list[LibraryRow]:
+        """Return the rows of these runs in their order; a run that cannot be read is left out and noticed."""
+        stored = {} if self._loaded else self._index.load()
+        self._loaded = True
+        self.notices = []
+        rows: list[LibraryRow] = []
+        fresh: dict[str, tuple[str, bytes, bytes]] = {}
+        kept: dict[str, _Kept] = {}
+        for run in runs:
+            key = f"{run.project}/{run.run_id}"
+            stamp = _stamp(run)
+            known = self._kept.get(key)
+            if known is None and key in stored:
+                known = _restore(run, *stored[key])
+            if known is None or known.stamp != stamp or known.row.info.status == "running":
+                try:
+                    known = _Kept(stamp, _look(run))
+                except (EpochalError, OSError) as error:
+                    self.notices.append(_notice(key, error))
+                    continue
+                if known.row.info.status in ("finished", "failed", "stopped"):
+                    fresh[key] = (_words(stamp), _pack(known.row), known.row.stored)
+            kept[key] = known
+            rows.append(known.row)
+        gone = (self._kept.keys() | stored.keys()) - kept.keys()
+        if fresh or gone:
+            self._index.save(fresh, gone)
+        self._kept = kept
+        return rows
+
+
+def _stamp(run: StoredRun) -> tuple[int, ...]:
+    """Return what changes when a run that ended is changed: resumed, renamed, compacted, replaced."""
+    path = str(run.path)
+    try:
+        folder = os.stat(path)  # noqa: PTH116
+        writers = os.stat(f"{path}/w").st_mtime_ns  # noqa: PTH116
+    except OSError:
+        return (0,)
+    return (folder.st_mtime_ns, folder.st_ino, writers)
+
+
+def _words(stamp: tuple[int, ...]) -> str:
+    return " ".join(map(str, stamp))
+
+
+def _look(run: StoredRun) -> LibraryRow:
+    info, version = run.info(), run.version()
+    summaries = run.summaries()
+    stored = to_json({name: {**summary_to_json(s), "better": s.better} for name, s in summaries.items()})
+    return LibraryRow(run, info, version, stored, summaries)
+
+
+def _pack(row: LibraryRow) -> bytes:
+    return to_json({"info": {**asdict(row.info), "notices": [asdict(n) for n in row.info.notices]}, "v": row.version})
+
+
+def _restore(run: StoredRun, stamp: str, info: bytes, stored: bytes) -> _Kept | None:
+    try:
+        value: dict[str, Any] = orjson.loads(info)
+        facts = value["info"]
+        facts["path"] = str(run.path)
+        facts["tags"] = tuple(facts["tags"])
+        facts["notices"] = tuple(Notice(**n) for n in facts["notices"])
+        if facts["last_epoch"] is not None:
+            facts["last_epoch"] = from_json_number(facts["last_epoch"])
+        row = LibraryRow(run, RunInfo(**facts), value["v"], stored)
+        return _Kept(tuple(map(int, stamp.split())), row)
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _notice(key: str, error: Exception) -> Notice:
+    code = getattr(error, "code", "damaged")
+    return Notice(
+        code=code,
+        message=f"run {key} is not shown: {getattr(error, 'message', error)}",
+        hint=getattr(error, "hint", ""),
+        count=1,
+    )
