@@ -122,7 +122,7 @@ class Backend:
         for run_id in ids:
             project, _, name = run_id.partition("/")
             with contextlib.suppress(EpochalError, OSError):  # it is gone, or was damaged: the next look at all tells
-                seen.update([_seen(self._wire.table.one(self._wire.run(project, name)))])
+                seen.update([_seen(self._wire.look(project, name))])
         return seen
 
     def _row(self, project: str, run_id: str) -> Response:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from epochal.errors import EpochalError, NotFoundError
@@ -12,44 +14,61 @@ from epochal.store.library import Library
 from epochal.store.reader import StoredRun
 from epochal.views.runs import RunFacts
 
-__all__ = ["RunsTable", "lies_inside", "read_facts"]
+__all__ = ["ENDED", "RunsTable", "lies_inside", "read_facts"]
+
+ENDED = ("finished", "failed", "stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    stamp: tuple[int, ...]
+    facts: RunFacts
 
 
 class RunsTable:
-    """The rows of a library's runs. Every method may be called from any thread."""
+    """The rows of a library's runs. Every method may be called from any thread.
+
+    A run that ended changes only by its own folder, by `w` (when it is resumed) and by meta.json, so a look at these
+    three is all that it costs then; one that runs, or whose process vanished, is asked itself.
+    """
 
     def __init__(self, library: Library) -> None:
         self._library = library
         self._lock = threading.Lock()
-        self._facts: dict[Path, RunFacts] = {}
+        self._known: dict[Path, _Known] = {}
         self._inside: set[Path] = set()
 
     def refresh(self) -> tuple[list[RunFacts], list[Notice]]:
         """All rows, newest first, and what to tell of runs that cannot be read."""
         with self._lock:
-            fresh: dict[Path, RunFacts] = {}
             notices: list[Notice] = []
             if not self._library.root.is_dir():
                 message = f"the folder of runs {self._library.root} is not there"
                 notices.append(Notice(code="root_missing", message=message, hint="it is made by the first run"))
-            for run in self._library.runs():
+            rows: list[RunFacts] = []
+            runs = self._library.runs()
+            for run in runs:
                 if not self._is_inside(run):
                     notices.append(_outside(run))
                     continue
                 try:
-                    fresh[run.path] = self._of(run)
+                    rows.append(self._of(run))
                 except NotFoundError:
                     continue  # deleted a moment ago
                 except (EpochalError, OSError) as error:
                     notices.append(_unreadable(run, error))
-            self._facts = fresh
-            return sorted(fresh.values(), key=lambda f: (f.info.created, f.info.run_id), reverse=True), notices
+            if len(self._known) > len(runs):
+                here = {run.path for run in runs}
+                self._known = {path: known for path, known in self._known.items() if path in here}
+            return sorted(rows, key=lambda f: (f.info.created, f.info.run_id), reverse=True), notices
 
-    def one(self, run: StoredRun) -> RunFacts:
-        """One run's row."""
+    def one(self, run: StoredRun, *, newest: bool = False) -> RunFacts:
+        """One run's row; with `newest` of numbers too that were logged a moment ago and are in no summary yet."""
+        known = self._known.get(run.path)
+        if newest and (known is None or known.facts.info.status not in ENDED):
+            run.refresh()  # outside of the lock: the first time it reads the whole run
         with self._lock:
-            facts = self._facts[run.path] = self._of(run)
-            return facts
+            return self._of(run)
 
     def _is_inside(self, run: StoredRun) -> bool:
         if run.path not in self._inside:
@@ -59,9 +78,27 @@ class RunsTable:
         return True
 
     def _of(self, run: StoredRun) -> RunFacts:
+        stamp = _stamp(run)
+        known = self._known.get(run.path)
+        if known is not None and known.stamp == stamp and known.facts.info.status in ENDED:
+            return known.facts
         version = run.version()
-        known = self._facts.get(run.path)
-        return known if known is not None and known.version == version else read_facts(run, version=version)
+        same = known is not None and known.facts.version == version
+        facts = known.facts if known is not None and same else read_facts(run, version=version)
+        self._known[run.path] = _Known(stamp, facts)
+        return facts
+
+
+def _stamp(run: StoredRun) -> tuple[int, ...]:
+    try:
+        folder, writers = os.stat(run.path), os.stat(run.folder.writers_path)  # noqa: PTH116 - twice as quick as Path's
+    except OSError:
+        return ()
+    try:
+        meta = os.stat(run.folder.meta_json)  # noqa: PTH116
+    except OSError:
+        return (folder.st_mtime_ns, folder.st_ino, writers.st_mtime_ns)
+    return (folder.st_mtime_ns, folder.st_ino, writers.st_mtime_ns, meta.st_mtime_ns, meta.st_ino, meta.st_size)
 
 
 def lies_inside(root: Path, run: StoredRun) -> bool:

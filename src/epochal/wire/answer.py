@@ -24,8 +24,9 @@ from epochal.store.reader import StoredRun
 from epochal.views.curves import make_curve
 from epochal.views.detail import ChangeCache, read_detail
 from epochal.views.histograms import make_histograms
+from epochal.views.runs import RunFacts
 from epochal.views.stored import FilmMemory, make_stored_film
-from epochal.views.table import RunsTable, lies_inside
+from epochal.views.table import ENDED, RunsTable, lies_inside
 from epochal.wire import columns, frames
 from epochal.wire.documents import detail_document, graph_document, notice_documents, row_document, to_json
 from epochal.wire.paths import parse_path
@@ -139,6 +140,11 @@ class Wire:
         """The run of just these names; NotFoundError when there is none, or when it lies outside of the root."""
         return self._open(project, run_id).stored
 
+    def look(self, project: str, run_id: str) -> RunFacts:
+        """How a run stands; where somebody looks at its numbers, with those logged a moment ago."""
+        opened = self._open(project, run_id)
+        return self.table.one(opened.stored, newest=opened.scalars_nbytes > 0)
+
     def row(self, project: str, run_id: str) -> dict[str, Any]:
         """The RunRow of a run."""
         return row_document(self.table.one(self.run(project, run_id)))
@@ -192,18 +198,18 @@ class Wire:
             # Its notices are known only once all numbers were read.
             run.scalars_nbytes = max(run.scalars_nbytes, sum(24 * s.n for s in row.summaries.values()))
             self._give_back(run)
-        return _document(body, asked, immutable=_for_ever(query, row.version, run.stored))
+        return _document(body, asked, immutable=_for_ever(query, row))
 
     def _graph(self, run: _Opened, asked: _Asked) -> Answer:
         query = read_query(PlainQuery, asked.query)
-        version = run.stored.version()
+        row = self.table.one(run.stored)
         graph = run.stored.graph()
         if graph is None:
             raise NotFoundError(
                 f"run {run.stored.project}/{run.stored.run_id} has no graph",
                 hint="run.watch(model, inputs=one_batch) records it",
             )
-        return _document(to_json(graph_document(graph)), asked, immutable=_for_ever(query, version, run.stored))
+        return _document(to_json(graph_document(graph)), asked, immutable=_for_ever(query, row))
 
     def _scalars(self, run: _Opened, asked: _Asked) -> Answer:
         query = read_query(ScalarsQuery, asked.query)
@@ -221,7 +227,7 @@ class Wire:
             header = counts if counts.isascii() and len(counts) <= _HEADER_AT_MOST else ""
             return columns.encode_curves(curves), {SERIES_HEADER: header} if header else {}
 
-        return _columns(run.stored, query, asked, columns.MEDIA_TYPE, build)
+        return self._columns(run.stored, query, asked, columns.MEDIA_TYPE, build)
 
     def _frames(self, run: _Opened, asked: _Asked) -> Answer:
         query = read_query(FramesQuery, asked.query)
@@ -249,7 +255,7 @@ class Wire:
             }
             return frames.encode(header, {"steps": film.steps, "frames": film.frames}), {}
 
-        return _columns(run.stored, query, asked, frames.MEDIA_TYPE, build)
+        return self._columns(run.stored, query, asked, frames.MEDIA_TYPE, build)
 
     def _histograms(self, run: _Opened, asked: _Asked) -> Answer:
         query = read_query(HistogramsQuery, asked.query)
@@ -265,7 +271,24 @@ class Wire:
             }
             return frames.encode({"series": query.series, "columns": list(STATISTICS)}, arrays), {}
 
-        return _columns(run.stored, query, asked, frames.MEDIA_TYPE, build)
+        return self._columns(run.stored, query, asked, frames.MEDIA_TYPE, build)
+
+    def _columns(
+        self,
+        run: StoredRun,
+        query: PlainQuery,
+        asked: _Asked,
+        media_type: str,
+        build: Callable[[], tuple[bytes, Mapping[str, str]]],
+    ) -> Answer:
+        """A large answer is told from others by the question and the run's version, without being built."""
+        row = self.table.one(run, newest=True)
+        told = (__version__, row.version, asked.what, run.project, run.run_id, query.model_dump(exclude={"v"}))
+        etag, immutable = _etag(repr(told).encode()), _for_ever(query, row)
+        if etag in asked.known_etags:
+            return Answer(body=b"", media_type=media_type, etag=etag, immutable=immutable, unchanged=True)
+        body, headers = build()
+        return Answer(body=body, media_type=media_type, etag=etag, immutable=immutable, headers=headers)
 
 
 def _document(body: bytes, asked: _Asked, *, immutable: bool = False) -> Answer:
@@ -275,27 +298,8 @@ def _document(body: bytes, asked: _Asked, *, immutable: bool = False) -> Answer:
     return Answer(body=b"" if unchanged else body, media_type=JSON, etag=etag, immutable=immutable, unchanged=unchanged)
 
 
-def _columns(
-    run: StoredRun,
-    query: PlainQuery,
-    asked: _Asked,
-    media_type: str,
-    build: Callable[[], tuple[bytes, Mapping[str, str]]],
-) -> Answer:
-    """A large answer is told from others by the question and the run's version, without being built."""
-    version = run.version()
-    etag = _etag(
-        repr((__version__, version, asked.what, run.project, run.run_id, query.model_dump(exclude={"v"}))).encode()
-    )
-    immutable = _for_ever(query, version, run)
-    if etag in asked.known_etags:
-        return Answer(body=b"", media_type=media_type, etag=etag, immutable=immutable, unchanged=True)
-    body, headers = build()
-    return Answer(body=body, media_type=media_type, etag=etag, immutable=immutable, headers=headers)
-
-
-def _for_ever(query: PlainQuery, version: str, run: StoredRun) -> bool:
-    return query.v == version and run.info().status != "running"
+def _for_ever(query: PlainQuery, row: RunFacts) -> bool:
+    return query.v == row.version and row.info.status in ENDED
 
 
 def _etag(content: bytes) -> str:
