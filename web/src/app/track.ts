@@ -1,6 +1,6 @@
 /** The timeline's track: loss of the shown runs, ticks of the snapshots, labels of epochs or steps. Drawn rarely. */
 import { formatQuick } from '../state/format'
-import { epochPosition, type RunTime } from '../state/timeline'
+import { epochPosition, stepOfEpoch, type RunTime } from '../state/timeline'
 import { niceTicks } from '../maths/ticks'
 import type { Curve } from '../wire/columns'
 
@@ -182,14 +182,4 @@ function epochMarks(time: RunTime, room: number): Mark[] {
   return niceTicks(Math.max(0, low), high, Math.max(2, room / 90))
     .filter((e) => !whole || Number.isInteger(e))
     .map((epoch) => ({ step: stepOfEpoch(time, epoch), label: formatQuick(epoch) }))
-}
-
-/** The step at which an epoch is reached, the pace before and after what is known going on. */
-export function stepOfEpoch({ epochSteps, epochs }: Pick<RunTime, 'epochSteps' | 'epochs'>, epoch: number): number {
-  const n = epochs.length
-  let i = epochs.findIndex((e) => e >= epoch)
-  if (i < 0) i = n - 1
-  i = Math.min(n - 1, Math.max(1, i))
-  const [a, b] = [epochs[i - 1]!, epochs[i]!]
-  return epochSteps[i - 1]! + ((epoch - a) / (b - a || 1)) * (epochSteps[i]! - epochSteps[i - 1]!)
 }

@@ -6,6 +6,7 @@
  */
 import { untrack } from 'svelte'
 import { SvelteMap } from 'svelte/reactivity'
+import { indexAtOrBefore } from '../maths/search'
 import { source } from '../source/source'
 import { joinCurves, type Curve } from '../wire/columns'
 import type { RunRow } from '../wire/types'
@@ -116,15 +117,8 @@ export const curves = new Curves()
 
 /** The value of a curve at a step: the last one at or before it. */
 export function valueAt(curve: Curve | undefined, step: number): number | null {
-  if (!curve) return null
-  let low = 0
-  let high = curve.steps.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (curve.steps[middle]! <= step) low = middle + 1
-    else high = middle
-  }
-  return low > 0 ? curve.v[low - 1]! : null
+  const at = curve ? indexAtOrBefore(curve.steps, step) : -1
+  return at >= 0 ? curve!.v[at]! : null
 }
 
 /** The series that says how a run goes: loss on data held back, else loss, else what there is. */

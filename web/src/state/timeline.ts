@@ -1,4 +1,6 @@
 /** The time of a run: its steps, epochs, and the stops at which it can be seen. Pure. */
+import { indexAtOrBefore } from '../maths/search'
+export { indexAtOrBefore as lastAtMost } from '../maths/search'
 import type { RunDetail } from '../wire/types'
 
 export interface RunTime {
@@ -28,18 +30,6 @@ export const NO_TIME: RunTime = {
   running: false,
 }
 
-/** Index of the last entry at most `at`, -1 when there is none. */
-export function lastAtMost(list: ArrayLike<number>, at: number): number {
-  let low = 0
-  let high = list.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (list[middle]! <= at) low = middle + 1
-    else high = middle
-  }
-  return low - 1
-}
-
 export function timeOf(detail: RunDetail | undefined): RunTime {
   if (!detail) return NO_TIME
   const { row, snapshots, epoch_steps: epochSteps, epochs } = detail
@@ -66,18 +56,33 @@ function projectedEnd({ epochSteps, epochs, totalEpochs, last }: RunTime): numbe
 
 /** The epoch at a step: the last one written at or before it, null where epochs are not known. */
 export function epochAt({ epochSteps, epochs }: RunTime, step: number): number | null {
-  const at = lastAtMost(epochSteps, step)
+  const at = indexAtOrBefore(epochSteps, step)
   return epochs[Math.max(0, at)] ?? null
 }
 
+/** Steps whose epoch is known, growing, and their epochs. */
+export interface EpochMap {
+  epochSteps: ArrayLike<number>
+  epochs: ArrayLike<number>
+}
+
 /** A step as a position in epochs, between those that are known; for axes. */
-export function epochPosition({ epochSteps, epochs }: Pick<RunTime, 'epochSteps' | 'epochs'>, step: number): number {
+export function epochPosition({ epochSteps, epochs }: EpochMap, step: number): number {
   const n = epochSteps.length
   if (n === 0) return Number.NaN
   if (n === 1) return epochs[0]!
-  const i = Math.min(n - 2, Math.max(0, lastAtMost(epochSteps, step)))
+  const i = Math.min(n - 2, Math.max(0, indexAtOrBefore(epochSteps, step)))
   const [a, b] = [epochSteps[i]!, epochSteps[i + 1]!]
   return epochs[i]! + ((step - a) / (b - a || 1)) * (epochs[i + 1]! - epochs[i]!)
+}
+
+/** The step at which an epoch is reached, the pace before and after what is known going on. */
+export function stepOfEpoch({ epochSteps, epochs }: EpochMap, epoch: number): number {
+  const n = epochs.length
+  if (n < 2) return epochSteps[0] ?? 0
+  const i = Math.min(n - 1, Math.max(1, indexAtOrBefore(epochs, epoch) + 1))
+  const [a, b] = [epochs[i - 1]!, epochs[i]!]
+  return epochSteps[i - 1]! + ((epoch - a) / (b - a || 1)) * (epochSteps[i]! - epochSteps[i - 1]!)
 }
 
 /** The step that lies `by` stops further, from a step that may lie between two stops. */
@@ -86,7 +91,7 @@ export function stopFrom({ stops, first, last }: RunTime, step: number, by: numb
     const one = Math.max(1, Math.round((last - first) / 200))
     return Math.min(last, Math.max(first, step + by * one))
   }
-  const at = lastAtMost(stops, step)
+  const at = indexAtOrBefore(stops, step)
   const between = at < 0 || stops[at] !== step
   // Going back from between two stops reaches the earlier one first.
   const index = at + by + (by < 0 && between ? 1 : 0)
