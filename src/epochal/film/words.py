@@ -17,7 +17,7 @@ def caption(step: int, epoch: float | None = None) -> str:
     return said if epoch is None or not np.isfinite(epoch) else f"epoch {whole(round(epoch, 2))} · {said}"
 
 
-def captions(steps: npt.NDArray[Any], epochs: npt.NDArray[Any] | None = None) -> Sequence[str]:
+def captions(steps: Sequence[int] | npt.NDArray[Any], epochs: npt.NDArray[Any] | None = None) -> Sequence[str]:
     """A caption for each step; `epochs` has the epoch of each, NaN where it is not known."""
     if epochs is None:
         return [caption(int(s)) for s in steps]

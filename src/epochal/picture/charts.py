@@ -12,6 +12,7 @@ import numpy.typing as npt
 from epochal.picture.axes import Axes, Box, thinned, value_range
 from epochal.picture.canvas import Canvas, line
 from epochal.picture.frame import Look
+from epochal.picture.matrices import Stack
 from epochal.picture.numbers import number
 from epochal.picture.text import shorten, width
 
@@ -117,7 +118,7 @@ class UnitChart:
     """Values [T, units] as a line over units at one frame, with earlier frames in grey; one y range for all."""
 
     title: str
-    values: Numbers
+    values: Stack
     y_range: tuple[float, float]
     subtitle: str = ""
     x_label: str = "unit"

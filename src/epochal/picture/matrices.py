@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,17 @@ _NATURAL = (1200, 860)
 _STRIP_GAP = 8
 
 
+class Stack(Protocol):
+    """Frames that can be asked for one by one: an array [T, ...], or something that reads them when asked."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[T, ...]."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """One frame."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
     """One panel: values [T, rows, columns], where known a bias [T, rows] drawn beside it.
@@ -34,9 +45,9 @@ class Matrix:
     """
 
     title: str
-    values: Values
+    values: Stack
     subtitle: str = ""
-    bias: Values | None = None
+    bias: Stack | None = None
     holes: npt.NDArray[np.bool_] | None = None
 
 
@@ -212,10 +223,11 @@ class MatricesScene:
                 values = np.where(matrix.holes, 0, values)
             self._cells(canvas, x, y, pooled(values, place.pool), (place.cell, place.cell), holes)
             if matrix.bias is not None:
-                column = pooled_column(matrix.bias[index], place.pool)
+                units = matrix.bias[index]
+                column = pooled_column(units, place.pool)
                 across = -(-values.shape[1] // place.pool) * place.cell
                 # Beside tiles, a unit is as high as its row of tiles.
-                tall = place.cell * ((len(values) + 1) // len(matrix.bias[index]) if matrix.holes is not None else 1)
+                tall = place.cell * ((len(values) + 1) // len(units) if matrix.holes is not None else 1)
                 cell = (max(place.cell, round(6 * u)), tall)
                 self._cells(canvas, x + across + round(_STRIP_GAP * u), y, column, cell, None)
 

@@ -1,0 +1,138 @@
+"""The tensors of a run's layers, read frame by frame, so that a film of a large network fits into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from epochal.errors import DamagedError, NotFoundError
+from epochal.picture import tiles
+from epochal.store import SnapshotKind, StoredRun
+from epochal.views.layers import TensorFacts, WeightLayer, group_layers
+
+Values = npt.NDArray[Any]
+_HELD_AT_MOST = 256 << 20
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def weight_layers(run: StoredRun, kind: SnapshotKind = "params") -> list[WeightLayer]:
+    """Layers with their weight, bias and other parameters, in running order; buffers are left out."""
+    steps = run.snapshot_steps(kind)
+    if not steps:
+        return []
+    header = run.snapshot_header(steps[-1], kind)
+    prefix: Literal["param", "grad"] = "param" if kind == "params" else "grad"
+    graph = run.graph()
+    buffers = {p.name for layer in graph.layers for p in layer.parameters if p.role == "buffer"} if graph else set()
+    # Layers are grouped by the names of parameters, which gradients share.
+    facts = [
+        TensorFacts(
+            series=f"{prefix}/{name}",
+            kind="param",
+            name=name,
+            shape=place.shape,
+            dtype=place.dtype,
+            frames=len(steps),
+            rows=0,
+            change=None,
+        )
+        for name, place in header.tensors.items()
+        if name not in buffers and not name.endswith(_BUFFERS)
+    ]
+    return group_layers(facts, graph)
+
+
+class TensorFrames:
+    """One tensor at chosen steps: `frames[i]` is read when it is asked for. Missing or damaged ones are all NaN."""
+
+    def __init__(self, run: StoredRun, name: str, kind: SnapshotKind, steps: Sequence[int], shape: tuple[int, ...]):
+        self._run, self._name, self._kind, self._steps = run, name, kind, steps
+        self._frame_shape = shape
+        self._held: dict[int, Values] | None = None
+        self.missing = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[T, ...]."""
+        return (len(self._steps), *self._frame_shape)
+
+    def hold(self) -> None:
+        """Keep what is read from now on."""
+        self._held = {}
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __getitem__(self, index: int) -> Values:
+        if self._held is not None and index in self._held:
+            return self._held[index]
+        try:
+            frame = self._run.tensor(self._name, self._steps[index], self._kind)
+            if frame.shape != self._frame_shape:
+                raise NotFoundError("the tensor had another shape then")
+        except (NotFoundError, DamagedError):
+            self.missing += 1
+            frame = np.full(self._frame_shape, np.nan, np.float32)
+        if self._held is not None:
+            self._held[index] = frame
+        return frame
+
+
+class Arranged:
+    """Frames as matrices: kernels as tiles, a list as one column."""
+
+    def __init__(self, frames: TensorFrames) -> None:
+        self._frames = frames
+        inner = frames.shape[1:]
+        self.holes: npt.NDArray[np.bool_] | None = None
+        if len(inner) > 2:
+            arranged, self.holes = tiles(np.zeros((1, *inner), np.float32))
+            rows, columns = arranged.shape[1:]
+        else:
+            rows, columns = (inner[0] if inner else 1), (inner[1] if len(inner) == 2 else 1)
+        self.shape = (len(frames), rows, columns)
+
+    def __getitem__(self, index: int) -> Values:
+        frame = self._frames[index]
+        if frame.dtype.kind not in "fiu":
+            frame = frame.real if frame.dtype.kind == "c" else frame.astype(np.float32)
+        if self.holes is not None:
+            tiled: Values = tiles(frame[None])[0][0]
+            return tiled
+        return frame.reshape(self.shape[1:])
+
+
+class FlatFrames:
+    """Frames as lists [T, n]."""
+
+    def __init__(self, frames: TensorFrames) -> None:
+        self._frames = frames
+        self.shape = (len(frames), int(np.prod(frames.shape[1:])))
+
+    def __getitem__(self, index: int) -> Values:
+        return self._frames[index].reshape(-1)
+
+
+def hold_small(frames: Sequence[TensorFrames]) -> None:
+    """Keep frames in memory, all of them, where they fit."""
+    if sum(4 * int(np.prod(f.shape)) for f in frames) <= _HELD_AT_MOST:
+        for each in frames:
+            each.hold()
+
+
+def extremes(frames: Sequence[TensorFrames], count: int) -> tuple[float, float, int]:
+    """Lowest and highest finite value of all frames (0, 0 where there is none), and how many are not finite."""
+    lo, hi, bad = np.inf, -np.inf, 0
+    for i in range(count):
+        for each in frames:
+            frame = each[i]
+            finite = np.isfinite(frame)
+            if not finite.all():
+                bad += int(frame.size - finite.sum())
+                frame = frame[finite]
+            if frame.size:
+                lo, hi = min(lo, float(frame.real.min())), max(hi, float(frame.real.max()))
+    return (0.0, 0.0, bad) if lo > hi else (lo, hi, bad)

@@ -1,0 +1,126 @@
+"""`write`: one run, one file."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import get_args
+
+from epochal.errors import UsageError
+from epochal.export.job import DATA_FORMATS, FORMATS, WHAT, Job, What, Written
+from epochal.film.draw import parse_size
+from epochal.picture import NAMES, Progress
+from epochal.picture import theme as theme_named
+from epochal.store import StoredRun
+from epochal.workspace import RunReader
+
+FASTEST = 120.0
+
+
+def write(
+    run: StoredRun | RunReader,
+    *,
+    to: str | os.PathLike[str],
+    what: str | None = None,
+    format: str | None = None,  # noqa: A002 - the word users know
+    steps: str | Iterable[int] | None = None,
+    layers: str | Iterable[str] | None = None,
+    fps: float | None = None,
+    size: tuple[int, int] | str | None = None,
+    cmap: str | None = None,
+    theme: str = "light",
+    studio_folder: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Written:
+    """Write part of a run into a file.
+
+    `what` is weights, biases, histogram, scalars, gradients or all; left out, it is all for a report, scalars for a
+    table, and weights (where any were kept) for a picture or film. `format` is gif, mp4, png, svg, html, csv or
+    parquet; left out, the suffix of `to` says it. `steps` is a choice such as `0:150:10`, `1,5,9` or `last`, `layers`
+    names or patterns of layers (of series, for scalars). The file appears complete or not at all.
+
+    Raises UsageError for what cannot be, NotFoundError for what was not recorded, PictureError, MissingExtraError.
+    """
+    stored = run.stored if isinstance(run, RunReader) else run
+    target = Path(to)
+    kind = _format(target, format)
+    if fps is not None and not 0 < fps <= FASTEST:
+        raise UsageError(f"fps must lie between 0 and {FASTEST:g}, not {fps:g}.")
+    if cmap is not None and cmap not in NAMES:
+        raise UsageError(f"There is no colour map {cmap!r}.", hint=f"Use one of: {', '.join(NAMES)}.")
+    job = Job(
+        run=stored,
+        to=target,
+        what=_what(what, kind, stored),
+        format=kind,
+        steps=steps if steps is None or isinstance(steps, str) else ",".join(str(int(s)) for s in steps),
+        layers=layers if layers is None or isinstance(layers, str) else ",".join(layers),
+        fps=fps,
+        size=parse_size(size),
+        cmap=cmap,
+        theme=theme_named(theme),
+        progress=progress,
+    )
+    frames = _dispatch(job, studio_folder)
+    return Written(
+        path=target,
+        what=job.what,
+        format=kind,
+        bytes=target.stat().st_size,
+        frames=frames,
+        notices=tuple(job.notices),
+    )
+
+
+def _dispatch(job: Job, studio_folder: str | os.PathLike[str] | None) -> int | None:
+    if job.format == "html":
+        from epochal.export.report import write_report
+
+        write_report(job, None if studio_folder is None else Path(studio_folder))
+        return None
+    if job.format in DATA_FORMATS:
+        from epochal.export.data import write_data
+
+        write_data(job)
+        return None
+    from epochal.export import curves, spreads, weights
+
+    if job.what == "weights":
+        return weights.write_weights(job)
+    if job.what == "biases":
+        return weights.write_biases(job)
+    if job.what == "scalars":
+        return curves.write_scalars(job)
+    if job.what == "histogram":
+        return spreads.write_histogram(job)
+    if job.run.snapshot_steps("grads"):
+        return weights.write_gradients(job)
+    # The recorder keeps gradients' histograms by default, their values only when asked to.
+    return spreads.write_histogram(job, "grad")
+
+
+def _format(target: Path, given: str | None) -> str:
+    kind = (given or target.suffix).lstrip(".").lower()
+    if kind not in FORMATS:
+        asked = f"as {kind!r}" if kind else f"to {target.name!r}, which has no suffix"
+        raise UsageError(f"A run cannot be exported {asked}.", hint=f"Use one of: {', '.join(FORMATS)}.")
+    return kind
+
+
+def _what(given: str | None, kind: str, run: StoredRun) -> What:
+    if given is None:
+        if kind == "html":
+            return "all"
+        return "scalars" if kind in DATA_FORMATS or not run.snapshot_steps() else "weights"
+    if given not in WHAT:
+        near = difflib.get_close_matches(given, WHAT, n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise UsageError(f"There is no {given!r} to export.", hint=f"{hint}Use one of: {', '.join(WHAT)}.")
+    if given == "all" and kind != "html":
+        raise UsageError(
+            f"A .{kind} file cannot hold everything.",
+            hint=f"Write an .html, or choose --what {', '.join(w for w in get_args(What) if w != 'all')}.",
+        )
+    return given
