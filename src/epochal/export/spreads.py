@@ -12,8 +12,8 @@ from epochal.export.choose import choose_layers
 from epochal.export.job import Job
 from epochal.export.weights import film_steps, save_scene
 from epochal.film import captions
-from epochal.picture import INTENSITY, ColourScale, GridScene, SpreadChart, table
-from epochal.picture.spread import dense_share
+from epochal.picture import INTENSITY, GridScene, SpreadChart
+from epochal.picture.spread import density_scale
 from epochal.store import StatisticsTable
 from epochal.workspace.films import epochs_at
 
@@ -34,14 +34,7 @@ def write_histogram(job: Job, prefix: str = "param") -> int:
     every = np.unique(np.concatenate([t.steps for t in found]))
     steps = film_steps(job, every.tolist())
     edges = [np.stack([t.lo, t.hi], axis=1) for t in found]
-    scale = ColourScale(
-        lo=0.0,
-        hi=dense_share([(t.counts, e) for t, e in zip(found, edges, strict=True)]),
-        colours=table(job.cmap or INTENSITY, job.theme.name),
-        signed=False,
-        label="share of the values",
-        clipped=True,
-    )
+    scale = density_scale(job.cmap or INTENSITY, job.theme)
     bad = int(sum(t.columns["nan"].astype(np.int64).sum() + t.columns["inf"].astype(np.int64).sum() for t in found))
     if bad:
         job.tell("not_finite", f"{bad:,} values are not finite and are in no bar.", count=bad)

@@ -28,7 +28,7 @@ from epochal.picture import (
     tiles,
 )
 from epochal.picture.axes import value_range
-from epochal.picture.spread import dense_share
+from epochal.picture.spread import density_scale
 
 SMALLEST, LARGEST = 120, 8192
 
@@ -139,15 +139,7 @@ def _matrix(film: Film, theme: Theme, size: tuple[int, int] | None, cmap: str | 
 def _spread(film: Film, theme: Theme, size: tuple[int, int] | None, cmap: str | None) -> Scene:
     if film.edges is None:
         raise PictureError(f"The film {film.name!r} is a histogram without edges.")
-    high = dense_share([(film.frames, film.edges)])
-    scale = ColourScale(
-        lo=0.0,
-        hi=high,
-        colours=table(cmap or INTENSITY, theme.name),
-        signed=False,
-        label="share of the values",
-        clipped=True,
-    )
+    scale = density_scale(cmap or INTENSITY, theme)
     chart = SpreadChart(film.name, film.steps, film.frames, film.edges, np.arange(len(film)), scale)
     return GridScene(
         charts=[chart],

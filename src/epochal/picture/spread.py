@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,20 +11,24 @@ import numpy.typing as npt
 
 from epochal.picture.axes import Axes, Box
 from epochal.picture.canvas import Canvas
+from epochal.picture.colours import table
 from epochal.picture.frame import Look
 from epochal.picture.numbers import compact
 from epochal.picture.scale import ColourScale
 from epochal.picture.text import shorten
+from epochal.picture.theme import Theme
 
 Numbers = npt.NDArray[Any]
+_ROWS = 160
 
 
 @dataclass(frozen=True)
 class SpreadChart:
     """Histograms `counts` [T, bins] between `edges` [T, 2] at `steps` [T]; `shown` says which row each frame shows.
 
-    Rows of the heat map are equal stretches of value; its colours are how large a share of the tensor's values lies
-    in each, so that tensors of different size compare. A row that is not finite (hi < lo) stays empty.
+    Rows of the heat map are equal stretches of value; its colours say how densely the tensor's values lie there, from
+    0 to 1, where 1 is what only the densest tenth of all its places exceeds: so a tensor of three values and one
+    of a million both show where theirs are. A step without finite values stays empty.
     """
 
     title: str
@@ -40,6 +43,10 @@ class SpreadChart:
     def _limits(self) -> tuple[float, float]:
         return value_limits(self.edges)
 
+    @cached_property
+    def _peak(self) -> float:
+        return dense_share(self.counts, self.edges)
+
     def draw_ground(self, canvas: Canvas, box: Box, look: Look) -> None:
         """Title, axes and heat map."""
         u, theme = look.unit, look.theme
@@ -48,12 +55,12 @@ class SpreadChart:
         canvas.text(box.x + 12 * u, box.y + 38 * u, self.subtitle, size=12 * u, colour=theme.soft)
         axes = self._axes(box, look)
         columns, rows = int(axes.inside.width), int(axes.inside.height)
-        painted = self.scale.paint(self.heat(columns, rows), theme)
+        painted = self.scale.paint(self.heat(columns, rows) * (rows / _ROWS / self._peak), theme)
         axes.draw(canvas, look, x_label="step")
         canvas.cells(round(axes.inside.x), round(axes.inside.y), painted, cell=(1, 1), gap=0, ground=theme.panel)
 
     def heat(self, columns: int, rows: int) -> Numbers:
-        """Share of the values per row of the picture [rows, columns], large values above."""
+        """Density [rows, columns]: the share of the values in each row of the picture, large values above."""
         lo, hi = self._limits
         at = (
             np.linspace(self.steps[0], self.steps[-1], columns)
@@ -119,12 +126,15 @@ def shares(counts: Numbers, edges: Numbers, values: Numbers, height: float) -> N
     return np.where(inside & np.isfinite(picked), picked * height, 0.0)
 
 
-def dense_share(spreads: Sequence[tuple[Numbers, Numbers]], *, rows: int = 160) -> float:
-    """The share that only the densest hundredth of all places in these heat maps exceeds: the end of their scale."""
-    found = []
-    for counts, edges in spreads:
-        lo, hi = value_limits(edges)
-        picked = shares(counts, edges, np.linspace(hi, lo, rows), (hi - lo) / rows)
-        found.append(picked[picked > 0])
-    values = np.concatenate(found) if found else np.empty(0)
-    return float(np.quantile(values, 0.99)) if values.size else 1.0
+def density_scale(cmap: str, theme: Theme) -> ColourScale:
+    """The scale of spread charts, each tensor by itself."""
+    label = "how densely the values lie, each tensor by itself"
+    return ColourScale(lo=0.0, hi=1.0, colours=table(cmap, theme.name), signed=False, label=label, clipped=True)
+
+
+def dense_share(counts: Numbers, edges: Numbers) -> float:
+    """The share that only the densest tenth of the places of a heat map of 160 rows exceeds."""
+    lo, hi = value_limits(edges)
+    picked = shares(counts, edges, np.linspace(hi, lo, _ROWS), (hi - lo) / _ROWS)
+    found = picked[picked > 0]
+    return float(np.quantile(found, 0.9)) if found.size else 1.0
