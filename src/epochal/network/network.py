@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,8 +94,10 @@ def load_network(
     """Rebuild a network from its file and give it the parameters and buffers in `state` (none: it keeps its own)."""
     source = path if trust else io.BytesIO(pass_gate(path))
     try:
-        program = torch.export.load(source)
-        module = torch.export.unflatten(program)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch warns of its own use of what it deprecates
+            program = torch.export.load(source)
+            module = torch.export.unflatten(program)
     except Exception as error:
         # PyTorch raises any kind of error for a program that it does not understand.
         raise NetworkMissingError(
