@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from epochal.store.arrow import (
     CONTINUATION,
+    FORMAT_KEY,
     HEADER_BATCH,
     HEADER_DICTIONARY,
     HEADER_SCHEMA,
@@ -24,6 +25,7 @@ from epochal.store.arrow import (
     TYPE_UTF8,
     Column,
     body_sum,
+    layout_of,
 )
 
 __all__ = ["Batch", "ForeignStreamError", "StreamReader"]
@@ -45,6 +47,10 @@ class _DamagedMessageError(Exception):
 
 class _TornMessageError(Exception):
     """The message goes on after the end of the bytes."""
+
+
+# Whatever following a wrong offset, or reading a wrong number, comes to.
+_BAD = (_DamagedMessageError, struct.error, ValueError, KeyError, IndexError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,9 @@ class StreamReader:
     """Reads one segment that may still grow. Not thread-safe.
 
     `offset` is the file offset of the first byte not used yet; `torn` how many bytes lie after it; `damaged` how many
-    bytes were stepped over; `names` the dictionary as of the last message.
+    bytes were stepped over; `names` the dictionary as of the last message. `ours` says that the stream declares this
+    package's layout: then everything else in it is damage, and sums are checked. `after_damage` says that what comes
+    first may follow on lost rows.
     """
 
     columns: tuple[Column, ...]
@@ -85,6 +93,7 @@ class StreamReader:
     rows_end: int = 0
     ended: bool = False
     after_damage: bool = False
+    ours: bool = False
 
     def feed(self, data: bytes) -> list[Batch]:
         """Take the bytes of the file from `offset` on; return the whole batches in them.
@@ -101,7 +110,9 @@ class StreamReader:
                 end, batch = self._resume(data, at), None
                 if end < 0:
                     break
-            except (_DamagedMessageError, struct.error, UnicodeDecodeError, ValueError):
+            except (*_BAD, ForeignStreamError) as error:
+                if isinstance(error, ForeignStreamError) and not self.ours:
+                    raise
                 end, batch = self._resume(data, at), None
                 if end < 0:
                     break
@@ -120,7 +131,7 @@ class StreamReader:
                 continue
             try:
                 _frame(data, found)
-            except (_DamagedMessageError, _TornMessageError, struct.error):
+            except (*_BAD, _TornMessageError):
                 continue
             self.damaged += found - at
             self.after_damage = True
@@ -133,12 +144,15 @@ class StreamReader:
             self.ended = True
             return at + 8, None
         kind, header, body, end, table = _frame(data, at)
-        facts = _key_values(data, table, 4)
         if kind == HEADER_SCHEMA:
+            self.ours |= FORMAT_KEY in _key_values(data, header, 2)
             _check_schema(data, header, self.columns)
             return end, None
-        if "sum" in facts and int(facts["sum"]) != body_sum(memoryview(data)[body:end]):
-            raise _DamagedMessageError
+        facts = _key_values(data, table, 4)
+        if self.ours or "sum" in facts:
+            total = body_sum(memoryview(data)[body:end]) + int(facts.get("rows_end", "0"))
+            if int(facts["sum"]) != total % 2**64:
+                raise _DamagedMessageError
         if kind == HEADER_DICTIONARY:
             batch_at = _pointer(data, header, 1)
             _, buffers = _record_batch(data, batch_at, end - body)
@@ -146,6 +160,8 @@ class StreamReader:
             return end, None
         rows, buffers = _record_batch(data, header, end - body)
         places = _places(self.columns, rows, buffers, body + base)
+        if self.ours and ([p - body - base for p in places], end - body) != layout_of(self.columns, rows):
+            raise _DamagedMessageError
         rows_end = int(facts["rows_end"]) if "rows_end" in facts else self.rows_end + rows
         lost = max(0, rows_end - rows - self.rows_end) if self.after_damage else 0
         self.rows_end, self.after_damage = rows_end, False

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from epochal.store.arrow import END_OF_STREAM, Column, encode_batch, encode_dictionary, encode_schema
+from epochal.store.arrow import END_OF_STREAM, FORMAT_KEY, Column, encode_batch, encode_dictionary, encode_schema
 from epochal.store.layout import FORMAT_VERSION
 
 __all__ = ["SEGMENT_BYTES", "SEGMENT_ROWS", "SegmentWriter", "list_segments"]
@@ -64,7 +64,7 @@ class SegmentWriter:
             self._open()
         parts = []
         if not self._size:
-            parts.append(encode_schema(self._columns, {"epochal_format": str(FORMAT_VERSION)}))
+            parts.append(encode_schema(self._columns, {FORMAT_KEY: str(FORMAT_VERSION)}))
         if self._names_sent < len(names) or not self._size:
             parts.append(encode_dictionary(names))
         parts.append(encode_batch(self._columns, arrays, rows_end=rows_end))
