@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("sympy", reason="needs PyTorch, which brings sympy")
 
-import sympy
+import sympy  # type: ignore[import-untyped]
 
 from epochal.network.gate_rules import Refused
 from epochal.network.gate_symbols import expression

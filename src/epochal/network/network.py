@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map, tree_unflatten
 
 from epochal.errors import NetworkMissingError, UsageError
 from epochal.facts import Graph, Layer, Shape
@@ -43,33 +43,32 @@ class Network:
     parameters are from, None for those it had when it was exported.
     """
 
-    __slots__ = ("_inputs", "graph", "module", "step")
+    __slots__ = ("_inputs", "_structure", "graph", "module", "step")
 
-    def __init__(
-        self,
-        module: torch.nn.Module,
-        *,
-        inputs: tuple[_Input, ...],
-        graph: Graph | None = None,
-        step: int | None = None,
-    ) -> None:
-        self.module = module
+    def __init__(self, program: ExportedProgram, *, graph: Graph | None, step: int | None) -> None:
+        self.module: torch.nn.Module = torch.export.unflatten(program)
         self.graph = graph
         self.step = step
-        self._inputs = inputs
+        self._inputs = _inputs_of(program)
+        self._structure = program.call_spec.in_spec
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """What the network answers, as arrays, to one batch of arrays or tensors.
 
-        Floating inputs are brought to the type that the network takes. Raises UsageError for a wrong number, shape or
-        type of inputs. An output of several tensors comes in the structure that the network gives it.
+        Inputs go by place or by name; floating ones are brought to the type that the network takes. Raises UsageError
+        for a wrong number, shape or type. Several outputs come in the structure that the network gives them.
         """
         expected = {one.name: one for one in self._inputs}
         if len(inputs) > len(self._inputs) or len(inputs) + len(named) != len(self._inputs) or named.keys() - expected:
-            given = [*(f"input {i + 1}" for i in range(len(inputs))), *named]
-            raise UsageError(f"The network takes {', '.join(expected)}; it was given {', '.join(given) or 'nothing'}.")
-        args = [_as_tensor(value, one) for value, one in zip(inputs, self._inputs, strict=False)]
-        kwargs = {name: _as_tensor(value, expected[name]) for name, value in named.items()}
+            came = [*(f"input {i + 1}" for i in range(len(inputs))), *named]
+            raise UsageError(f"The network takes {', '.join(expected)}; it was given {', '.join(came) or 'nothing'}.")
+        given = dict(zip(expected, inputs, strict=False)) | named
+        if given.keys() != expected.keys():
+            raise UsageError(f"An input was given twice, by its place and as {', '.join(named)}.")
+        leaves = [_as_tensor(given[name], one) for name, one in expected.items()]
+        if self._structure is None or self._structure.num_leaves != len(leaves):
+            raise UsageError("The network takes more than tensors: call its `module` as the original was called.")
+        args, kwargs = tree_unflatten(leaves, self._structure)
         with torch.no_grad():
             return tree_map(_as_array, self.module(*args, **kwargs))
 
@@ -96,8 +95,7 @@ def load_network(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch warns of its own use of what it deprecates
-            program = torch.export.load(source)
-            module = torch.export.unflatten(program)
+            network = Network(torch.export.load(source), graph=graph, step=step)
     except Exception as error:
         # PyTorch raises any kind of error for a program that it does not understand.
         raise NetworkMissingError(
@@ -105,8 +103,8 @@ def load_network(
             hint="A network recorded by a newer PyTorch needs that version. Snapshots are readable without it.",
         ) from error
     if state:
-        _give(module, state)
-    return Network(module, inputs=_inputs_of(program), graph=graph, step=step)
+        _give(network.module, state)
+    return network
 
 
 def _inputs_of(program: ExportedProgram) -> tuple[_Input, ...]:
