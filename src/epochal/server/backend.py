@@ -81,20 +81,23 @@ class Backend:
             changes["tags"] = list(dict.fromkeys(tag for tag in (t.strip() for t in changes["tags"]) if tag))
         if changes:
             self._library.change(run, **changes)
+            self._wire.table.forget(run)
         return self._row(project, run_id)
 
     def delete(self, project: str, run_id: str) -> Response:
         """Move to the trash."""
         if not self._writable:
             return _read_only()
-        self._library.delete(self._wire.run(project, run_id))
+        run = self._wire.run(project, run_id)
+        self._library.delete(run)
+        self._wire.table.forget(run)
         return _json({"id": f"{project}/{run_id}"})
 
     def restore(self, project: str, run_id: str) -> Response:
         """Take out of the trash."""
         if not self._writable:
             return _read_only()
-        self._library.restore(project, run_id)
+        self._wire.table.forget(self._library.restore(project, run_id))
         return self._row(project, run_id)
 
     async def export(self, project: str, run_id: str, query: ExportQuery) -> Response:

@@ -9,9 +9,32 @@ from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from epochal.facts import RunInfo, SeriesSummary
+from epochal.store.table import LibraryRow
 from epochal.views.query import And, Comparison, Not, Or, Query, Word, parse_query
 
-__all__ = ["FIELDS", "RunFacts", "filter_runs", "flat_config", "matches", "total_epochs"]
+__all__ = ["FIELDS", "RunFacts", "StoredSummaries", "filter_runs", "flat_config", "matches", "total_epochs"]
+
+
+class StoredSummaries(Mapping[str, SeriesSummary]):
+    """What a run's series came to, read from their stored form only when somebody asks: a thousand runs are listed
+    far more often than looked into."""
+
+    def __init__(self, row: LibraryRow) -> None:
+        self._row = row
+
+    @property
+    def stored(self) -> bytes:
+        """The stored form: JSON, an object for each series."""
+        return self._row.stored
+
+    def __getitem__(self, name: str) -> SeriesSummary:
+        return self._row.summaries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._row.summaries)
+
+    def __len__(self) -> int:
+        return len(self._row.summaries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,7 @@ class Wire:
         }
         self._lock = threading.RLock()
         self._opened: OrderedDict[tuple[str, str], _Opened] = OrderedDict()
-        self._rows: dict[str, tuple[str, bytes]] = {}
+        self._rows: dict[str, tuple[RunFacts, bytes]] = {}
 
     def answer(self, path: str, query: str = "", *, known_etags: str = "") -> Answer:
         """Answer the question at an address: `path` and `query` percent-encoded, `query` without its question mark."""
@@ -179,11 +179,11 @@ class Wire:
 
     def _runs(self) -> bytes:
         facts, notices = self.table.refresh()
-        rows: dict[str, tuple[str, bytes]] = {}
+        rows: dict[str, tuple[RunFacts, bytes]] = {}
         for run in facts:
             key = run.info.path
             known = self._rows.get(key)
-            rows[key] = known if known and known[0] == run.version else (run.version, to_json(row_document(run)))
+            rows[key] = known if known is not None and known[0] is run else (run, to_json(row_document(run)))
         self._rows = rows
         told = to_json(notice_documents(notices))
         return b'{"runs":[' + b",".join(body for _, body in rows.values()) + b'],"notices":' + told + b"}"

@@ -16,7 +16,7 @@ import orjson
 
 from epochal.facts import Graph, Notice, SeriesSummary
 from epochal.views.detail import DetailFacts
-from epochal.views.runs import RunFacts, flat_config, total_epochs
+from epochal.views.runs import RunFacts, StoredSummaries, flat_config, total_epochs
 
 __all__ = ["detail_document", "graph_document", "notice_documents", "row_document", "to_json"]
 
@@ -35,6 +35,7 @@ def to_json(document: Any) -> bytes:
 def row_document(facts: RunFacts) -> dict[str, Any]:
     """A RunRow."""
     info = facts.info
+    metrics, spark = _metrics(facts.summaries)
     return {
         "id": f"{info.project}/{info.run_id}",
         "project": info.project,
@@ -54,8 +55,8 @@ def row_document(facts: RunFacts) -> dict[str, Any]:
         "archived": info.archived,
         "parameters": facts.parameters,
         "config": flat_config(info.config),
-        "metrics": {name: _metric(summary) for name, summary in facts.summaries.items()},
-        "spark": _spark(facts.summaries),
+        "metrics": metrics,
+        "spark": spark,
         "error": info.error,
         "notices": len(info.notices),
         "version": facts.version,
@@ -127,29 +128,33 @@ def graph_document(graph: Graph) -> dict[str, Any]:
     }
 
 
+def _metrics(summaries: Mapping[str, SeriesSummary]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """MetricDocuments by name, and the SparkDocument of one of them."""
+    if isinstance(summaries, StoredSummaries):
+        # As they are stored they have the document's very fields; only what is not finite stands there as a word.
+        stored: dict[str, dict[str, Any]] = orjson.loads(summaries.stored)
+        if b'NaN"' in summaries.stored or b'Infinity"' in summaries.stored:
+            for metric in stored.values():
+                metric.update({key: None for key in ("last", "min", "max", "mean") if isinstance(metric[key], str)})
+        metrics = stored
+        sparks = {name: metric.pop("spark", ()) for name, metric in metrics.items()}
+    else:
+        metrics = {name: _metric(summary) for name, summary in summaries.items()}
+        sparks = {name: list(summary.spark) for name, summary in summaries.items()}
+    chosen = _say_most({name for name, values in sparks.items() if values and name != "epoch"})
+    return metrics, None if chosen is None else {"name": chosen, "values": sparks[chosen]}
+
+
 def _metric(summary: SeriesSummary) -> dict[str, Any]:
-    return {
-        "n": summary.n,
-        "last": summary.last,
-        "last_step": summary.last_step,
-        "first_step": summary.first_step,
-        "min": summary.min,
-        "min_step": summary.min_step,
-        "max": summary.max,
-        "max_step": summary.max_step,
-        "mean": summary.mean,
-        "nan": summary.nan,
-        "inf": summary.inf,
-        "better": summary.better,
-    }
+    document = asdict(summary)
+    del document["name"], document["spark"]
+    return document
 
 
-def _spark(summaries: Mapping[str, SeriesSummary]) -> dict[str, Any] | None:
+def _say_most(names: set[str]) -> str | None:
     """The series that says most in one line: the loss on data the network did not train on, where there is one."""
-    drawn = {name: s for name, s in summaries.items() if s.spark and name != "epoch"}
-    chosen = next((name for name in _FIRST_METRICS if name in drawn), None)
-    chosen = chosen or next((name for name in drawn if "loss" in name.lower()), None) or next(iter(drawn), None)
-    return None if chosen is None else {"name": chosen, "values": list(drawn[chosen].spark)}
+    first = next((name for name in _FIRST_METRICS if name in names), None)
+    return first or min((n for n in names if "loss" in n.lower()), default=None) or min(names, default=None)
 
 
 def _finite(value: Any) -> Any:
