@@ -1,6 +1,6 @@
 /** The pages in the order of the menu (keys 1 to 9). The first two come with the app, heavy ones when opened. */
 import type { Component } from 'svelte'
-import { words } from '../words'
+import type { words } from '../words'
 
 export interface Page {
   id: keyof typeof words.pages

@@ -74,7 +74,10 @@ class Address {
 
   /** The full link to what is on the screen. */
   link(): string {
-    return new URL(this.hash(), document.baseURI).href
+    // What stands before the hash is the server's, such as its token: not to be passed on.
+    return location.origin === 'null' || location.protocol === 'file:'
+      ? new URL(this.hash(), document.baseURI).href
+      : location.origin + location.pathname + this.hash()
   }
 
   #read(): void {

@@ -17,6 +17,9 @@ export const POINTS = 2000
 /** A curve that grew beyond this is fetched anew, reduced. */
 const TOO_MANY = 3 * POINTS
 
+/** Series in one request. */
+const NAMES_AT_ONCE = 100
+
 const key = (id: string, name: string) => `${id}\n${name}`
 
 class Curves {
@@ -73,8 +76,8 @@ class Curves {
     try {
       const ended = row.status === 'running' ? null : row.version
       const [whole, more] = await Promise.all([
-        fresh.length ? source().scalars(row.id, { name: fresh, points: POINTS }, { version: ended }) : null,
-        grown.length ? source().scalars(row.id, { name: grown, points: POINTS, start }) : null,
+        fresh.length ? this.#ask(row.id, fresh, null, ended) : null,
+        grown.length ? this.#ask(row.id, grown, start, null) : null,
       ])
       for (const [name, curve] of whole ?? []) this.#curves.set(key(row.id, name), curve)
       for (const [name, curve] of more ?? []) {
@@ -91,6 +94,16 @@ class Curves {
       wanted.busy = false
       if (catalogue.byId.get(row.id)?.version !== wanted.version) this.#later(50)
     }
+  }
+
+  /** In requests of some hundred series, so that an address stays of a usual length. */
+  async #ask(id: string, names: readonly string[], start: number | null, version: string | null) {
+    const parts: Promise<Map<string, Curve>>[] = []
+    for (let i = 0; i < names.length; i += NAMES_AT_ONCE) {
+      const name = names.slice(i, i + NAMES_AT_ONCE)
+      parts.push(source().scalars(id, { name, points: POINTS, start }, { version }))
+    }
+    return new Map((await Promise.all(parts)).flatMap((part) => [...part]))
   }
 
   #missing(row: RunRow, names: ReadonlySet<string>): { fresh: string[]; grown: string[]; start: number } {

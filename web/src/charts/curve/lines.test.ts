@@ -54,6 +54,11 @@ describe('ranges', () => {
     expect(low).toBeCloseTo(-0.15)
     expect(high).toBeCloseTo(3.15)
   })
+  test('a run that ended before the view widens nothing', () => {
+    const ended = line([0, 1, 2], [500, 500, 500])
+    const goes = line([0, 5, 10], [1, 1, 2])
+    expect(yRange([ended, goes], [4, 10], false, false)[1]).toBeLessThan(3)
+  })
   test('a log axis leaves out zero and below', () => {
     const [low, high] = yRange([line([1, 2, 3], [-1, 0.1, 10])], [1, 3], true, false)
     expect(low).toBeGreaterThan(0.05)

@@ -70,8 +70,9 @@ export function xRange(lines: readonly Line[], log: boolean): Range | null {
   return low === high ? (log ? [low / 2, high * 2] : [low - 0.5, high + 0.5]) : [low, high]
 }
 
-/** First and one past the last point in view, with a neighbour on each side. */
+/** First and one past the last point that a line needs in view: a neighbour on each side where it comes in or leaves. */
 function inView(x: Float64Array, from: number, to: number): [number, number] {
+  if (x.length === 0 || x[0]! > to || x[x.length - 1]! < from) return [0, 0]
   return [Math.max(0, indexAtOrBefore(x, from)), Math.min(x.length, indexAtOrBefore(x, to) + 2)]
 }
 

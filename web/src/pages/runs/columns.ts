@@ -104,7 +104,7 @@ function metricColumn(name: string, kind: 'best' | 'last', better: 'min' | 'max'
     id: `${kind}.${name}`,
     title: name,
     about: words[kind],
-    width: Math.max(96, Math.min(160, 28 + name.length * 7)),
+    width: Math.max(92, Math.min(190, 54 + name.length * 7)),
     numeric: true,
     // JSON has no NaN: where a metric has points and its last one is no number, that is what it was.
     text: (r) => {
@@ -151,7 +151,8 @@ export function columnsOf(runs: readonly RunRow[]): { all: Column[]; standard: s
     ...fixed('parameters', 'epoch', 'step', 'duration', 'started', 'notes'),
   ]
   // What differs between runs tells them apart; what is the same everywhere is noise.
-  const telling = config.filter((key) => values.get(key)!.size > 1)
+  // `epochs` is in the column of epochs already.
+  const telling = config.filter((key) => values.get(key)!.size > 1 && key !== 'epochs')
   const chosenConfig = (telling.length ? telling : config).slice(0, 3)
   const pick = ['val_loss', 'test_accuracy', 'val_accuracy', 'accuracy', 'loss']
     .filter((n) => metrics.has(n))
