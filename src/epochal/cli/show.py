@@ -1,0 +1,92 @@
+"""`epochal show`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from epochal.cli import summary
+from epochal.cli.options import add_dir, add_json, add_run, existing_root
+from epochal.cli.terminal import Terminal, columns
+from epochal.errors import NotFoundError
+from epochal.facts import Graph
+from epochal.workspace import RunReader
+from epochal.workspace import open as open_workspace
+
+EXAMPLES = """
+epochal show latest
+epochal show latest --network
+epochal show iris/baseline --json
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    add_run(parser)
+    parser.add_argument("--network", action="store_true", help="the network's layers instead of the metrics")
+    add_dir(parser)
+    add_json(parser)
+
+
+def run(args: argparse.Namespace, terminal: Terminal) -> int:
+    """Print the summary of a run, or its layers."""
+    reader = open_workspace(existing_root(args.dir)).run(args.run)
+    if args.network:
+        graph = _graph(reader)
+        if args.json:
+            terminal.json(_network_document(graph))
+        else:
+            _show_network(graph, terminal)
+        return 0
+    if args.json:
+        terminal.json(summary.document(reader))
+    else:
+        summary.show(reader, terminal)
+    return 0
+
+
+def _graph(reader: RunReader) -> Graph:
+    graph = reader.graph()
+    if graph is None:
+        raise NotFoundError(
+            f"The run {reader.id} has no recorded network.", hint="Record it with run.watch(model, inputs=one_batch)."
+        )
+    return graph
+
+
+def _show_network(graph: Graph, terminal: Terminal) -> None:
+    terminal.line(" · ".join(filter(None, [terminal.style(graph.model or "network", "bold"), graph.framework])))
+    terminal.line()
+    rows = [["layer", "kind", "in", "out", "activation", "parameters", "first values"]]
+    for layer in graph.layers:
+        if layer.role in ("input", "output") and not layer.parameters:
+            continue
+        initial = {p.initializer for p in layer.parameters if p.initializer and p.role == "weight"}
+        rows.append(
+            [
+                layer.layer_id,
+                layer.kind,
+                _shapes(layer.inputs),
+                _shapes(layer.outputs),
+                layer.activation or "",
+                f"{layer.parameter_count:,}" if layer.parameters else "",
+                ", ".join(sorted(initial)),
+            ]
+        )
+    for i, text in enumerate(columns(rows, right=(5,))):
+        terminal.line(terminal.style(text, "soft") if i == 0 else text)
+    terminal.line()
+    frozen = graph.parameter_count - graph.trainable_count
+    terminal.line(f"{graph.parameter_count:,} parameters" + (f", {frozen:,} of them frozen" if frozen else ""))
+    if graph.note:
+        terminal.note(graph.note)
+
+
+def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
+    return ", ".join("×".join("n" if side == -1 else str(side) for side in shape) or "scalar" for shape in shapes)
+
+
+def _network_document(graph: Graph) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(graph), "parameter_count": graph.parameter_count, "trainable_count": graph.trainable_count}

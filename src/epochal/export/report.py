@@ -1,0 +1,187 @@
+"""A report: the whole Studio and one run in a single HTML file that needs no server and no network.
+
+The answers of the wire lie in it under the very addresses that the Studio asks, packed as `archive.ts` reads them:
+base64(gzip(u32 length of the JSON, JSON {"files": [...]}, the answers' bytes)).
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+import struct
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from epochal.errors import NotFoundError, UsageError
+from epochal.export.choose import choose_layers
+from epochal.export.job import Job
+from epochal.export.thin import Shrunk, shrink
+from epochal.facts import Notice
+from epochal.picture import replacing
+from epochal.store import Library
+from epochal.wire.answer import Wire
+from epochal.wire.paths import path_of
+
+STUDIO = Path(__file__).parent.parent / "studio"
+TEMPLATE = "report.html"
+ROOM_BYTES = 96 << 20
+"""How many bytes of frames and histograms a report may hold before it is packed; a browser opens that at once."""
+_DATA_ELEMENT = re.compile(rb'(<script\b[^>]*\bid="epochal-data"[^>]*>)\s*(</script>)')
+_TITLE = re.compile(rb"<title>[^<]*</title>")
+
+
+@dataclass(slots=True)
+class Archive:
+    """Answers by address."""
+
+    files: list[dict[str, Any]] = field(default_factory=list)
+    _parts: list[bytes] = field(default_factory=list)
+    _size: int = 0
+
+    def add(self, path: str, media_type: str, body: bytes) -> None:
+        """Put an answer under its address."""
+        self.files.append({"path": path, "type": media_type, "offset": self._size, "length": len(body)})
+        self._parts.append(body)
+        self._size += len(body)
+
+    def pack(self) -> bytes:
+        """The text for the page's data element."""
+        head = json.dumps({"files": self.files}, separators=(",", ":")).encode()
+        raw = b"".join([struct.pack("<I", len(head)), head, *self._parts])
+        return base64.b64encode(gzip.compress(raw, 6, mtime=0))
+
+
+def write_report(job: Job, studio_folder: Path | None = None, *, room: int = ROOM_BYTES) -> None:
+    """Write the report of a job's run; what had to be thinned is said in the report and in the job's notices."""
+    if job.steps is not None:
+        raise UsageError("A report holds all steps of its run.", hint="Leave --steps out, or write a .gif or .csv.")
+    page = _template(STUDIO if studio_folder is None else studio_folder)
+    archive = build_archive(job, room=room)
+    name = job.run.info().name
+    page = _TITLE.sub(lambda _: f"<title>{escape(name)} · Epochal</title>".encode(), page, count=1)
+    data = archive.pack()
+    if _DATA_ELEMENT.search(page):
+        page = _DATA_ELEMENT.sub(lambda found: found[1] + data + found[2], page, count=1)
+    else:
+        at = page.rindex(b"</body>")
+        element = b'<script type="application/octet-stream" id="epochal-data">' + data + b"</script>"
+        page = page[:at] + element + page[at:]
+    with replacing(job.to) as temporary:
+        temporary.write_bytes(page)
+
+
+def build_archive(job: Job, *, room: int = ROOM_BYTES) -> Archive:
+    """Every answer that the Studio asks for, of this run alone."""
+    run = job.run
+    # The run's own folder says where its root is, whichever library it was found by.
+    wire = Wire(Library(run.path.parent.parent), live=False)
+    run_id = f"{run.project}/{run.run_id}"
+    archive = Archive()
+
+    def ask(what: str, **parameters: Any) -> tuple[str, str, bytes]:
+        path = path_of(what, run_id if what not in ("studio", "runs") else "", **parameters)
+        address, _, query = path.partition("?")
+        answer = wire.answer(address, query)
+        return path, answer.media_type, answer.body
+
+    detail = json.loads(ask("run")[2])
+    wanted = _wanted(job, detail["tensors"])
+    shrunk = shrink(
+        [(series, what, ask(what, series=series)) for series, kinds in wanted.items() for what in kinds],
+        room=room,
+        smaller=lambda series: ask("frames", series=series, encoding="u1")[2],
+    )
+    notices = _notices(shrunk, job)
+    kept = {(each.series, each.what) for each in shrunk.answers}
+    for tensor in _tensors(detail):
+        tensor["frames"] = tensor["frames"] if (tensor["series"], "frames") in kept else 0
+        tensor["rows"] = tensor["rows"] if (tensor["series"], "histograms") in kept else 0
+    if job.what in ("weights", "biases", "gradients", "histogram"):
+        detail["series"] = [name for name in detail["series"] if name == "epoch"]
+    detail["notices"] += notices
+    detail["row"]["notices"] += len(notices)
+
+    json_type = "application/json"
+    archive.add(*ask("studio"))
+    archive.add(path_of("runs"), json_type, _json({"runs": [detail["row"]], "notices": []}))
+    archive.add(path_of("run", run_id), json_type, _json(detail))
+    if detail["series"]:
+        archive.add(*ask("scalars"))
+    if detail["graph"]:
+        archive.add(*ask("graph"))
+    for each in shrunk.answers:
+        archive.add(each.path, each.media_type, each.body)
+    if job.progress is not None:
+        job.progress(1, 1)
+    return archive
+
+
+def _wanted(job: Job, tensors: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """Which questions are to be answered for which tensors."""
+    known = {t["series"]: t for t in tensors}
+    names = list(dict.fromkeys(t["name"] for t in known.values()))
+    chosen = set(choose_layers(job.layers, names))
+    wanted: dict[str, list[str]] = {}
+    for series, tensor in known.items():
+        if tensor["name"] not in chosen or job.what == "scalars":
+            continue
+        kind = tensor["kind"]
+        frames = tensor["frames"] > 0 and {
+            "all": True,
+            "weights": kind == "param",
+            "biases": kind == "param" and len(tensor["shape"] or ()) == 1,
+            "gradients": kind == "grad",
+        }.get(job.what, False)
+        rows = tensor["rows"] > 0 and (job.what in ("all", "histogram") or (job.what == "gradients" and kind == "grad"))
+        wanted[series] = [what for what, yes in (("frames", frames), ("histograms", rows)) if yes]
+    return wanted
+
+
+def _tensors(node: Any) -> Iterable[dict[str, Any]]:
+    """All tensor documents inside a run's detail, wherever they stand."""
+    if isinstance(node, dict):
+        if {"series", "frames", "rows"} <= node.keys():
+            yield node
+        else:
+            for value in node.values():
+                yield from _tensors(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _tensors(value)
+
+
+def _notices(shrunk: Shrunk, job: Job) -> list[dict[str, Any]]:
+    """What the report must say of itself; the job is told the same."""
+    found: list[Notice] = []
+    if shrunk.thinned:
+        message = f"To keep this file small, {shrunk.thinned} films have fewer or coarser frames in it"
+        found.append(
+            Notice(code="thinned", message=message, hint="epochal view shows all of them", count=shrunk.thinned)
+        )
+    if shrunk.left_out:
+        count = len(shrunk.left_out)
+        message = f"{count} films are too large for this file and left out of it, such as {shrunk.left_out[0]}"
+        hint = "epochal view shows them; choose some with --layers"
+        found.append(Notice(code="left_out", message=message, hint=hint, count=count))
+    job.notices += found
+    return [asdict(notice) for notice in found]
+
+
+def _template(folder: Path) -> bytes:
+    path = folder / TEMPLATE
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise NotFoundError(
+            f"The Studio was not built: there is no {path}.",
+            hint="Build it with 'npm ci && npm run build' in web/, or install a released epochal.",
+        ) from None
+
+
+def _json(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
