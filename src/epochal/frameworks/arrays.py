@@ -6,7 +6,7 @@ read at each look; missing or None means none), and `graph()`, which returns an 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,13 +69,14 @@ class ArrayProbe:
                     aliases[known].append(name)
         self._names = list(aliases)
         self._like = [(arrays[n].shape, arrays[n].dtype) for n in self._names]
+        shown = self._want_gradients and hasattr(self._model, "gradients")
         facts = [
             TensorFact(
                 name=name,
                 shape=arrays[name].shape,
                 code=_CODES[arrays[name].dtype.str[1:]],
                 itemsize=arrays[name].itemsize,
-                trainable=arrays[name].dtype.kind == "f",
+                trainable=shown and arrays[name].dtype.kind == "f",
                 aliases=tuple(aliases[name]),
             )
             for name in self._names
@@ -118,12 +119,13 @@ class ArrayProbe:
     def arm(self) -> None:
         """Nothing to do: what the model shows at the next look is taken."""
 
-    def activations(self) -> Sequence[Activation]:
+    def activations(self) -> Callable[[], Sequence[Activation]]:
         """The outputs that the model shows."""
         shown = getattr(self._model, "activations", None) if self._want_activations else None
-        if not isinstance(shown, Mapping):
-            return []
-        return [_activation(str(name), np.asarray(values)) for name, values in shown.items() if values is not None]
+        found: list[Activation] = []
+        if isinstance(shown, Mapping):
+            found += [_activation(str(name), np.asarray(v)) for name, v in shown.items() if v is not None]
+        return lambda: found
 
     def network(self, inputs: object) -> RecordedNetwork:
         """What the model's own `graph()` says, else one layer for each prefix of the names."""

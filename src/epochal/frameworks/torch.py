@@ -6,14 +6,15 @@ A hook is there only between `arm` and the first training forward (or backward) 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from epochal.errors import NetworkError
-from epochal.frameworks.torch_catch import ActivationCatch, GradientCatch, InputCatch, as_example
+from epochal.frameworks.torch_catch import ActivationCatch, GradientCatch, InputCatch, as_example, read_caught
 from epochal.record.probe import Activation, Bytes, RecordedNetwork, TensorFact
 
 _CODES = {
@@ -185,9 +186,12 @@ class TorchProbe:
         root = self._model()
         return root is not None and root.training
 
-    def activations(self) -> Sequence[Activation]:
-        """Outputs of the layers that ran since `arm`, in the order of the modules."""
-        return [found for catch in self._catches if (found := catch.take()) is not None]
+    def activations(self) -> Callable[[], Sequence[Activation]]:
+        """Outputs of the layers that ran since `arm`, in the order of the modules; read when called."""
+        caught = [(c.layer, c.value, c.size) for c in self._catches if c.value is not None]
+        for catch in self._catches:
+            catch.value = None
+        return partial(read_caught, caught)
 
     def network(self, inputs: object) -> RecordedNetwork:
         """Export the network and draw it; where it cannot be exported, from a forward pass, else its parameters."""

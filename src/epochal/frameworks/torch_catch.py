@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -92,14 +92,15 @@ class ActivationCatch(_Once):
             self.value = tensor.clone() if self.size <= SAMPLE else _sample(tensor)
         self.probe.hook_seconds += perf_counter() - start
 
-    def take(self) -> Activation | None:
-        """What was caught, once."""
-        value, self.value = self.value, None
-        if value is None:
-            return None
+
+def read_caught(caught: Sequence[tuple[str, torch.Tensor, int]]) -> list[Activation]:
+    """Caught outputs (layer, values, how many there were) as arrays."""
+    found = []
+    for layer, value, size in caught:
         if value.dtype not in (torch.float32, torch.float64) or value.device.type != "cpu":
             value = value.to("cpu", torch.float64 if value.dtype in _WIDE else torch.float32)
-        return Activation(layer=self.layer, values=value.numpy().reshape(-1), size=self.size)
+        found.append(Activation(layer=layer, values=value.numpy().reshape(-1), size=size))
+    return found
 
 
 class GradientCatch(_Once):

@@ -97,5 +97,4 @@ def _rank() -> int:
 
 def _last_step(writer: RunWriter) -> int:
     """The last step of the run so far: a resumed run counts on from there."""
-    last = StoredRun(writer.path).info().last_step
-    return -1 if last is None else last
+    return max((s.last_step for s in StoredRun(writer.path).summaries().values()), default=-1)

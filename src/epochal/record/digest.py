@@ -90,8 +90,9 @@ class Digest:
             self._add(table, names, part, np.full(len(names) * len(part), np.nan), keep)
 
     def _activations(self, slots: Sequence[Slot]) -> None:
+        every = [(s, a) for s in slots for a in s.activations()]
         for kind in ("<f4", "<f8"):
-            caught = [(s, a) for s in slots for a in s.activations if a.values.dtype == kind]
+            caught = [(s, a) for s, a in every if a.values.dtype == kind]
             for part in _parts(caught, max((len(a.values) for _, a in caught), default=1)):
                 sizes = np.array([len(a.values) for _, a in part], np.intp)
                 table = describe(np.concatenate([a.values for _, a in part]), sizes)

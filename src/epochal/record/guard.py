@@ -13,8 +13,8 @@ from epochal.errors import EpochalError, RecordingWarning
 
 _PACKAGE = str(Path(__file__).parent.parent) + os.sep
 
-Count = Callable[[str, int, str], object]
-"""Counts something lost in the run's state: (code, how many, message)."""
+Count = Callable[[str, int], object]
+"""Counts something lost in the run's state: (code, how many)."""
 
 
 def strict_wanted(strict: bool | None) -> bool:  # noqa: FBT001 - the caller's own three-way choice
@@ -58,7 +58,7 @@ class Guard:
 
     def lost(self, code: str, message: str, *, once: object, count: int = 1) -> None:
         """Count something that was not recorded, and warn of the first of its kind (`once` says which kind)."""
-        self._count(code, count, message)
+        self._count(code, count)
         if once not in self._told:
             self._told.add(once)
             warn_user(message)

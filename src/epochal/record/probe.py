@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -94,8 +94,8 @@ class Probe(Protocol):
         """Catch each layer's output in the next training forward pass, forgetting what was caught before."""
         ...
 
-    def activations(self) -> Sequence[Activation]:
-        """What was caught since `arm`."""
+    def activations(self) -> Callable[[], Sequence[Activation]]:
+        """What was caught since `arm`: the answer, called on the writer's thread, makes arrays of it."""
         ...
 
     def prefer_hooks(self) -> None:

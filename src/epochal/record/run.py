@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from time import time
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex
 
 from epochal.errors import RecordingWarning, UsageError
 from epochal.facts import Better
@@ -41,6 +41,7 @@ class Run:
         "_epoch",
         "_guard",
         "_step",
+        "_untrained",
         "_watcher",
         "_writer",
         "config",
@@ -67,6 +68,8 @@ class Run:
         self._guard = Guard(writer.drop if writer else _nowhere, strict=strict)
         self._watcher: Watcher | None = None
         self._step = last_step
+        # A resumed run, or one that watched before, has frames of earlier steps already.
+        self._untrained = last_step < 0
         self._epoch: float | None = None
         if writer is not None:
             farewell.expect(self)
@@ -88,7 +91,7 @@ class Run:
         self,
         data: Mapping[str, Any],
         *,
-        step: int | None = None,
+        step: SupportsIndex | None = None,
         epoch: float | None = None,
         t: float | None = None,
     ) -> None:
@@ -214,8 +217,8 @@ class Run:
                 chosen=_chooser(targets),
                 told=lambda message: self._guard.lost("network", message, once=message),
             )
-            watcher.begin(inputs, step=self.step, now=time())
-            self._watcher = watcher
+            watcher.begin(inputs, step=self.step, untrained=self._untrained, now=time())
+            self._watcher, self._untrained = watcher, False
         except RecordingWarning:
             raise
         except Exception as error:  # noqa: BLE001 - the guard's edge
@@ -313,5 +316,5 @@ def _chooser(targets: str | Sequence[str] | None) -> Callable[[str], bool]:
     return lambda name: any(fnmatchcase(name, p) or name.startswith(p + ".") for p in patterns)
 
 
-def _nowhere(code: str, count: int, message: str) -> None:
+def _nowhere(code: str, count: int) -> None:
     """Count nothing: there is no run to count it in."""

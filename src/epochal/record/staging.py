@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -126,7 +126,7 @@ class Slot:
     snapshot: bool = False
     with_parameters: bool = True
     with_gradients: Sequence[int] = ()
-    activations: Sequence[Activation] = field(default=())
+    activations: Callable[[], Sequence[Activation]] = tuple
 
     def part(self) -> Slot:
         """A copy of this look with memory of its own."""
@@ -161,7 +161,8 @@ class Pool:
         self._free: list[Slot] = []
         self.made = 0
         each = max(1, layout.bytes + grad_layout.bytes)
-        # At least three (one being filled, one being written, one kept for comparison), where memory allows.
+        # At least three (one being filled, one being written, one kept to say how far parameters moved), where memory
+        # allows; with fewer none is kept.
         self.limit = max(min(SLOTS, SMALL_POOL_BYTES // each), min(3, POOL_BYTES // each), 1)
         self._stage = self._make() if each <= COPIED_BYTES else None
         self.made = 0
@@ -189,7 +190,7 @@ class Pool:
 
     def give(self, slot: Slot) -> None:
         """Give a slot back."""
-        slot.activations = ()
+        slot.activations = tuple
         if self._stage is None:
             self._free.append(slot)
         elif slot is not self._stage:

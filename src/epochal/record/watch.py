@@ -57,8 +57,8 @@ class Watcher:
         self._digester = Digest()
         self._pool = self._prepare()
 
-    def begin(self, inputs: object, *, step: int | None, now: float) -> None:
-        """Draw the network, and keep its untrained parameters until the first log call says which step that was.
+    def begin(self, inputs: object, *, step: int | None, untrained: bool, now: float) -> None:
+        """Draw the network, and keep its `untrained` parameters until the first log call says which step that was.
 
         `step` is the last one logged before watching began, None when there is none; parameters read now belong to
         it, or else to step 0, unless the first log call is one of step 0 itself.
@@ -70,7 +70,7 @@ class Watcher:
             self._draw(inputs)
         self._began, start = perf_counter(), thread_time()
         slot = self._pool.take()
-        if slot is not None and self._stage(slot, step or 0, None, now):
+        if untrained and slot is not None and self._stage(slot, step or 0, None, now):
             slot.statistics, slot.snapshot = self._parameters, self.policy.snapshots is not None
             self._first = self._pool.settle(slot)
         self._probe.arm()
@@ -271,7 +271,7 @@ class Watcher:
                 "period": policy.period,
                 "caller_seconds": round(account.caller, 6),
                 "writer_seconds": round(account.writer, 6),
-                "loop_seconds": round(account.loop, 3),
+                "loop_seconds": round(account.loop, 6),
                 "network_seconds": round(self._network_seconds, 3),
                 "snapshot_bytes": policy.bytes,
                 "slots": self._pool.made,
