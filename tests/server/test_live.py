@@ -25,6 +25,7 @@ class Folder:
         self.runs: dict[str, Seen] = {}
         self.looks = 0
         self.failing = False
+        self.failed = 0
 
     def put(self, run: str, step: int, status: str = "running") -> None:
         self.runs[run] = Seen(status, step, f"{step}-{status}")  # type: ignore[arg-type]
@@ -32,6 +33,7 @@ class Folder:
     def all(self) -> Mapping[str, Seen]:
         self.looks += 1
         if self.failing:
+            self.failed += 1
             raise OSError("the disk is away")
         return dict(self.runs)
 
@@ -184,7 +186,8 @@ async def _hiccup() -> None:
         ear = Ear(listener)
         await ear.next()
         folder.failing = True
-        await asyncio.sleep(0.08)
+        while not folder.failed:
+            await asyncio.sleep(0.005)
         folder.failing = False
         folder.put("a/1", 2)
         assert (await ear.next())["last_step"] == 2

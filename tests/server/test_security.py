@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -9,13 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, Request
-from starlette.testclient import TestClient
 
 from epochal.errors import UsageError
 from epochal.server.security import BODY_LIMIT, Access, Guard, is_loopback, new_token
+from tests.server.asking import HOME, Client
 
 TOKEN = "a-secret-of-sixteen-letters"
-HOME = "http://127.0.0.1:6070"
 
 
 class Inside:
@@ -33,8 +33,8 @@ class Inside:
                 raise RuntimeError("secret of /home/somebody")
             return {"size": len(await request.body())}
 
-    def client(self) -> TestClient:
-        return TestClient(self.app, base_url=HOME, raise_server_exceptions=True)
+    def client(self) -> Client:
+        return Client(self.app)
 
 
 def refused(inside: Inside, answer: httpx.Response, status: int, code: str) -> None:
@@ -253,5 +253,15 @@ def test_loopback_addresses_are_known(host: str, answer: bool) -> None:
 
 
 def test_there_are_no_websockets() -> None:
-    with pytest.raises(Exception, match=r".*"), Inside().client().websocket_connect("/api/v1/events"):
-        pytest.fail("a websocket was accepted")
+    inside = Inside()
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(inside.app({"type": "websocket", "path": "/api/v1/events", "headers": []}, receive, send))
+    assert sent == [] or all(message["type"] != "websocket.accept" for message in sent)
+    assert inside.came == []

@@ -62,7 +62,7 @@ def test_the_answer_is_bounded_whatever_the_values(values: np.ndarray, points: i
 @given(values=FLOATS, points=st.integers(0, 60), start=st.integers(-20, 500), end=st.integers(-20, 500))
 def test_a_stretch_of_steps_is_what_it_says(values: np.ndarray, points: int, start: int, end: int) -> None:
     steps = np.arange(len(values), dtype=np.int64) * 2
-    curve = make_curve("x", steps, steps / 10, values, points=points, start=start, end=end)
+    curve = make_curve("x", steps, np.asarray(steps / 10, np.float64), values, points=points, start=start, end=end)
     inside = (steps >= start) & (steps <= end)
     assert curve.n == int(inside.sum())
     assert set(curve.steps) <= set(steps[inside])

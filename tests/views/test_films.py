@@ -42,8 +42,8 @@ STACKS = hnp.arrays(
 def reference(frames: npt.NDArray[Any], mode: str) -> npt.NDArray[np.float32]:
     with np.errstate(all="ignore"):
         if mode == "change":
-            return frames - np.concatenate([frames[:1], frames[:-1]])
-        return frames - frames[:1] if mode == "since" else frames
+            return np.asarray(frames - np.concatenate([frames[:1], frames[:-1]]), np.float32)
+        return np.asarray(frames - frames[:1] if mode == "since" else frames, np.float32)
 
 
 @given(frames=STACKS, mode=st.sampled_from(["value", "change", "since"]))

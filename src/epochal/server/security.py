@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 BODY_LIMIT = 1_000_000
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 _READING = ("GET", "HEAD", "OPTIONS")
 
 _HEADERS = {
@@ -95,9 +96,8 @@ class Access:
 
     def knows_host(self, host: str) -> bool:
         """Whether `Host` names this server."""
-        host = host.lower()
-        name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        return bool({"*", host, name} & self._allowed)
+        found = _HOST.fullmatch(host.lower())
+        return found is not None and bool({"*", found[0], found[1]} & self._allowed)
 
     def knows_token(self, given: str) -> bool:
         """Whether `given` is the secret; takes as long for a near miss as for a far one."""

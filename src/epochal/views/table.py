@@ -20,7 +20,7 @@ __all__ = ["ENDED", "RunsTable", "lies_inside"]
 ENDED = ("finished", "failed", "stopped")
 """How a run can stand that nothing is added to by itself any more."""
 
-_COUNTED_AT_ONCE = 64
+_COUNTED_AT_ONCE = 24
 
 
 @dataclass(slots=True)
