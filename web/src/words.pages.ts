@@ -104,6 +104,7 @@ export const pageWords = {
     back: 'All tensors',
     percentile: (n: string) => `${n} %`,
     moved: (n: string) => `moved ${n} σ`,
+    histogram: 'Histogram at the playhead',
     noRows: 'No histogram yet',
     epoch: 'epoch',
     step: 'step',

@@ -39,11 +39,11 @@ export function drawYAxis(
   y: Scale,
   left: number,
   right: number,
-  options: { about?: number; grid?: boolean } = {},
+  options: { about?: number; grid?: boolean; ticks?: readonly number[]; labels?: readonly string[] } = {},
 ): void {
   const { about = 4, grid = true } = options
-  const ticks = niceTicks(y.low, y.high, about)
-  const labels = formatTicks(ticks)
+  const ticks = options.ticks ?? niceTicks(y.low, y.high, about)
+  const labels = options.labels ?? formatTicks(ticks)
   ticks.forEach((t, i) => {
     const at = Math.round(toPixel(y, t)) + 0.5
     if (grid) pen.line([left, at, right, at], { color: ink.line, alpha: t === 0 ? 1 : 0.6 })
@@ -57,14 +57,20 @@ export function drawXAxis(
   ink: Ink,
   x: Scale,
   bottom: number,
-  options: { about?: number; ticks?: readonly number[]; labels?: readonly string[]; marks?: boolean } = {},
+  options: {
+    about?: number
+    ticks?: readonly number[]
+    labels?: readonly string[]
+    marks?: boolean
+    inside?: boolean
+  } = {},
 ): void {
   const ticks =
     options.ticks ?? niceTicks(x.low, x.high, options.about ?? Math.max(2, Math.floor(Math.abs(x.to - x.from) / 70)))
   const labels = options.labels ?? formatTicks(ticks)
   ticks.forEach((t, i) => {
     const at = toPixel(x, t)
-    const align = at < x.from + 8 ? 'left' : at > x.to - 8 ? 'right' : 'center'
+    const align = options.inside === false ? 'center' : at < x.from + 8 ? 'left' : at > x.to - 8 ? 'right' : 'center'
     if (options.marks !== false) pen.line([at, bottom, at, bottom + 3], { color: ink.faint })
     pen.text(labels[i]!, at, bottom + 5, { color: ink.soft, align, base: 'top', size: 10.5 })
   })

@@ -10,6 +10,7 @@ export interface Ink {
   readonly head: string
   readonly panel: string
   readonly sel: string
+  readonly warn: string
 }
 
 /** Reading it in an effect or `$derived` follows the theme. */
@@ -23,5 +24,6 @@ export function inkOf(): Ink {
     head: c('--head'),
     panel: c('--panel'),
     sel: c('--sel'),
+    warn: c('--warn'),
   }
 }

@@ -1,9 +1,10 @@
 /** Loads films and histograms, keeps them while there is room, and lets them grow while their run trains. */
 
 import { untrack } from 'svelte'
+import { SvelteMap } from 'svelte/reactivity'
 import { source } from '../source/source'
 import type { FrameStack, HistogramStack } from '../wire/frames'
-import type { RunRow } from '../wire/types'
+import type { GraphDocument, RunRow } from '../wire/types'
 import { DifferenceFrames, RecordedFrames, type Frames } from './frames'
 
 export type FilmMode = 'value' | 'change' | 'since'
@@ -18,13 +19,51 @@ const message = (error: unknown) => (error instanceof Error ? error.message : St
 /** The version to ask with: only what cannot change any more may be kept by the browser. */
 const settled = (row: RunRow) => (row.status === 'running' ? null : row.version)
 
+/**
+ * How often each film has changed. Films are made where they are first asked for, which is inside of a `$derived`;
+ * state made there is not followed by it, but this map is made here.
+ */
+const changes = new SvelteMap<string, number>()
+let made = 0
+
+/** Something that is loaded: reading `value` or `problem` in an effect follows it. */
+class Loaded<T> {
+  readonly #key = String(made++)
+  #value: T | null = null
+  #problem: string | null = null
+
+  get value(): T | null {
+    changes.get(this.#key)
+    return this.#value
+  }
+
+  get problem(): string | null {
+    changes.get(this.#key)
+    return this.#problem
+  }
+
+  put(value: T): void {
+    this.#value = value
+    this.#problem = null
+    this.#tell()
+  }
+
+  fail(problem: string): void {
+    this.#problem = problem
+    this.#tell()
+  }
+
+  #tell(): void {
+    changes.set(this.#key, (untrack(() => changes.get(this.#key)) ?? 0) + 1)
+  }
+}
+
 /** One tensor through time in one mode. `frames` is null until something has come. */
 export class Film {
-  frames = $state.raw<Frames | null>(null)
-  problem = $state<string | null>(null)
   readonly series: string
   readonly mode: FilmMode
   readonly runId: string
+  readonly #loaded = new Loaded<Frames>()
   readonly #stacks: FrameStack[] = []
   #asked: string | null = null
   #busy = false
@@ -35,6 +74,14 @@ export class Film {
     this.runId = runId
     this.series = series
     this.mode = mode
+  }
+
+  get frames(): Frames | null {
+    return this.#loaded.value
+  }
+
+  get problem(): string | null {
+    return this.#loaded.problem
   }
 
   get size(): number {
@@ -64,10 +111,9 @@ export class Film {
     const last = this.frames?.steps.at(-1)
     try {
       await this.#fetch(row, last === undefined ? null : last + 1, null)
-      this.problem = null
     } catch (error) {
       // What is there stays on the screen; only an empty film has something to say.
-      if (!this.#stacks.length) this.problem = message(error)
+      if (!this.#stacks.length) this.#loaded.fail(message(error))
     }
     this.#busy = false
     const next = this.#next
@@ -79,7 +125,7 @@ export class Film {
     const stack = await this.#ask(row, start, end)
     if (stack.steps.length === 0 && this.#stacks.length) return
     this.#stacks.push(stack)
-    this.frames = new RecordedFrames(this.#stacks)
+    this.#loaded.put(new RecordedFrames(this.#stacks))
   }
 
   #ask(row: RunRow, start: number | null, end: number | null): Promise<FrameStack> {
@@ -91,10 +137,9 @@ export class Film {
 
 /** The histograms of one tensor through time. */
 export class HistogramFilm {
-  rows = $state.raw<HistogramStack | null>(null)
-  problem = $state<string | null>(null)
   readonly runId: string
   readonly series: string
+  readonly #loaded = new Loaded<HistogramStack>()
   #asked: string | null = null
   #busy = false
   #next: RunRow | null = null
@@ -102,6 +147,14 @@ export class HistogramFilm {
   constructor(runId: string, series: string) {
     this.runId = runId
     this.series = series
+  }
+
+  get rows(): HistogramStack | null {
+    return this.#loaded.value
+  }
+
+  get problem(): string | null {
+    return this.#loaded.problem
   }
 
   get size(): number {
@@ -120,15 +173,41 @@ export class HistogramFilm {
     this.#busy = true
     this.#asked = row.version
     try {
-      this.rows = await source().histograms(this.runId, this.series, { version: settled(row) })
-      this.problem = null
+      this.#loaded.put(await source().histograms(this.runId, this.series, { version: settled(row) }))
     } catch (error) {
-      if (!this.rows) this.problem = message(error)
+      if (!this.rows) this.#loaded.fail(message(error))
     }
     this.#busy = false
     const next = this.#next
     this.#next = null
     if (next) this.keep(next)
+  }
+}
+
+/** The graph of a run, which is written once, before its first step. */
+export class RunGraph {
+  readonly #loaded = new Loaded<GraphDocument>()
+  #asked = false
+  readonly size = 0
+
+  get document(): GraphDocument | null {
+    return this.#loaded.value
+  }
+
+  get problem(): string | null {
+    return this.#loaded.problem
+  }
+
+  keep(row: RunRow): void {
+    if (this.#asked) return
+    this.#asked = true
+    source()
+      .graph(row.id, { version: settled(row) })
+      .then((document) => this.#loaded.put(document))
+      .catch((error: unknown) => {
+        this.#asked = false
+        this.#loaded.fail(message(error))
+      })
   }
 }
 
@@ -151,10 +230,18 @@ function difference(of: Frames, mode: 'change' | 'since'): Frames {
 class Films {
   readonly #films = new Map<string, Film>()
   readonly #histograms = new Map<string, HistogramFilm>()
+  readonly #graphs = new Map<string, RunGraph>()
 
   /** The film of a tensor; the same one for everybody who asks. */
   of(runId: string, series: string, mode: FilmMode = 'value'): Film {
     return kept(this.#films, `${runId}\n${series}\n${mode}`, () => new Film(runId, series, mode))
+  }
+
+  /** The graph of a run, asked for. */
+  graph(row: RunRow): RunGraph {
+    const graph = kept(this.#graphs, row.id, () => new RunGraph())
+    graph.keep(row)
+    return graph
   }
 
   /**
@@ -180,15 +267,14 @@ class Films {
 
 /** Takes from a map in which the entry used last comes last, giving up the oldest ones when they take too much. */
 function kept<T extends { size: number }>(map: Map<string, T>, key: string, make: () => T): T {
-  // Untracked, or whoever asks first would not notice what comes later.
-  const value = map.get(key) ?? untrack(make)
+  const value = map.get(key) ?? make()
   map.delete(key)
   map.set(key, value)
   let bytes = 0
-  for (const v of map.values()) bytes += v.size
+  for (const v of map.values()) bytes += untrack(() => v.size)
   for (const [k, v] of map) {
     if (bytes <= ROOM_BYTES || k === key) break
-    bytes -= v.size
+    bytes -= untrack(() => v.size)
     map.delete(k)
   }
   return value

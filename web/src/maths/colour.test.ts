@@ -66,7 +66,7 @@ describe('colour maps', () => {
 
   it('get steadily lighter from low to high', () => {
     for (const name of MAP_NAMES.filter((n) => n !== 'diverging')) {
-      const table = colourTable(name, 'light')
+      const table = colourTable(name, 'dark')
       for (let i = 1; i < 256; i++) {
         const step = labFromRgb(rgbAt(table, i))[0] - labFromRgb(rgbAt(table, i - 1))[0]
         expect(step, `${name} at ${i}`).toBeGreaterThan(-0.004)

@@ -1,19 +1,19 @@
 /**
  * Colour maps as tables of 256 pixels, computed from a few anchors by a smooth curve through OKLab.
  *
- * Magnitudes: viridis, cividis, magma, gray. Signed values: `diverging`, blue through a neutral zero to red, one
+ * How many: blue, from the surface. Magnitudes: viridis, cividis, magma, gray. Signed values: `diverging`, blue through a neutral zero to red, one
  * for a light and one for a dark surface, so that zero is quiet on both.
  */
 
 import { labFromRgb, pixelFromRgb, rgbFromHex, rgbFromLab, type Lab, type Rgb } from './colour'
 
 export type Theme = 'light' | 'dark'
-export type MapName = 'viridis' | 'cividis' | 'magma' | 'gray' | 'diverging'
+export type MapName = 'blue' | 'viridis' | 'cividis' | 'magma' | 'gray' | 'diverging'
 
-export const MAP_NAMES: readonly MapName[] = ['viridis', 'cividis', 'magma', 'gray', 'diverging']
+export const MAP_NAMES: readonly MapName[] = ['blue', 'viridis', 'cividis', 'magma', 'gray', 'diverging']
 
 /** Evenly spaced anchors, low to high. */
-const ANCHORS: Record<Exclude<MapName, 'diverging'>, readonly string[]> = {
+const ANCHORS: Record<Exclude<MapName, 'diverging' | 'blue'>, readonly string[]> = {
   viridis: [
     '#440154',
     '#482878',
@@ -44,8 +44,14 @@ const ANCHORS: Record<Exclude<MapName, 'diverging'>, readonly string[]> = {
 
 /** Anchors of the signed map from most negative to most positive; the middle one is zero. */
 const DIVERGING: Record<Theme, readonly string[]> = {
-  light: ['#16498b', '#2166ac', '#5b97c9', '#a9cae2', '#f7f6f3', '#f3b8a6', '#dd6f62', '#b2182b', '#961327'],
+  light: ['#123f7a', '#2166ac', '#5b97c9', '#a9cae2', '#f7f6f3', '#f3b8a6', '#dd6f62', '#b2182b', '#7d0b22'],
   dark: ['#a5d3ff', '#5aa5ec', '#2a6fb8', '#22426b', '#1e2024', '#6b2530', '#b52a3c', '#f0655f', '#ffb9a6'],
+}
+
+/** How many: the surface where there are none. */
+const COUNTS: Record<Theme, readonly string[]> = {
+  light: ['#ffffff', '#bdd2ec', '#3b6fb6', '#10254a'],
+  dark: ['#191b1e', '#27487a', '#5b95dd', '#e6f1fd'],
 }
 
 /** How fast colour leaves zero: below 1 small weights still show. */
@@ -58,10 +64,11 @@ const tables = new Map<string, Uint32Array>()
 
 /** The table of a map, 256 pixels from low to high. */
 export function colourTable(name: MapName, theme: Theme): Uint32Array {
-  const key = name === 'diverging' ? `diverging ${theme}` : name
+  const key = `${name} ${theme}`
   let table = tables.get(key)
   if (!table) {
-    table = name === 'diverging' ? divergingTable(DIVERGING[theme]) : tableFromAnchors(ANCHORS[name])
+    if (name === 'diverging') table = divergingTable(DIVERGING[theme])
+    else table = tableFromAnchors(name === 'blue' ? COUNTS[theme] : ANCHORS[name])
     tables.set(key, table)
   }
   return table

@@ -22,7 +22,16 @@ describe('placing layers side by side', () => {
 describe('drawing units', () => {
   it('puts each unit at its value', () => {
     const pen = new SvgPen('sans')
-    const ink = { ink: '#000', soft: '#111', faint: '#222', line: '#333', head: '#444', panel: '#fff', sel: '#eee' }
+    const ink = {
+      ink: '#000',
+      soft: '#111',
+      faint: '#222',
+      line: '#333',
+      head: '#444',
+      panel: '#fff',
+      sel: '#eee',
+      warn: '#fa0',
+    }
     const values = Float32Array.from([1, -1])
     const box = { left: 0, right: 106, lineHeight: 146, low: -1, high: 1 }
     drawUnits(pen, ink, [{ name: 'a', color: '#f00', values, before: [] }], [{ left: 0, right: 106, line: 0 }], box)

@@ -93,9 +93,24 @@ export function drawUnits(
       const now = points(line.values)
       if (n > 1) pen.line(now, { color: line.color, width: 1.75 })
       if (n <= 48) pen.dots(now, n <= 24 ? 2.5 : 1.75, line.color)
+      for (let k = 0; k < n; k++) {
+        if (Number.isFinite(line.values[k]!)) continue
+        pen.text('×', toPixel(x, k), y.from - 6, {
+          color: ink.warn,
+          weight: 700,
+          size: 14,
+          align: 'center',
+          base: 'middle',
+        })
+      }
       pen.text(line.name, place.left + 2, l * box.lineHeight + 10, { color: line.color, weight: 550, base: 'middle' })
       const ticks = unitTicks(n, place.right - place.left)
-      drawXAxis(pen, ink, x, y.from + 1, { ticks, labels: ticks.map((t) => formatCount(t)), marks: false })
+      drawXAxis(pen, ink, x, y.from + 1, {
+        ticks,
+        labels: ticks.map((t) => formatCount(t)),
+        marks: false,
+        inside: false,
+      })
     })
   }
 }

@@ -1,0 +1,118 @@
+/** Histograms over time as a picture: heat map, percentile bands, ridgeline. */
+
+import { colourTable, type MapName, type Theme } from '../../maths/colourmaps'
+import { strength, type HistogramImage, type HistogramRows } from '../../maths/histogram'
+import { toPixel, type Scale } from '../axes'
+import type { Ink } from '../ink'
+import type { Pen } from '../pen'
+
+/** The pixels of a heat map, the highest value on top; cells that hold nothing stay clear. */
+export function paintCounts(pixels: Uint32Array, image: HistogramImage, table: Uint32Array, log: boolean): void {
+  const { columns, rows, cells, largest } = image
+  for (let y = 0; y < rows; y++) {
+    const line = (rows - 1 - y) * columns
+    for (let x = 0; x < columns; x++) {
+      const count = cells[y * columns + x]!
+      pixels[line + x] = count > 0 ? table[8 + Math.round(strength(count, largest, log) * 247)]! : 0
+    }
+  }
+}
+
+/** A heat map as a canvas of its own size, to be stretched over the chart. */
+export function heatCanvas(image: HistogramImage, map: MapName, theme: Theme, log: boolean): HTMLCanvasElement {
+  const canvas = document.createElement('canvas')
+  canvas.width = image.columns
+  canvas.height = image.rows
+  const g = canvas.getContext('2d')!
+  const data = g.createImageData(image.columns, image.rows)
+  paintCounts(new Uint32Array(data.data.buffer), image, colourTable(map, theme), log)
+  g.putImageData(data, 0, 0)
+  return canvas
+}
+
+/** Lines of percentiles: the median strongest, the outer ones faint; steps, since a row holds until the next one. */
+export function drawBands(
+  pen: Pen,
+  ink: Ink,
+  bands: readonly Float64Array[],
+  xs: ArrayLike<number>,
+  x: Scale,
+  y: Scale,
+): void {
+  const middle = (bands.length - 1) / 2
+  const line = (band: Float64Array) => {
+    const points = new Float64Array(2 * band.length)
+    for (let t = 0; t < band.length; t++) {
+      points[2 * t] = toPixel(x, xs[t]!)
+      points[2 * t + 1] = toPixel(y, band[t]!)
+    }
+    return points
+  }
+  for (let k = 0; k < middle; k++) {
+    const lower = line(bands[k]!)
+    const upper = line(bands[bands.length - 1 - k]!)
+    const around = new Float64Array(lower.length * 2)
+    around.set(lower)
+    for (let t = 0; t < upper.length; t += 2) {
+      around[lower.length + t] = upper[upper.length - 2 - t]!
+      around[lower.length + t + 1] = upper[upper.length - 1 - t]!
+    }
+    pen.area(around, ink.ink, 0.07)
+  }
+  bands.forEach((band, k) => {
+    const far = Math.abs(k - middle)
+    pen.line(line(band), { color: ink.ink, width: far === 0 ? 1.75 : 1, alpha: far === 0 ? 0.95 : 0.65 - 0.12 * far })
+  })
+}
+
+/** Some rows of a film, drawn one behind another, the newest in front. */
+export function drawRidges(
+  pen: Pen,
+  ink: Ink,
+  rows: HistogramRows,
+  chosen: readonly number[],
+  x: Scale,
+  box: { top: number; bottom: number },
+  shown: number,
+  colour: (part: number) => string,
+): void {
+  const n = chosen.length
+  if (n === 0) return
+  const overlap = 3.2
+  const step = (box.bottom - box.top) / (n - 1 + overlap)
+  // Heights stand for values per unit of the axis, so that rows of different bin widths compare.
+  let most = 0
+  for (const t of chosen) for (let b = 0; b < rows.bins; b++) most = Math.max(most, density(rows, t, b))
+  chosen.forEach((t, k) => {
+    const base = box.top + step * overlap + step * k
+    const width = (rows.hi[t]! - rows.lo[t]!) / rows.bins
+    const points: number[] = [toPixel(x, rows.lo[t]!), base]
+    for (let b = 0; b < rows.bins; b++) {
+      const height = (density(rows, t, b) / (most || 1)) * step * overlap
+      points.push(
+        toPixel(x, rows.lo[t]! + b * width),
+        base - height,
+        toPixel(x, rows.lo[t]! + (b + 1) * width),
+        base - height,
+      )
+    }
+    points.push(toPixel(x, rows.hi[t]!), base)
+    const now = t === shown
+    pen.area(points, now ? ink.head : colour(n > 1 ? k / (n - 1) : 1), now ? 0.9 : 0.85)
+    pen.line(points, { color: now ? ink.head : ink.panel, width: 1 })
+  })
+}
+
+/** Values per unit of the axis in a bin. The end bins of a long tail would rule a plain height. */
+function density(rows: HistogramRows, t: number, b: number): number {
+  const width = (rows.hi[t]! - rows.lo[t]!) / rows.bins
+  return width > 0 ? rows.counts[t * rows.bins + b]! / width : 0
+}
+
+/** About `most` rows, evenly spread, the shown one always among them. */
+export function chosenRows(total: number, most: number, shown: number): number[] {
+  if (total <= most) return Array.from({ length: total }, (_, t) => t)
+  const picked = new Set(Array.from({ length: most }, (_, k) => Math.round((k * (total - 1)) / (most - 1))))
+  if (shown >= 0) picked.add(shown)
+  return [...picked].sort((a, b) => a - b)
+}
