@@ -56,7 +56,7 @@ def address(root: Path) -> Iterator[str]:
     from epochal.server import make_app, start_in_background
 
     server = start_in_background(make_app(root, studio_folder=STUDIO), port=0)
-    yield server.address
+    yield server.address.url
     server.stop()
 
 

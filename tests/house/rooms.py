@@ -37,6 +37,7 @@ ARROWS: dict[str, set[str]] = {
         "workspace",
     },
     "__init__": {"errors", "facts", "film", "record", "workspace"},
+    "__main__": {"cli"},
     "_version": set(),
 }
 """Room -> the rooms it may import. `_version` is open to all."""
@@ -51,7 +52,6 @@ HEAVY: dict[str, tuple[str, ...]] = {
     "uvicorn": ("server/",),
     "PIL": ("picture/",),
     "pydantic": ("wire/", "server/"),
-    "cyclopts": ("cli/",),
     "rich": ("cli/",),
 }
 """Heavy library -> where in the package it may be imported."""
