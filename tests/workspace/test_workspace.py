@@ -7,7 +7,7 @@ import pytest
 import epochal.workspace as reading
 from epochal.errors import NotFoundError, UsageError
 from epochal.workspace import Workspace
-from tests.workspace.conftest import Recorded, record
+from tests.workspace.recording import Recorded, record
 
 
 def test_a_run_is_found_by_latest_id_beginning_name_and_project(recorded: Recorded) -> None:
