@@ -34,7 +34,9 @@ def begin(root: Path, **arguments: Any) -> RunWriter:
 def rows(run: StoredRun, name: str) -> list[tuple[int, float, bytes]]:
     """A series as rows whose values are compared bit for bit."""
     series = run.scalars([name])[name]
-    return [(int(s), float(t), np.float64(v).tobytes()) for s, t, v in zip(series.steps, series.t, series.v, strict=True)]
+    return [
+        (int(s), float(t), np.float64(v).tobytes()) for s, t, v in zip(series.steps, series.t, series.v, strict=True)
+    ]
 
 
 def statistics_columns(series: list[str], step: int, **changes: Any) -> dict[str, Any]:
@@ -48,10 +50,23 @@ def statistics_columns(series: list[str], step: int, **changes: Any) -> dict[str
     return columns | changes
 
 
-def child(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+class Child(subprocess.Popen[str]):
+    """A process that does not outlive its `with`, whatever fails there."""
+
+    def __exit__(self, *details: Any) -> None:
+        self.kill()
+        super().__exit__(*details)
+
+    def line(self) -> str:
+        """The next line that it prints."""
+        assert self.stdout is not None
+        return self.stdout.readline().strip()
+
+
+def child(code: str, *arguments: object, **options: Any) -> Child:
     """A Python process that runs `code` with this package."""
     environment = {**os.environ, "PYTHONPATH": str(SRC), **options.pop("env", {})}
-    return subprocess.Popen(
+    return Child(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -63,10 +78,10 @@ def child(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str
 
 def run_child(code: str, *arguments: object, **options: Any) -> str:
     """The output of a Python process that ends well."""
-    process = child(code, *arguments, **options)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    return out
+    with child(code, *arguments, **options) as process:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return out
 
 
 def wait_until(happened: Callable[[], bool], *, secs: float = 10.0) -> None:

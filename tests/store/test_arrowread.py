@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epochal.store.arrow import END_OF_STREAM, FORMAT_KEY, SCALAR_COLUMNS, encode_batch, encode_dictionary, encode_schema
+from epochal.store.arrow import (
+    END_OF_STREAM,
+    FORMAT_KEY,
+    SCALAR_COLUMNS,
+    encode_batch,
+    encode_dictionary,
+    encode_schema,
+)
 from epochal.store.arrowread import Batch, ForeignStreamError, StreamReader
 from tests.store.test_arrow import scalars, stream
 
@@ -20,7 +27,9 @@ def values(batches: list[Batch]) -> list[float]:
 def ends_of_messages() -> tuple[bytes, list[int]]:
     """A stream of five batches of two rows, and where each message ends."""
     parts = [encode_schema(SCALAR_COLUMNS, {FORMAT_KEY: "1"}), encode_dictionary(["a", "b"])]
-    parts += [encode_batch(SCALAR_COLUMNS, scalars([0, 1], [2.0 * i, 2.0 * i + 1]), rows_end=2 * i + 2) for i in range(5)]
+    parts += [
+        encode_batch(SCALAR_COLUMNS, scalars([0, 1], [2.0 * i, 2.0 * i + 1]), rows_end=2 * i + 2) for i in range(5)
+    ]
     return b"".join(parts), np.cumsum([len(p) for p in parts]).tolist()
 
 

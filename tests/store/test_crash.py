@@ -49,12 +49,12 @@ def check(run: StoredRun, root: Path, threads: int) -> int:
     series = run.scalars()
     for number in range(threads):
         done = acknowledged(root, number)
-        for name, divisor in ((f"a{number}", 3), (f"b{number}", -7)):
+        for name in (f"a{number}", f"b{number}"):
             found = series[name]
             steps = np.arange(len(found))
             assert len(found) in (done, done + 1), (name, len(found), done)
             assert np.array_equal(found.steps, steps)
-            assert found.v.tobytes() == (steps / divisor).tobytes()
+            assert found.v.tobytes() == (steps / 3 if name[0] == "a" else -steps / 7).tobytes()
             assert found.t.tobytes() == (steps * 0.5).tobytes()
             total += len(found)
     return total
@@ -66,17 +66,13 @@ def test_kill_loses_no_number_whose_call_had_returned(tmp_path: Path, threads: i
     for attempt in range(4):
         root = tmp_path / str(attempt)
         root.mkdir()
-        process = child(LOGGER, root, threads, pause)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        assert process.stdout.readline() == "logging\n"
-        run = StoredRun(root / "p" / "r")
-        run.scalars()
-        wait_until(lambda root=root: all(acknowledged(root, n) for n in range(threads)))  # type: ignore[misc]
-        time.sleep(rng.uniform(0, 1.3))
-        assert run.info().status == "running"
-        process.kill()
-        process.wait()
+        with child(LOGGER, root, threads, pause) as process:
+            assert (process.line(), process.line()) == ("begun", "logging")
+            run = StoredRun(root / "p" / "r")
+            run.scalars()
+            wait_until(lambda root=root: all(acknowledged(root, n) for n in range(threads)))  # type: ignore[misc]
+            time.sleep(rng.uniform(0, 1.3))
+            assert run.info().status == "running"
         assert run.info().status == "crashed"
         rows = check(run, root, threads)
         assert check(StoredRun(run.path), root, threads) == rows
@@ -86,30 +82,23 @@ def test_kill_loses_no_number_whose_call_had_returned(tmp_path: Path, threads: i
         assert not next(run.folder.writers_path.iterdir()).joinpath("journal.bin").exists()
         assert check(run, root, threads) == check(StoredRun(run.path), root, threads) == rows
         assert repair(run.path).folded == 0
-        process.communicate()
 
 
 def test_a_reader_beside_a_fast_writer_sees_each_row_once_and_none_missing(tmp_path: Path) -> None:
-    process = child(LOGGER, tmp_path, 2, 0)
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.stdout.readline()
-    run = StoredRun(tmp_path / "p" / "r")
-    looks, deadline = 0, time.monotonic() + 2.5
-    while time.monotonic() < deadline:
-        before = [acknowledged(tmp_path, n) for n in range(2)]
-        series = run.scalars()
-        for number in range(2):
-            found = series.get(f"a{number}")
-            if found is None:
-                continue
-            assert np.array_equal(found.steps, np.arange(len(found)))
-            assert found.v.tobytes() == (found.steps / 3).tobytes()
-            # A look that met a lap of the ring may be a moment behind, never out of order.
-            looks += len(found) >= before[number]
-    process.kill()
-    process.wait()
-    process.communicate()
+    with child(LOGGER, tmp_path, 2, 0) as process:
+        assert (process.line(), process.line()) == ("begun", "logging")
+        run = StoredRun(tmp_path / "p" / "r")
+        looks, deadline = 0, time.monotonic() + 2.5
+        while time.monotonic() < deadline:
+            before = [acknowledged(tmp_path, n) for n in range(2)]
+            series = run.scalars()
+            for number in range(2):
+                found = series.get(f"a{number}")
+                if found is not None:
+                    assert np.array_equal(found.steps, np.arange(len(found)))
+                    assert found.v.tobytes() == (found.steps / 3).tobytes()
+                    # A look that met a lap of the ring may be a moment behind, never out of order.
+                    looks += len(found) >= before[number]
     assert looks > 20
     check(run, tmp_path, 2)
 
@@ -167,18 +156,17 @@ def test_ctrl_c_in_the_middle_of_logging_harms_nothing(tmp_path: Path) -> None:
         w.finish("stopped")
         print(done)
     """
-    process = child(code, tmp_path)
-    assert process.stdout is not None
-    process.stdout.readline()
-    for _ in range(20):
-        time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "interrupted\n"
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 0, err
+    with child(code, tmp_path) as process:
+        assert process.line() == "begun"
+        for _ in range(20):
+            time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            assert process.line() == "interrupted"
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 0, err
     steps = StoredRun(tmp_path / "p" / "r").scalars()["a"].steps
     # A call that was interrupted after its number was stored is repeated by this program.
-    assert sorted(set(steps.tolist())) == list(range(int(out)))
+    assert sorted(set(steps.tolist())) in (list(range(int(out))), list(range(int(out) + 1)))
     assert len(steps) - int(out) <= 20
 
 
@@ -252,9 +240,8 @@ def crashed(tmp_path: Path, rows: int = 60) -> Path:
             if step in (19, 39): assert w.flush()
         os.kill(os.getpid(), 9)
     """
-    process = child(code, tmp_path, rows)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    with child(code, tmp_path, rows) as process:
+        assert process.wait(30) == -signal.SIGKILL
     return next((tmp_path / "p" / "r" / "w").iterdir())
 
 
@@ -280,7 +267,7 @@ def test_repair_makes_a_torn_segment_whole_for_everyone(tmp_path: Path) -> None:
     folder = crashed(tmp_path)
     segment = folder / "scalars" / "00000000.arrows"
     os.truncate(segment, segment.stat().st_size - 3)
-    with pytest.raises(pa.ArrowInvalid):
+    with pytest.raises((pa.ArrowInvalid, OSError)):
         pa.ipc.open_stream(segment.read_bytes()).read_all()
     report = repair(folder.parent.parent)
     assert (report.folded, report.damaged, report.writers) == (40, 0, (folder.name,))

@@ -12,7 +12,14 @@ from epochal.store.files import from_json_number, read_json, replace_file, to_js
 
 
 def test_json_is_strict_and_numbers_come_back() -> None:
-    value = {"a": math.nan, "b": [math.inf, -math.inf], "c": np.float32(0.5), "d": np.arange(3), "e": Path("x"), 1: None}
+    value = {
+        "a": math.nan,
+        "b": [math.inf, -math.inf],
+        "c": np.float32(0.5),
+        "d": np.arange(3),
+        "e": Path("x"),
+        1: None,
+    }
     text = to_json(value)
     back = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert back == {"a": "NaN", "b": ["Infinity", "-Infinity"], "c": 0.5, "d": [0, 1, 2], "e": "x", "1": None}
@@ -38,7 +45,9 @@ def test_a_failed_replacement_keeps_the_old_bytes(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
-@pytest.mark.parametrize(("data", "message"), [(b"{", "is not JSON"), (b"[]", "a JSON list, expected an object"), (b"", "is not JSON")])
+@pytest.mark.parametrize(
+    ("data", "message"), [(b"{", "is not JSON"), (b"[]", "a JSON list, expected an object"), (b"", "is not JSON")]
+)
 def test_damaged_json_names_the_file(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "run.json"
     path.write_bytes(data)

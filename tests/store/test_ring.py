@@ -13,13 +13,17 @@ from epochal.store.ring import Ring
 class Rig:
     """A ring of 16 slots that is folded only when the test says so."""
 
-    def __init__(self, path: Path, memory_rows: int = 5) -> None:
+    def __init__(self, path: Path, memory_rows: int = 5, capacity: int = 16) -> None:
         self.names: list[str] = []
         self.ids: dict[str, int] = {}
         self.wakes = 0
         self.folded: list[tuple[int, int]] = []
         self.ring = Ring(
-            JournalFile(path / "j", capacity=16), ids=self.ids, intern=self.intern, wake=self.wake, memory_rows=memory_rows
+            JournalFile(path / "j", capacity=capacity),
+            ids=self.ids,
+            intern=self.intern,
+            wake=self.wake,
+            memory_rows=memory_rows,
         )
 
     def intern(self, name: str) -> int:
@@ -145,11 +149,11 @@ def test_logging_inside_logging_is_possible(rig: Rig) -> None:
 
 
 def test_several_threads_lose_nothing_and_mix_nothing(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, memory_rows=100_000)
+    rig = Rig(tmp_path, memory_rows=100_000, capacity=1024)
     done = threading.Event()
 
     def fold() -> None:
-        while not done.is_set():
+        while not done.wait(0.001):
             rig.fold()
 
     def log(number: int) -> None:

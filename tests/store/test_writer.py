@@ -305,7 +305,9 @@ def test_an_idle_writer_only_beats(tmp_path: Path) -> None:
     run.scalars()
     before = {p: p.stat().st_mtime_ns for p in writer.folder.rglob("*") if p.is_file()}
     version = run.version()
-    wait_until(lambda: (writer.folder / "state.json").stat().st_mtime_ns != before[writer.folder / "state.json"], secs=4)
+    wait_until(
+        lambda: (writer.folder / "state.json").stat().st_mtime_ns != before[writer.folder / "state.json"], secs=4
+    )
     changed = {p.name for p, at in before.items() if p.stat().st_mtime_ns != at}
     assert changed == {"state.json"}
     assert run.version() == version, "a heartbeat is no news"
@@ -344,7 +346,11 @@ def test_ranks_share_a_run(tmp_path: Path) -> None:
         rank = int(writer.folder.name[1:4])
         writer.log({"loss": float(rank)}, rank)
     run = StoredRun(writers[0].path)
-    assert {n: s.v.tolist() for n, s in run.scalars().items()} == {"loss": [0.0], "rank1/loss": [1.0], "rank2/loss": [2.0]}
+    assert {n: s.v.tolist() for n, s in run.scalars().items()} == {
+        "loss": [0.0],
+        "rank1/loss": [1.0],
+        "rank2/loss": [2.0],
+    }
     with pytest.raises(RunExistsError):
         begin(tmp_path, run_id="r", rank=1)
     writers[0].finish()

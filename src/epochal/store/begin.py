@@ -55,8 +55,7 @@ def _begin(
     _write_run_json(run, now=now, facts=facts)
     states = {folder.name: _state(folder) for folder in run.writers()}
     # Boots are told apart by when they started; a clock that went back must not turn their order round.
-    latest = max((float(s.get("started") or 0.0) for s in states.values()), default=0.0)
-    started = max(now, latest + 0.001)
+    started = max([now, *(_last_sign(state, now) + 0.001 for state in states.values())])
     run.writers_path.mkdir(exist_ok=True)
     folder = _writer_folder(run, rank)
     state = {
@@ -171,6 +170,12 @@ def _state(folder: WriterFolder) -> dict[str, Any]:
         return read_json(folder.state)
     except (OSError, DamagedError):
         return {}
+
+
+def _last_sign(state: Mapping[str, Any], now: float) -> float:
+    """Return the latest moment that a writer wrote down; of one that still lives, only when it started."""
+    alive = state.get("status") == "running" and is_alive(state, now)
+    return max(float(state.get(key) or 0.0) for key in (("started",) if alive else ("started", "heartbeat", "ended")))
 
 
 def _other_writer(states: Mapping[str, Mapping[str, Any]], *, rank: int, now: float, run: RunFolder) -> str:

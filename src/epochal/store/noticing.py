@@ -101,8 +101,7 @@ def _damage(where: str, damaged: int, lost: int) -> list[Notice]:
 def _overlaps(rank: list[Boot]) -> list[Notice]:
     found = []
     for earlier, later in pairwise(rank):
-        # The heartbeat may be as old as its period when the process dies.
-        if earlier.last_sign > later.started + 0.01:
+        if earlier.last_sign > later.started:
             found.append(
                 Notice(
                     code="two_writers",

@@ -81,12 +81,11 @@ class SegmentTail:
 
         What is torn there now will never become whole.
         """
-        torn = 0
-        if self._current and self._current not in self._done:
-            torn = self._reader.torn
-            self._damaged += self._reader.damaged + torn
-            self._done.add(self._current)
-        return torn > 0
+        if not self._current or self._current in self._done:
+            return False
+        self._damaged += self._reader.damaged + self._reader.torn
+        self._done.add(self._current)
+        return self._reader.torn > 0 or not self._reader.offset
 
     def _read(self, path: Path) -> bool:
         try:
