@@ -8,8 +8,10 @@ export function formatQuick(v: number | null | undefined, digits = 4): string {
   const size = Math.abs(v)
   let text: string
   if (Number.isInteger(v) && size < 1e15) text = v.toLocaleString('en')
-  else if (size >= 1e6 || size < 1e-4) text = v.toExponential(Math.max(0, digits - 2)).replace('e+', 'e')
-  else text = String(Number(v.toPrecision(digits)))
+  else if (size >= 1e6 || size < 1e-3) {
+    const [mantissa, exponent] = v.toExponential(Math.max(0, digits - 2)).split('e') as [string, string]
+    text = `${Number(mantissa)}e${Number(exponent)}`
+  } else text = String(Number(v.toPrecision(digits)))
   return text.replaceAll('-', '−')
 }
 

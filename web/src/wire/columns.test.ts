@@ -1,13 +1,4 @@
-import {
-  columnFromArray,
-  dictionary,
-  float64,
-  int32,
-  int64,
-  tableFromArrays,
-  tableToIPC,
-  utf8,
-} from '@uwdata/flechette'
+import { dictionary, float64, int32, int64, tableFromArrays, tableToIPC, utf8 } from '@uwdata/flechette'
 import { describe, expect, test } from 'vitest'
 import { decodeScalars, joinCurves } from './columns'
 

@@ -35,8 +35,6 @@ export const words = {
   nonfiniteHint: (list: string) => `Not finite, shown as gaps: ${list}`,
   hidden: (n: number) => `${n.toLocaleString('en')} ≤ 0`,
   hiddenHint: 'A log axis cannot show zero or less',
-  open: (name: string) => `Open ${name}`,
-  close: (name: string) => `Close ${name}`,
   charts: (n: number) => String(n),
   label: (name: string, runs: number) => `${name}: ${runs} ${runs === 1 ? 'line' : 'lines'} over training`,
   more: (n: number) => `and ${n} more`,

@@ -22,25 +22,9 @@ export interface Column {
 const title = words.title
 
 const FIXED: readonly Column[] = [
-  { id: 'status', title: title.status, width: 104, numeric: false, text: (r) => r.status, sort: (r) => r.status },
+  { id: 'status', title: title.status, width: 98, numeric: false, text: (r) => r.status, sort: (r) => r.status },
   { id: 'project', title: title.project, width: 110, numeric: false, text: (r) => r.project, sort: (r) => r.project },
   { id: 'group', title: title.group, width: 110, numeric: false, text: (r) => r.group ?? '', sort: (r) => r.group },
-  {
-    id: 'started',
-    title: title.started,
-    width: 108,
-    numeric: true,
-    text: (r, now) => formatMoment(r.created, now),
-    sort: (r) => r.created,
-  },
-  {
-    id: 'duration',
-    title: title.duration,
-    width: 96,
-    numeric: true,
-    text: (r, now) => formatSeconds(r.seconds ?? (r.status === 'running' ? now - r.created : null)),
-    sort: (r) => r.seconds,
-  },
   {
     id: 'epoch',
     title: title.epoch,
@@ -61,6 +45,22 @@ const FIXED: readonly Column[] = [
     sort: (r) => r.last_step,
   },
   {
+    id: 'duration',
+    title: title.duration,
+    width: 96,
+    numeric: true,
+    text: (r, now) => formatSeconds(r.seconds ?? (r.status === 'running' ? now - r.created : null)),
+    sort: (r) => r.seconds,
+  },
+  {
+    id: 'started',
+    title: title.started,
+    width: 108,
+    numeric: true,
+    text: (r, now) => formatMoment(r.created, now),
+    sort: (r) => r.created,
+  },
+  {
     id: 'parameters',
     title: title.parameters,
     width: 100,
@@ -72,7 +72,7 @@ const FIXED: readonly Column[] = [
   {
     id: 'spark',
     title: title.spark,
-    width: 96,
+    width: 92,
     numeric: false,
     text: () => '',
     sort: (r) => r.metrics[r.spark?.name ?? '']?.last ?? null,
@@ -83,7 +83,7 @@ function configColumn(key: string, numeric: boolean): Column {
   return {
     id: `config.${key}`,
     title: key,
-    width: numeric ? 84 : 112,
+    width: Math.max(numeric ? 64 : 104, Math.min(140, 26 + key.length * 7)),
     numeric,
     text: (r) => formatConfig(r.config[key]),
     sort: (r) => {
@@ -104,7 +104,7 @@ function metricColumn(name: string, kind: 'best' | 'last', better: 'min' | 'max'
     id: `${kind}.${name}`,
     title: name,
     about: words[kind],
-    width: Math.max(92, Math.min(190, 54 + name.length * 7)),
+    width: Math.max(84, Math.min(160, 26 + name.length * 7)),
     numeric: true,
     // JSON has no NaN: where a metric has points and its last one is no number, that is what it was.
     text: (r) => {

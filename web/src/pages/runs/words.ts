@@ -32,8 +32,6 @@ export const words = {
   archivedToast: (name: string) => `${name} is archived`,
   unarchivedToast: (name: string) => `${name} is out of the archive`,
   nameLabel: 'Name of the run',
-  open: (key: string) => `Open group ${key}`,
-  close: (key: string) => `Close group ${key}`,
   runs: (n: number) => `${n.toLocaleString('en')} ${n === 1 ? 'run' : 'runs'}`,
   without: 'without',
   notices: (n: number) => `${n} ${n === 1 ? 'notice' : 'notices'}: something was lost, hidden or damaged`,
