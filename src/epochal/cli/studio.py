@@ -18,7 +18,7 @@ PORT = 6070
 _TERMINAL_BROWSERS = ("lynx", "w3m", "links", "elinks", "www-browser")
 
 
-def add_port(parser: argparse.ArgumentParser) -> None:
+def add_port(parser: argparse._ActionsContainer) -> None:
     """`--port`."""
     parser.add_argument(
         "--port",

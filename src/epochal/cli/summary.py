@@ -126,7 +126,7 @@ def _row(name: str, metric: dict[str, Any], series: SeriesSummary, *, epochs: bo
         number(metric["last"]),
         "–" if math.isnan(metric["best"]) else number(metric["best"]),
         "–" if place is None else f"{place:g}",
-        spark(series.spark) + (f"  {odd:,} not finite" if odd else ""),
+        (spark(series.spark) if series.n > 1 else "") + (f"  {odd:,} not finite" if odd else ""),
     ]
 
 

@@ -56,10 +56,13 @@ class Terminal:
             self.note(f"{self.style('hint:', 'blue', stream=self.err)} {hint}")
 
     @contextlib.contextmanager
-    def progress(self, words: str, *, unit: str = "") -> Iterator[Callable[[int, int], None]]:
-        """A function `(done, total)` that keeps a bar up to date once the work takes a while; silent when unwatched."""
+    def progress(self, words: str, *, unit: str = "") -> Iterator[Callable[..., None]]:
+        """A function `(done, total, note="")` that keeps a bar up to date once the work takes a while.
+
+        Where nobody watches, nothing is written.
+        """
         if not self.watched:
-            yield lambda done, total: None
+            yield lambda done, total, note="": None
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -69,19 +72,20 @@ class Terminal:
             BarColumn(bar_width=32),
             TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}}{' ' + unit if unit else ''}"),
             TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         bar = Progress(*columns, console=Console(file=self.err), transient=True)
         began = time.monotonic()
         task = None
 
-        def update(done: int, total: int) -> None:
+        def update(done: int, total: int, note: str = "") -> None:
             nonlocal task
             if task is None:
                 if time.monotonic() - began < _BAR_AFTER_SECONDS:
                     return
                 bar.start()
-                task = bar.add_task(words, total=total)
-            bar.update(task, completed=done, total=total)
+                task = bar.add_task(words, total=total, note=note)
+            bar.update(task, completed=done, total=total, note=note)
 
         try:
             yield update
