@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   countBelow,
+  drawnRange,
   histogramImage,
   occupiedRange,
   percentileBands,
@@ -84,6 +85,28 @@ describe('reading a histogram', () => {
     expect(occupiedRange(two, 2)).toEqual({ low: -1, high: 4 })
     expect(occupiedRange({ bins: 2, counts: [0, 0], lo: [0], hi: [1] }, 1)).toBeNull()
     expect(rowTotal(two, 1)).toBe(8)
+  })
+})
+
+describe('the range that is drawn', () => {
+  const T = 100
+  const narrow = {
+    bins: 2,
+    counts: Array.from({ length: 2 * T }, () => 50),
+    lo: Array.from({ length: T }, (_, t) => (t === 7 ? -100 : -1)),
+    hi: Array.from({ length: T }, (_, t) => (t === 7 ? 100 : 1)),
+  }
+  it('leaves a far row out and says how much that is', () => {
+    const range = drawnRange(narrow, T, false)!
+    expect(range.low).toBeCloseTo(-0.99, 10)
+    expect(range.high).toBeCloseTo(0.99, 10)
+    // 1 % of 99 rows, and 98.99 % + 0.01 % of the far one.
+    expect(range.outside).toBeCloseTo((99 * 1 + 99.01) / 10_000, 6)
+  })
+
+  it('is all of it when that is asked for, or not much wider', () => {
+    expect(drawnRange(narrow, T, true)).toEqual({ low: -100, high: 100, outside: 0 })
+    expect(drawnRange(two, 2, false)).toEqual({ low: -1, high: 4, outside: 0 })
   })
 })
 

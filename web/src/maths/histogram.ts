@@ -116,6 +116,44 @@ export function occupiedRange(rows: HistogramRows, total: number): { low: number
   return low < high ? { low, high } : null
 }
 
+/** A range that leaves tails out is only worth it when the whole one is this many times wider. */
+const WORTH_TRIMMING = 6
+
+/**
+ * The range to draw: all of it, unless a few far values would press everything else into a line. Then it is the one
+ * that holds the middle 99 % of nearly all rows; `outside` says which part of all values it leaves out.
+ */
+export function drawnRange(
+  rows: HistogramRows,
+  total: number,
+  whole: boolean,
+): { low: number; high: number; outside: number } | null {
+  const full = occupiedRange(rows, total)
+  if (!full) return null
+  if (whole) return { ...full, outside: 0 }
+  const every = Math.max(1, Math.floor(total / 400))
+  const lows: number[] = []
+  const highs: number[] = []
+  for (let t = 0; t < total; t += every) {
+    const low = quantile(rows, t, 0.005)
+    if (Number.isNaN(low)) continue
+    lows.push(low)
+    highs.push(quantile(rows, t, 0.995))
+  }
+  const at = (list: number[], part: number) => list.sort((a, b) => a - b)[Math.round(part * (list.length - 1))]!
+  const low = at(lows, 0.04)
+  const high = at(highs, 0.96)
+  if (!(high > low) || full.high - full.low < WORTH_TRIMMING * (high - low)) return { ...full, outside: 0 }
+  let out = 0
+  let all = 0
+  for (let t = 0; t < total; t++) {
+    const n = rowTotal(rows, t)
+    all += n
+    out += countBelow(rows, t, low) + n - countBelow(rows, t, high)
+  }
+  return { low, high, outside: all ? out / all : 0 }
+}
+
 /** A picture of histograms over time: `cells[y * columns + x]` values per cell, y from the lowest value up. */
 export interface HistogramImage {
   readonly columns: number

@@ -1,7 +1,7 @@
 /** Histograms over time as a picture: heat map, percentile bands, ridgeline. */
 
 import { colourTable, type MapName, type Theme } from '../../maths/colourmaps'
-import { strength, type HistogramImage, type HistogramRows } from '../../maths/histogram'
+import { shareOut, strength, type HistogramImage, type HistogramRows } from '../../maths/histogram'
 import { toPixel, type Scale } from '../axes'
 import type { Ink } from '../ink'
 import type { Pen } from '../pen'
@@ -65,7 +65,7 @@ export function drawBands(
   })
 }
 
-/** Some rows of a film, drawn one behind another, the newest in front. */
+/** Some rows of a film, drawn one behind another, the newest in front; each as high as its own peak. */
 export function drawRidges(
   pen: Pen,
   ink: Ink,
@@ -78,35 +78,28 @@ export function drawRidges(
 ): void {
   const n = chosen.length
   if (n === 0) return
-  const overlap = 3.2
+  const overlap = Math.min(4, 1 + n / 3)
   const step = (box.bottom - box.top) / (n - 1 + overlap)
-  // Heights stand for values per unit of the axis, so that rows of different bin widths compare.
-  let most = 0
-  for (const t of chosen) for (let b = 0; b < rows.bins; b++) most = Math.max(most, density(rows, t, b))
+  const cells = new Float64Array(Math.max(16, Math.round((x.to - x.from) / 2)))
   chosen.forEach((t, k) => {
     const base = box.top + step * overlap + step * k
-    const width = (rows.hi[t]! - rows.lo[t]!) / rows.bins
-    const points: number[] = [toPixel(x, rows.lo[t]!), base]
-    for (let b = 0; b < rows.bins; b++) {
-      const height = (density(rows, t, b) / (most || 1)) * step * overlap
-      points.push(
-        toPixel(x, rows.lo[t]! + b * width),
-        base - height,
-        toPixel(x, rows.lo[t]! + (b + 1) * width),
-        base - height,
-      )
+    cells.fill(0)
+    shareOut(rows, t, x.low, x.high, cells)
+    const most = cells.reduce((m, c) => Math.max(m, c), 0) || 1
+    const first = cells.findIndex((c) => c > 0)
+    if (first < 0) return
+    const last = cells.findLastIndex((c) => c > 0)
+    const at = (c: number) => x.from + (c / cells.length) * (x.to - x.from)
+    const points: number[] = [at(first), base]
+    for (let c = first; c <= last; c++) {
+      const y = base - (cells[c]! / most) * step * overlap * 0.94
+      points.push(at(c), y, at(c + 1), y)
     }
-    points.push(toPixel(x, rows.hi[t]!), base)
+    points.push(at(last + 1), base)
     const now = t === shown
-    pen.area(points, now ? ink.head : colour(n > 1 ? k / (n - 1) : 1), now ? 0.9 : 0.85)
-    pen.line(points, { color: now ? ink.head : ink.panel, width: 1 })
+    pen.area(points, now ? ink.head : colour(n > 1 ? k / (n - 1) : 1), 0.9)
+    pen.line(points, { color: now ? ink.head : ink.panel, width: now ? 1.25 : 1 })
   })
-}
-
-/** Values per unit of the axis in a bin. The end bins of a long tail would rule a plain height. */
-function density(rows: HistogramRows, t: number, b: number): number {
-  const width = (rows.hi[t]! - rows.lo[t]!) / rows.bins
-  return width > 0 ? rows.counts[t * rows.bins + b]! / width : 0
 }
 
 /** About `most` rows, evenly spread, the shown one always among them. */

@@ -45,8 +45,10 @@ export function drawSideways(
 ): void {
   bars.forEach(({ low, high, count }, b) => {
     if (count === 0) return
-    const top = toPixel(values, high)
-    const height = Math.max(0.75, toPixel(values, low) - top)
+    // What lies outside of the axis is not drawn; the chart says how much that is.
+    const [top, end] = [Math.max(values.to, toPixel(values, high)), Math.min(values.from, toPixel(values, low))]
+    if (end < top) return
+    const height = Math.max(0.75, end - top)
     const gap = height > 4 ? 0.5 : 0
     const width = Math.max(1, toPixel(counts, count) - counts.from)
     pen.rect(counts.from, top + gap / 2, width, height - gap, color, under === null || under === b ? 1 : 0.55)
