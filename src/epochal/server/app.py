@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from epochal._version import __version__
 from epochal.server.backend import Backend
-from epochal.server.downloads import Exporter
+from epochal.server.downloads import Exporter, epochals_own
 from epochal.server.errors import install_error_handlers
 from epochal.server.routes import make_router
 from epochal.server.security import LOOPBACK_HOSTS, Access, Guard
@@ -46,8 +46,14 @@ def make_app(
     every `watch_seconds` while anyone listens. `exporter` writes files to download; Epochal's own by default.
     """
     library = root if isinstance(root, Library) else Library(root)
-    backend = Backend(library, writable=writable, watch_secs=watch_seconds, exporter=exporter)
-    files = StudioFiles(Path(studio_folder) if studio_folder is not None else _BUILT_STUDIO)
+    folder = Path(studio_folder) if studio_folder is not None else _BUILT_STUDIO
+    files = StudioFiles(folder)
+    backend = Backend(
+        library,
+        exporter=epochals_own(folder) if exporter is None else exporter,
+        writable=writable,
+        watch_secs=watch_seconds,
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

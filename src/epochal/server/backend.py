@@ -34,9 +34,9 @@ class Backend:
         self,
         library: Library,
         *,
+        exporter: Exporter,
         writable: bool = True,
         watch_secs: float = 0.2,
-        exporter: Exporter | None = None,
     ) -> None:
         self._library = library
         self._wire = Wire(library, writable=writable)

@@ -19,7 +19,7 @@ from epochal.server.errors import error_response
 from epochal.store.reader import StoredRun
 from epochal.wire.queries import ExportQuery
 
-__all__ = ["Downloads", "Exporter"]
+__all__ = ["Downloads", "Exporter", "epochals_own"]
 
 _AT_ONCE = 2
 _WAITING_AT_MOST = 8
@@ -46,8 +46,8 @@ class Exporter(Protocol):
 class Downloads:
     """Makes files, at most two at once; a few more wait, the rest are told to come back."""
 
-    def __init__(self, exporter: Exporter | None) -> None:
-        self._exporter = _epochals_own if exporter is None else exporter
+    def __init__(self, exporter: Exporter) -> None:
+        self._exporter = exporter
         self._free = asyncio.Semaphore(_AT_ONCE)
         self._waiting = 0
 
@@ -103,17 +103,23 @@ class _Attachment(Response):
             await BackgroundTask(shutil.rmtree, self._path.parent, ignore_errors=True)()
 
 
-def _epochals_own(run: StoredRun, query: ExportQuery, to: Path) -> None:
-    from epochal import export
+def epochals_own(studio_folder: Path) -> Exporter:
+    """What Epochal itself writes; `studio_folder` holds the page that a report is made from."""
 
-    export.write(
-        run,
-        what=query.what,
-        to=to,
-        format=query.format,
-        steps=query.steps,
-        layers=query.layers,
-        fps=query.fps,
-        size=query.size,
-        cmap=query.cmap,
-    )
+    def write(run: StoredRun, query: ExportQuery, to: Path) -> None:
+        from epochal import export
+
+        export.write(
+            run,
+            to=to,
+            what=query.what,
+            format=query.format,
+            steps=query.steps,
+            layers=query.layers,
+            fps=query.fps,
+            size=query.size,
+            cmap=query.cmap,
+            studio_folder=studio_folder,
+        )
+
+    return write

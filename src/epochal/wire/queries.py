@@ -96,9 +96,13 @@ class ExportQuery(BaseModel):
     what: ExportWhat = Field(description="What to write")
     format: ExportFormat = Field(description="The file's kind")
     steps: str | None = Field(
-        default=None, max_length=10_000, description="Steps: 10, 10-50, 0,10,20, first, last or every:5; left out: all"
+        default=None,
+        max_length=10_000,
+        description="Steps: last, 5, 1,5,9, 0:150 (both ends), 0:150:10 (one each 10 steps), every:5; left out: all",
     )
-    layers: str | None = Field(default=None, max_length=10_000, description="Layers by name, joined by commas")
+    layers: str | None = Field(
+        default=None, max_length=10_000, description="Layers by name or pattern, joined by commas"
+    )
     fps: float | None = Field(default=None, gt=0, le=120, description="Frames a second of a film")
     size: str | None = Field(
         default=None, pattern=r"^\d{1,5}x\d{1,5}$", description="Width x height in pixels: 800x600"
