@@ -46,6 +46,7 @@ class ArrayProbe:
     """One watched set of numpy arrays."""
 
     framework = "numpy"
+    gone = False
 
     def __init__(self, model: object, *, activations: bool, gradients: bool) -> None:
         self.hook_seconds = 0.0

@@ -61,6 +61,7 @@ class TorchProbe:
         self._want_gradients = gradients
         self._places: list[Place] = []
         self._aliases: list[tuple[str, ...]] = []
+        self._lazy: list[Place] = []
         self._names: list[str] = []
         self._like: list[tuple[torch.Size, torch.dtype, bool]] = []
         self._trainable: list[int] = []
@@ -68,6 +69,11 @@ class TorchProbe:
         self._catches: list[ActivationCatch] = []
         self._gradient_catches: list[GradientCatch] = []
         self._input_catch: InputCatch | None = None
+
+    @property
+    def gone(self) -> bool:
+        """Whether the user let go of the model."""
+        return self._model() is None
 
     def parameters(self) -> Sequence[TensorFact]:
         """Parameters and persistent buffers by their names in the state dict; a shared tensor once."""
@@ -90,12 +96,16 @@ class TorchProbe:
 
     def _gather(self) -> None:
         root = self._root()
+        self._lazy = []
         first: dict[int, str] = {}
         places: dict[str, Place] = {}
         aliases: dict[str, list[str]] = {}
         for name, holder, key in _stored(root):
             tensor = holder[key]
-            if tensor.dtype not in _CODES or nn.parameter.is_lazy(tensor) or tensor.is_meta or tensor.is_quantized:
+            if nn.parameter.is_lazy(tensor):
+                self._lazy.append((holder, key))
+                continue
+            if tensor.dtype not in _CODES or tensor.is_meta or tensor.is_quantized:
                 continue
             if (known := first.setdefault(id(tensor), name)) != name:
                 aliases[known].append(name)
@@ -136,6 +146,8 @@ class TorchProbe:
         except KeyError:
             return False
         if [(t.shape, t.dtype, t.requires_grad) for t in tensors] != self._like:
+            return False
+        if any(not nn.parameter.is_lazy(holder[key]) for holder, key in self._lazy):
             return False
         if tensors:
             with torch.no_grad():
@@ -213,7 +225,9 @@ class TorchProbe:
 
     def await_inputs(self) -> None:
         """Keep a few rows of the next training batch."""
-        self._input_catch = InputCatch(self, self._root())
+        root = self._root()
+        if not isinstance(root, torch.jit.ScriptModule):  # takes no such hook
+            self._input_catch = InputCatch(self, root)
 
     def caught_inputs(self) -> object:
         """The inputs kept, as one example batch; None while none came."""

@@ -74,6 +74,11 @@ class Probe(Protocol):
     hook_seconds: float
     """Time spent inside hooks since it was last set to 0."""
 
+    @property
+    def gone(self) -> bool:
+        """Whether the user let go of the model: nothing can be read any more."""
+        ...
+
     def parameters(self) -> Sequence[TensorFact]:
         """The tensors of the model as it is now, in its own order."""
         ...

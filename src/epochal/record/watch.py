@@ -85,6 +85,9 @@ class Watcher:
         if not self._lock.acquire(blocking=False):
             return  # another thread logs and looks right now
         try:
+            if self._probe.gone:
+                self._tell_gone()
+                return
             if self._needs_inputs:
                 self._draw_late()
             account = self.policy.account
@@ -124,13 +127,15 @@ class Watcher:
         with self._lock:
             self._ending = True
             try:
-                if self._needs_inputs:
+                if self._needs_inputs and not self._probe.gone:
                     self._draw_late(last=True)
                 if step is None:
                     step = 1  # nothing was logged: keep the parameters that were there at the beginning
                 elif policy.last_look != step or (policy.snapshots is not None and policy.last_snapshot != step):
                     policy.account.loop = perf_counter() - self._began
-                    if policy.snapshots is not None:
+                    if self._probe.gone:
+                        self._tell_gone()
+                    elif policy.snapshots is not None:
                         self.snapshot(step, epoch, now, wait=not self._pool.ready)
                     elif self._pool.ready:
                         self._look(Look(statistics=True), step, epoch, now)
@@ -140,6 +145,12 @@ class Watcher:
                 self._full.set()
         if not self._submitted:
             self._report()
+
+    def _tell_gone(self) -> None:
+        self._told(
+            "the watched model is no longer there: nothing of it is recorded from here on; "
+            "keep a reference to it, or call run.unwatch() before letting go of it"
+        )
 
     def _prepare(self) -> Pool:
         facts = self._probe.parameters()
