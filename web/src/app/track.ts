@@ -1,5 +1,5 @@
 /** The timeline's track: loss of the shown runs, ticks of the snapshots, labels of epochs or steps. Drawn rarely. */
-import { formatQuick } from '../state/format'
+import { formatQuick, formatTick } from '../state/format'
 import { epochPosition, stepOfEpoch, type RunTime } from '../state/timeline'
 import { niceTicks } from '../maths/ticks'
 import type { Curve } from '../wire/columns'
@@ -36,17 +36,23 @@ export function stepOf(time: RunTime, width: number, x: number): number {
 }
 
 /** Lowest and highest value that the lane shows: the outer hundredths are left out when they are far away. */
-export function laneRange(curves: readonly Curve[]): [number, number] | null {
-  const values: number[] = []
+export function laneRange(curves: readonly Pick<Curve, 'v'>[]): [number, number] | null {
+  const sample: number[] = []
+  let low = Infinity
+  let high = -Infinity
   for (const { v } of curves) {
     const every = Math.max(1, Math.floor(v.length / 500))
-    for (let i = 0; i < v.length; i += every) if (Number.isFinite(v[i])) values.push(v[i]!)
+    for (let i = 0; i < v.length; i++) {
+      const value = v[i]!
+      if (!Number.isFinite(value)) continue
+      if (value < low) low = value
+      if (value > high) high = value
+      if (i % every === 0) sample.push(value)
+    }
   }
-  if (values.length === 0) return null
-  values.sort((a, b) => a - b)
-  const at = (part: number) => values[Math.round(part * (values.length - 1))]!
-  const [low, high] = [at(0), at(1)]
-  const core = at(0.98) - low
+  if (sample.length === 0) return null
+  sample.sort((a, b) => a - b)
+  const core = sample[Math.round(0.98 * (sample.length - 1))]! - low
   return [low, core > 0 && high - low > 6 * core ? low + 1.3 * core : high]
 }
 
@@ -171,7 +177,7 @@ interface Mark {
 function stepMarks(time: RunTime, room: number): Mark[] {
   return niceTicks(time.first, time.end, Math.max(2, room / 110))
     .filter(Number.isInteger)
-    .map((step) => ({ step, label: formatQuick(step) }))
+    .map((step) => ({ step, label: formatTick(step) }))
 }
 
 function epochMarks(time: RunTime, room: number): Mark[] {

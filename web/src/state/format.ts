@@ -15,6 +15,13 @@ export function formatQuick(v: number | null | undefined, digits = 4): string {
   return text.replaceAll('-', '−')
 }
 
+const COMPACT = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 3 })
+
+/** A number on an axis: large whole ones as `250K`, `2.5M`. */
+export function formatTick(v: number): string {
+  return Math.abs(v) >= 100_000 && Math.abs(v) < 1e12 ? COMPACT.format(v).replaceAll('-', '−') : formatQuick(v)
+}
+
 /** Seconds as `0.8 s`, `42 s`, `3 min 05 s`, `2 h 10 min`, `3 d 4 h`. */
 export function formatSeconds(seconds: number | null): string {
   if (seconds === null || !Number.isFinite(seconds)) return '–'

@@ -9,6 +9,7 @@ class ThemeState {
   #system = $state<Theme>('light')
   /** What is drawn. Canvases read it, so that they are drawn anew when it changes. */
   name: Theme = $derived(this.choice === 'system' ? this.#system : this.choice)
+  readonly #colours = new Map<string, string>()
 
   start(): void {
     const query = matchMedia('(prefers-color-scheme: dark)')
@@ -40,8 +41,15 @@ class ThemeState {
 
   /** The colour of a custom property of app/app.css, such as `--ink`, in the theme that is drawn. */
   colour(property: string): string {
-    void this.name
-    return getComputedStyle(document.documentElement).getPropertyValue(property).trim()
+    const key = `${this.name} ${property}`
+    let colour = this.#colours.get(key)
+    if (colour === undefined) {
+      // The page may not wear the theme yet that is asked for: it is put on first.
+      this.#apply()
+      colour = getComputedStyle(document.documentElement).getPropertyValue(property).trim()
+      this.#colours.set(key, colour)
+    }
+    return colour
   }
 
   #apply(): void {

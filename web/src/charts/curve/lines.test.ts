@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { nearestPoint, pathPoints, smooth, smoothingUnit, xRange, yRange, type Line } from './lines'
+import { moved, nearestPoint, pathPoints, smooth, smoothingUnit, xRange, yRange, type Line } from './lines'
 
 const f = (...v: number[]) => Float64Array.from(v)
 const line = (x: number[], y: number[]): Line => ({
@@ -86,6 +86,23 @@ describe('ranges', () => {
   test('no points at all give a range that can be drawn', () => {
     expect(xRange([line([], [])], false)).toBeNull()
     expect(yRange([line([], [])], [0, 1], false, false)).toEqual([0, 1])
+  })
+})
+
+describe('moving a view', () => {
+  test('stops at the ends', () => {
+    expect(moved([10, 20], [0, 100], 0.5, 1, 0.5, false)).toEqual([15, 25])
+    expect(moved([10, 20], [0, 100], -5, 1, 0.5, false)).toEqual([0, 10])
+    expect(moved([10, 20], [0, 100], 50, 1, 0.5, false)).toEqual([90, 100])
+  })
+  test('stretches around the mouse, at most to the whole', () => {
+    expect(moved([10, 20], [0, 100], 0, 0.5, 0.2, false)).toEqual([11, 16])
+    expect(moved([10, 20], [0, 100], 0, 99, 0.2, false)).toEqual([0, 100])
+  })
+  test('on a log axis a part is a factor', () => {
+    const [a, b] = moved([10, 100], [1, 1000], 1, 1, 0, true)
+    expect(a).toBeCloseTo(100)
+    expect(b).toBeCloseTo(1000)
   })
 })
 

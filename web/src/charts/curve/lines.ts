@@ -70,6 +70,21 @@ export function xRange(lines: readonly Line[], log: boolean): Range | null {
   return low === high ? (log ? [low / 2, high * 2] : [low - 0.5, high + 0.5]) : [low, high]
 }
 
+/**
+ * A range moved by a part of its width and stretched around a place in it (0 left, 1 right), never further than
+ * `limit`: moving stops at its ends, stretching ends at the whole.
+ */
+export function moved(range: Range, limit: Range, by: number, stretch: number, around: number, log: boolean): Range {
+  const to = log ? Math.log : (v: number) => v
+  const back = log ? Math.exp : (v: number) => v
+  const [a, b] = [to(range[0]), to(range[1])]
+  const [low, high] = [to(limit[0]), to(limit[1])]
+  const width = Math.min((b - a) * stretch, high - low)
+  const start = a + (b - a) * around - width * around + (b - a) * by
+  const from = Math.min(high - width, Math.max(low, start))
+  return [back(from), back(from + width)]
+}
+
 /** First and one past the last point that a line needs in view: a neighbour on each side where it comes in or leaves. */
 function inView(x: Float64Array, from: number, to: number): [number, number] {
   if (x.length === 0 || x[0]! > to || x[x.length - 1]! < from) return [0, 0]

@@ -118,7 +118,7 @@ function metricColumn(name: string, kind: 'best' | 'last', better: 'min' | 'max'
 
 /** All columns that these runs have something for, and those shown until the user chooses. */
 export function columnsOf(runs: readonly RunRow[]): { all: Column[]; standard: string[] } {
-  const values = new Map<string, Set<string>>()
+  const values = new Map<string, Set<unknown>>()
   const numeric = new Map<string, boolean>()
   const metrics = new Map<string, { runs: number; better: 'min' | 'max' | null }>()
   for (const run of runs) {
@@ -126,7 +126,8 @@ export function columnsOf(runs: readonly RunRow[]): { all: Column[]; standard: s
       if (value === null || value === undefined) continue
       let seen = values.get(key)
       if (!seen) values.set(key, (seen = new Set()))
-      if (seen.size < 50) seen.add(formatConfig(value))
+      // Two different values are enough to know that it tells runs apart.
+      if (seen.size < 2) seen.add(typeof value === 'object' ? JSON.stringify(value) : value)
       numeric.set(key, (numeric.get(key) ?? true) && typeof value === 'number')
     }
     for (const [name, metric] of Object.entries(run.metrics)) {
@@ -185,6 +186,9 @@ export function parseSort(text: string): Sort {
 
 export const formatSort = ({ id, down }: Sort): string => (down ? `-${id}` : id)
 
+/** Made once: `localeCompare` makes one for every pair. */
+const COLLATOR = new Intl.Collator('en', { numeric: true })
+
 /** The runs in order; runs without a value come last, and equal ones stay newest first. */
 export function sortRuns(runs: readonly RunRow[], sort: Sort, columns: readonly Column[]): RunRow[] {
   const by = sort.id === 'name' ? (r: RunRow) => r.name : columns.find((c) => c.id === sort.id)?.sort
@@ -194,7 +198,7 @@ export function sortRuns(runs: readonly RunRow[], sort: Sort, columns: readonly 
   keyed.sort((a, b) => {
     if (a.key === null || b.key === null) return a.key === b.key ? a.at - b.at : a.key === null ? 1 : -1
     if (typeof a.key === 'number' && typeof b.key === 'number') return sign * (a.key - b.key) || a.at - b.at
-    return sign * String(a.key).localeCompare(String(b.key), 'en', { numeric: true }) || a.at - b.at
+    return sign * COLLATOR.compare(String(a.key), String(b.key)) || a.at - b.at
   })
   return keyed.map((k) => k.run)
 }
