@@ -85,7 +85,7 @@ def test_every_flipped_bit_of_a_body_is_noticed() -> None:
 
 
 def test_noise_never_breaks_the_reader() -> None:
-    data, ends = ends_of_messages()
+    data, _ = ends_of_messages()
     rng = random.Random(5)
     for _ in range(4000):
         broken = bytearray(data)

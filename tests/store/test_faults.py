@@ -1,4 +1,4 @@
-"""Disks that refuse: full, read-only, gone. Training goes on; nothing that fits in memory is lost; the rest is counted."""
+"""Disks that refuse: full, read-only, gone. Training goes on; what fits in memory is kept; the rest is counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from tests.store.helpers import begin, run_child, statistics_columns, wait_until
 
 def _mount(path: Path, options: str) -> None:
     path.mkdir(exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"a small disk needs the right to mount one: {done.stderr.strip()}")
 
@@ -35,8 +37,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def fill(disk: Path) -> Path:
     """Take all the space that is left."""
     ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-        while True:
+    with ballast.open("wb", buffering=0) as file:
+        while shutil.disk_usage(disk).free:
             file.write(bytes(4096))
     return ballast
 
@@ -106,7 +108,7 @@ def test_a_full_disk_never_leaves_half_a_message_or_half_a_file(disk: Path) -> N
         for segment in (writer.folder / "scalars").iterdir():
             pa.ipc.open_stream(segment.read_bytes()).read_all().validate(full=True)
     assert said
-    assert not [p for p in writer.folder.rglob("*.tmp")]
+    assert not list(writer.folder.rglob("*.tmp"))
     taken = StoredRun(writer.path).snapshot_steps()
     assert 0 < len(taken) < 40
     for step in taken:
@@ -135,7 +137,7 @@ def test_a_disk_that_stays_full_keeps_the_journal(disk: Path) -> None:
 def test_a_run_cannot_begin_on_a_full_disk_and_leaves_nothing(disk: Path) -> None:
     ballast = fill(disk)
     os.truncate(ballast, ballast.stat().st_size - 200_000)
-    with pytest.raises(StorageFullError, match="the run cannot be recorded at .*: No space left on device") as caught:
+    with pytest.raises(StorageFullError, match=r"the run cannot be recorded at .*: No space left on device") as caught:
         begin(disk)
     assert "EPOCHAL_DIR" in caught.value.hint
     assert Library(disk).runs() == []
@@ -217,7 +219,7 @@ def test_a_removed_folder_stops_nothing_and_is_told(tmp_path: Path) -> None:
     writer.finish()
     assert "the run ended while 10 numbers could not be written: No such file or directory" in said[-1]
     assert not (tmp_path / "p").exists()
-    with pytest.raises(Exception, match="there is no run at .*; was it deleted or moved|there is no run at"):
+    with pytest.raises(Exception, match="there is no run at"):
         run.scalars()
 
 

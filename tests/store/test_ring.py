@@ -122,7 +122,7 @@ def test_after_the_end_a_call_says_so(rig: Rig) -> None:
 
 def test_a_bad_value_costs_only_itself(rig: Rig) -> None:
     rig.ring.append("a", 0, 0.0, 1.0)
-    with pytest.raises(Exception, match="int too large|argument out of range"):
+    with pytest.raises(Exception, match=r"int too large|argument out of range"):
         rig.ring.append("a", 2**70, 0.0, 1.0)
     rig.ring.append("a", 2, 0.0, 1.0)
     rig.fold()

@@ -385,7 +385,7 @@ def test_bad_names_are_refused_before_anything_is_written(tmp_path: Path) -> Non
 
 def test_a_root_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageFullError, match="no run can be recorded below .*file") as caught:
+    with pytest.raises(StorageFullError, match=r"no run can be recorded below .*file") as caught:
         begin(tmp_path / "file")
     assert "EPOCHAL_DIR" in caught.value.hint
 
@@ -443,6 +443,7 @@ def test_recording_imports_nothing_heavy(tmp_path: Path) -> None:
         w.log({"a": 1.0}, 0)
         w.finish()
         assert StoredRun(w.path).scalars()["a"].v[0] == 1.0
-        print(sorted({m.split(".")[0] for m in sys.modules} & {"pyarrow", "pandas", "torch", "polars", "fastapi", "pydantic"}))
+        heavy = {"pyarrow", "pandas", "torch", "polars", "fastapi", "pydantic"}
+        print(sorted({m.split(".")[0] for m in sys.modules} & heavy))
     """
     assert run_child(code, tmp_path).strip() == "[]"

@@ -6,7 +6,8 @@ Nothing in the bytes is trusted: every offset is checked against the buffer befo
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from epochal.store.arrow import (
     CONTINUATION,
+    END_OF_STREAM,
     FORMAT_KEY,
     HEADER_BATCH,
     HEADER_DICTIONARY,
@@ -80,9 +82,9 @@ class StreamReader:
     """Reads one segment that may still grow. Not thread-safe.
 
     `offset` is the file offset of the first byte not used yet; `torn` how many bytes lie after it; `damaged` how many
-    bytes were stepped over; `names` the dictionary as of the last message. `ours` says that the stream declares this
-    package's layout: then everything else in it is damage, and sums are checked. `after_damage` says that what comes
-    first may follow on lost rows.
+    bytes were stepped over; `names` the dictionary as of the last message. `ours` says that the schema declares this
+    format, or that a sum was found right: then messages without one, or laid out in another way, are damage.
+    `after_damage` says that what comes first may follow on lost rows.
     """
 
     columns: tuple[Column, ...]
@@ -110,9 +112,7 @@ class StreamReader:
                 end, batch = self._resume(data, at), None
                 if end < 0:
                     break
-            except (*_BAD, ForeignStreamError) as error:
-                if isinstance(error, ForeignStreamError) and not self.ours:
-                    raise
+            except _BAD:
                 end, batch = self._resume(data, at), None
                 if end < 0:
                     break
@@ -140,32 +140,47 @@ class StreamReader:
 
     def _message(self, data: bytes, at: int, base: int) -> tuple[int, Batch | None]:
         """Read the message at `at`; return where it ends and the batch it holds, if it is one."""
-        if len(data) - at >= 8 and data[at : at + 8] == CONTINUATION + b"\0\0\0\0":
+        if data[at : at + 8] == END_OF_STREAM:
             self.ended = True
             return at + 8, None
         kind, header, body, end, table = _frame(data, at)
         if kind == HEADER_SCHEMA:
             self.ours |= FORMAT_KEY in _key_values(data, header, 2)
-            _check_schema(data, header, self.columns)
+            with _foreign_is_damage(self.ours):
+                _check_schema(data, header, self.columns)
             return end, None
         facts = _key_values(data, table, 4)
-        if self.ours or "sum" in facts:
+        if "sum" in facts:
             total = body_sum(memoryview(data)[body:end]) + int(facts.get("rows_end", "0"))
             if int(facts["sum"]) != total % 2**64:
                 raise _DamagedMessageError
-        if kind == HEADER_DICTIONARY:
-            batch_at = _pointer(data, header, 1)
-            _, buffers = _record_batch(data, batch_at, end - body)
-            self.names = _strings(data, body, buffers)
-            return end, None
-        rows, buffers = _record_batch(data, header, end - body)
-        places = _places(self.columns, rows, buffers, body + base)
-        if self.ours and ([p - body - base for p in places], end - body) != layout_of(self.columns, rows):
+            self.ours = True
+        elif self.ours:
+            raise _DamagedMessageError
+        with _foreign_is_damage(self.ours):
+            if kind == HEADER_DICTIONARY:
+                _, buffers = _record_batch(data, _pointer(data, header, 1), end - body)
+                self.names = _strings(data, body, buffers)
+                return end, None
+            rows, buffers = _record_batch(data, header, end - body)
+            places = _places(self.columns, rows, buffers, body)
+        if self.ours and ([p - body for p in places], end - body) != layout_of(self.columns, rows):
             raise _DamagedMessageError
         rows_end = int(facts["rows_end"]) if "rows_end" in facts else self.rows_end + rows
         lost = max(0, rows_end - rows - self.rows_end) if self.after_damage else 0
         self.rows_end, self.after_damage = rows_end, False
-        return end, Batch(rows, rows_end, lost, self.columns, places, data, base)
+        return end, Batch(rows, rows_end, lost, self.columns, tuple(p + base for p in places), data, base)
+
+
+@contextmanager
+def _foreign_is_damage(ours: bool) -> Iterator[None]:  # noqa: FBT001
+    """In a stream that is known to be laid out as here, any other layout is damage."""
+    try:
+        yield
+    except ForeignStreamError:
+        if ours:
+            raise _DamagedMessageError from None
+        raise
 
 
 def _frame(data: bytes, at: int) -> tuple[int, int, int, int, int]:

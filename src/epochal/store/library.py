@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from epochal.errors import DamagedError, NotFoundError, StorageFullError, UsageError
+from epochal.errors import DamagedError, EpochalError, NotFoundError, StorageFullError, UsageError
 from epochal.facts import Notice
 from epochal.store.files import read_json, replace_file, to_json
 from epochal.store.index import Index
@@ -118,11 +118,11 @@ class Library:
         with self._lock:
             run.info()  # raises when it is gone
             try:
-                meta = read_json(run.folder.meta_json)
-            except (FileNotFoundError, DamagedError):
-                meta = {}
-            meta.update(given)
-            try:
+                try:
+                    meta = read_json(run.folder.meta_json)
+                except (FileNotFoundError, DamagedError):
+                    meta = {}
+                meta.update(given)
                 replace_file(run.folder.meta_json, to_json(meta, indent=1), sync=True)
             except OSError as error:
                 raise _refused(run.path, error) from error
@@ -172,14 +172,14 @@ def _folders(path: Path) -> Iterable[os.DirEntry[str]]:
 def _created(run: StoredRun) -> tuple[float, str]:
     try:
         return (run.info().created, run.run_id)
-    except (DamagedError, NotFoundError):
+    except EpochalError:
         return (0.0, run.run_id)
 
 
 def _name(run: StoredRun) -> str:
     try:
         return run.info().name
-    except (DamagedError, NotFoundError):
+    except EpochalError:
         return ""
 
 

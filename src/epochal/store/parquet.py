@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -52,7 +53,7 @@ class Compacted:
 
 
 def compact(path: str | os.PathLike[str]) -> CompactReport:
-    """Turn the scalars of every ended writer into one sorted Parquet file, and delete the segments it replaces.
+    """Turn the scalars of every writer that ended into one sorted Parquet file, and delete the segments it replaces.
 
     A writer that still runs, or whose segments are damaged, is left as it is. Safe beside readers and at any crash:
     the new file is there before the old ones go.
@@ -65,7 +66,7 @@ def compact(path: str | os.PathLike[str]) -> CompactReport:
             names = list_segments(boot.folder.scalars)
             if not names:
                 continue
-            if not boot.ended or boot.folder.journal.exists():
+            if boot.status(time.time()) == "running" or boot.folder.journal.exists():
                 skipped.append(f"{boot.folder.name}: it has not ended cleanly; repair it first")
                 continue
             size = sum((boot.folder.scalars / name).stat().st_size for name in names)
