@@ -68,8 +68,10 @@ def test_whatever_is_asked_is_answered_as_described(name: str, running: tuple[st
             case.path_parameters = {"project": project, "run_id": run_id}
             if "series" in (case.query or {}):
                 case.query["series"] = data.draw(st.sampled_from(SERIES))
+        if name == "restore_run":
+            httpx.delete(f"{url}/api/v1/runs/{run}")
         case.call_and_validate(base_url=url, checks=CHECKS)
-        if name == "delete_run":
+        if name in ("delete_run", "restore_run"):
             httpx.post(f"{url}/api/v1/runs/{run}/restore")
 
     ask()

@@ -1,0 +1,1 @@
+"""How fast the server answers, and what it costs."""
