@@ -98,7 +98,7 @@ class Axes:
             ink = theme.rule if tick or self.y_range[0] >= 0 else theme.faint
             canvas.rectangle(self.inside.x, round(y), self.inside.width, 1, fill=ink)
             canvas.text(self.inside.x - 8 * u, y + 4 * u, label, size=size, colour=theme.soft, anchor="right")
-        ticks = nice_ticks(*self.x_range, count=max(2, round(self.inside.width / (90 * u))))
+        ticks = nice_ticks(*self.x_range, count=max(2, round(self.inside.width / (72 * u))))
         if whole_x:
             ticks = [t for t in ticks if t == math.floor(t)]
         for tick, label in zip(ticks, tick_labels(ticks), strict=True):

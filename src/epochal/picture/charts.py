@@ -100,7 +100,8 @@ class CurveChart:
         x, y = box.x + 12 * u, box.y + (54 if self.subtitle else 40) * u
         for i, (curve, value) in enumerate(zip(self.curves, values, strict=True)):
             name = shorten(curve.name, 11 * u, 150 * u)
-            needed = 14 * u + (width(name, 11 * u) + width(value, 11 * u)) * 1.08 + 20 * u
+            room = max(width(value, 11 * u), width("0.0000", 11 * u)) * 1.06
+            needed = 20 * u + width(name, 11 * u) * 1.06 + room
             if x + needed > box.right - 4 * u and i:
                 canvas.text(x, y, f"+{len(values) - i} more", size=11 * u, colour=look.theme.faint)
                 return
@@ -108,9 +109,9 @@ class CurveChart:
             canvas.lines([line([x, x + 9 * u], [y - 4 * u] * 2)], colour=colour, width=2 * u)
             x += 14 * u
             canvas.text(x, y, name, size=11 * u, colour=look.theme.soft)
-            x += width(name, 11 * u) * 1.08 + 6 * u
+            x += width(name, 11 * u) * 1.06 + 6 * u
             canvas.text(x, y, value, size=11 * u, colour=look.theme.ink)
-            x += max(width(value, 11 * u) * 1.08, 44 * u) + 14 * u
+            x += room + 12 * u
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

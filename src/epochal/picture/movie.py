@@ -25,6 +25,8 @@ FASTEST_GIF = 50.0
 """Frames a second; browsers slow a GIF down when a frame is shown for less than 20 ms."""
 MOST_PIXELS = 50_000_000
 MOST_GIF_PIXELS = 600_000_000
+COLOURS = 255
+"""A GIF has 256; the last is kept for pixels that stay as they were."""
 Progress = Callable[[int, int], None]
 
 
@@ -118,7 +120,7 @@ class replacing:  # noqa: N801 - reads as a verb: with replacing(target) as temp
 
 
 def palette_of(theme: Theme, data: Table) -> Table:
-    """The 256 colours of a GIF: shades between each ink and its surface, the rest samples of the data's colours."""
+    """The 255 colours of a GIF: shades between each ink and its surface, the rest samples of the data's colours."""
     ramps: dict[Rgb, None] = dict.fromkeys(
         (theme.ground, theme.panel, theme.rule, theme.past, theme.missing, theme.head)
     )
@@ -137,14 +139,14 @@ def palette_of(theme: Theme, data: Table) -> Table:
     for ink in theme.lines[4:]:
         shades(ink, theme.panel, 1)
     shades(theme.head, theme.panel, 3)
-    room = 256 - len(ramps)
+    room = COLOURS - len(ramps)
     # An odd number of samples keeps the middle one, which is the zero of a signed map.
     odd = room - (room + 1) % 2
     if len(data) > odd:
         data = data[1:] if len(data) == 256 else data
         data = data[np.round(np.linspace(0, len(data) - 1, odd)).astype(int)]
     colours = np.concatenate([np.array(list(ramps), np.uint8), data])
-    return np.concatenate([colours, np.repeat(colours[-1:], 256 - len(colours), axis=0)])
+    return np.concatenate([colours, np.repeat(colours[-1:], COLOURS - len(colours), axis=0)])
 
 
 class Quantiser:
@@ -152,6 +154,7 @@ class Quantiser:
 
     def __init__(self, palette: Table) -> None:
         self.palette = palette
+        self._bytes = palette.tobytes() + bytes(3 * (256 - len(palette)))
         self._known = np.full(1 << 24, -1, np.int16)
 
     def __call__(self, picture: Image.Image) -> Image.Image:
@@ -170,8 +173,12 @@ class Quantiser:
                 distance = ((part[:, None, :] - self.palette[None].astype(np.int32)) ** 2).sum(axis=2)
                 self._known[colours[start : start + 4096]] = distance.argmin(axis=1)
             index = self._known[packed]
-        image = Image.fromarray(index.astype(np.uint8))
-        image.putpalette(self.palette.tobytes())
+        return self.image(index.astype(np.uint8))
+
+    def image(self, index: npt.NDArray[np.uint8]) -> Image.Image:
+        """A picture of places in the palette."""
+        image = Image.fromarray(index)
+        image.putpalette(self._bytes)
         return image
 
 
@@ -190,16 +197,23 @@ def _write_gif(path: Path, frames: Iterable[Image.Image], palette: Table, *, fps
     for picture in frames:
         small = quantise(picture)
         pixels = np.asarray(small)
-        if last is not None and np.array_equal(pixels, last):
-            held[-1] += 1
-            continue
+        if last is not None:
+            unchanged = pixels == last
+            if unchanged.all():
+                held[-1] += 1
+                continue
+            # What did not change since the frame before is left see-through, which packs far smaller.
+            small = quantise.image(np.where(unchanged, np.uint8(COLOURS), pixels))
         shown.append(small)
         held.append(1)
         last = pixels
     ends = np.cumsum([0, *frame_times(sum(held), fps)])
     places = np.cumsum([0, *held])
     durations = [int(ends[b] - ends[a]) for a, b in pairwise(places)]
-    options: dict[str, Any] = {"duration": durations if len(shown) > 1 else durations[0], "loop": 0, "optimize": False}
+    times = durations if len(shown) > 1 else durations[0]
+    options: dict[str, Any] = {"duration": times, "loop": 0, "optimize": False, "interlace": 0}
+    if len(shown) > 1:
+        options["transparency"] = COLOURS
     shown[0].save(path, "GIF", save_all=True, append_images=shown[1:], disposal=1, **options)
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _DRAWN = re.compile("([−→× ])")
-_ADVANCE = {"−": 0.62, "→": 0.92, "×": 0.62, " ": 0.29}
+_ADVANCE = {"−": 0.62, "→": 0.92, "×": 0.62, " ": 0.32}
 _SYSTEM_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "Arial.ttf", "Helvetica.ttc")
 _FINE = 4
 
