@@ -33,9 +33,13 @@ export interface Pen {
 
 const FONT = 'Inter, system-ui, sans-serif'
 
-/** The type family of the page, so that canvases write as the rest does. */
+let font: string | null = null
+
+/** The type family of the page, so that canvases write as the rest does. Asked once: asking is dear. */
 export function pageFont(): string {
-  return typeof document === 'undefined' ? FONT : getComputedStyle(document.body).fontFamily || FONT
+  if (typeof document === 'undefined') return FONT
+  font ??= getComputedStyle(document.body).fontFamily || FONT
+  return font
 }
 
 /** Draws on a canvas whose transform maps CSS pixels to its own. */

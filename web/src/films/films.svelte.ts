@@ -5,6 +5,7 @@ import { SvelteMap } from 'svelte/reactivity'
 import { source } from '../source/source'
 import type { FrameStack, HistogramStack } from '../wire/frames'
 import type { GraphDocument, RunRow } from '../wire/types'
+import { chunksAround } from './chunks'
 import { DifferenceFrames, RecordedFrames, type Frames } from './frames'
 
 export type FilmMode = 'value' | 'change' | 'since'
@@ -58,6 +59,16 @@ class Loaded<T> {
   }
 }
 
+/** What is known of a film before it comes. */
+export interface FilmHint {
+  /** Steps of its frames. */
+  steps: readonly number[]
+  /** Numbers of a frame. */
+  size: number
+  /** Where the playhead is. */
+  at: number
+}
+
 /** One tensor through time in one mode. `frames` is null until something has come. */
 export class Film {
   readonly series: string
@@ -89,11 +100,11 @@ export class Film {
   }
 
   /** Loads what there is of the film as the run stands; called again, what has come since. */
-  keep(row: RunRow): void {
+  keep(row: RunRow, hint: FilmHint | null = null): void {
     untrack(() => {
       if (this.#asked === row.version) return
       if (this.#busy) this.#next = row
-      else void this.#load(row)
+      else void this.#load(row, hint)
     })
   }
 
@@ -101,16 +112,19 @@ export class Film {
   refine(step: number, row: RunRow): void {
     clearTimeout(this.#rest)
     const frames = untrack(() => this.frames)
-    if (!frames || !(frames instanceof RecordedFrames) || frames.total <= frames.steps.length || !source().live) return
+    if (!(frames instanceof RecordedFrames) || frames.stride === 1 || !source().live) return
     this.#rest = setTimeout(() => void this.#fetch(row, step, step), REST_MS)
   }
 
-  async #load(row: RunRow): Promise<void> {
+  async #load(row: RunRow, hint: FilmHint | null): Promise<void> {
     this.#busy = true
     this.#asked = row.version
     const last = this.frames?.steps.at(-1)
     try {
-      await this.#fetch(row, last === undefined ? null : last + 1, null)
+      const begun = last !== undefined
+      const chunks = !begun && hint && source().live ? chunksAround(hint.steps, hint.size, hint.at) : null
+      if (chunks) for (const { start, end } of chunks) await this.#fetch(row, start, end)
+      else await this.#fetch(row, begun ? last + 1 : null, null)
     } catch (error) {
       // What is there stays on the screen; only an empty film has something to say.
       if (!this.#stacks.length) this.#loaded.fail(message(error))
@@ -248,15 +262,15 @@ class Films {
    * Frames to draw in a mode, kept up to date with the run. Differences are worked out here from a whole film of
    * floats; the server does it where only bytes came, and where there is none, differences of bytes must do.
    */
-  show(row: RunRow, series: string, mode: FilmMode): Shown {
+  show(row: RunRow, series: string, mode: FilmMode, hint: FilmHint | null = null): Shown {
     const recorded = this.of(row.id, series)
-    recorded.keep(row)
+    recorded.keep(row, hint)
     const { frames, problem } = recorded
     if (mode === 'value' || !frames) return { frames, problem, film: recorded }
     const whole = frames.exact && frames.steps.length >= frames.total
     if (whole || !source().live) return { frames: difference(frames, mode), problem, film: recorded }
     const asked = this.of(row.id, series, mode)
-    asked.keep(row)
+    asked.keep(row, hint)
     return { frames: asked.frames, problem: asked.problem, film: asked }
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import {
+  bulkLimit,
   byteFromValue,
   bytesFromValues,
   difference,
@@ -46,6 +47,14 @@ describe('films of differences', () => {
     expect(differenceLimit(film, 2, 'since')).toEqual({ limit: 3, nonfinite: 0 })
     expect([...difference(film, 2, 2, 0)]).toEqual([2, -2])
   })
+})
+
+it('finds where the bulk of the values ends', () => {
+  const values = Array.from({ length: 1000 }, (_, i) => (i % 2 ? -i : i) / 1000)
+  values[3] = 50
+  values[4] = Number.NaN
+  expect(bulkLimit((i) => values[i]!, 1000)).toBeCloseTo(0.991, 3)
+  expect(bulkLimit(() => Number.NaN, 3)).toBe(0)
 })
 
 describe('shrinking a frame', () => {

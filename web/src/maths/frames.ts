@@ -54,6 +54,18 @@ export function limitOf(values: ArrayLike<number>): { limit: number; nonfinite: 
   return { limit, nonfinite: bad }
 }
 
+/** The magnitude below which a part of all finite values lies; of large frames, of an even sample. */
+export function bulkLimit(value: (element: number) => number, size: number, part = 0.99): number {
+  const every = Math.max(1, Math.floor(size / 20_000))
+  const sizes: number[] = []
+  for (let i = 0; i < size; i += every) {
+    const v = Math.abs(value(i))
+    if (v - v === 0) sizes.push(v)
+  }
+  sizes.sort((a, b) => a - b)
+  return sizes[Math.min(sizes.length - 1, Math.floor(part * sizes.length))] ?? 0
+}
+
 /** Frame `index` minus another one. */
 export function difference(
   frames: Float32Array,

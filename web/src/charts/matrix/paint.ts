@@ -91,7 +91,7 @@ export function paintCells(
         if (byte === 0) bad = true
         const pixel = table[byte]!
         for (let x = 0; x < filled; x++) pixels[at + x] = pixel
-        if (line) pixels.fill(0, at + filled, at + cellWidth)
+        for (let x = filled; x < cellWidth; x++) pixels[at + x] = 0
       }
     }
     for (let y = 1; y < cellHeight - line; y++) pixels.copyWithin(top + y * stride, top, top + across)

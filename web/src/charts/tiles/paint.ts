@@ -36,11 +36,11 @@ export function paintTiles(
       for (let r = 0; r < height; r++) {
         const top = (y + r * pixel) * stride + x
         for (let c = 0; c < width; c++) {
-          const i = from + r * width + c
+          const e = from + r * width + c
           const colour =
-            channels === 1 ? table[frame[i]!]! : mixed(frame[i]!, frame[i + plane]!, frame[i + 2 * plane]!, table)
+            channels === 1 ? table[frame[e]!]! : mixed(frame[e]!, frame[e + plane]!, frame[e + 2 * plane]!, table)
           if (pixel === 1) pixels[top + c] = colour
-          else pixels.fill(colour, top + c * pixel, top + (c + 1) * pixel)
+          else for (let i = top + c * pixel, end = i + pixel; i < end; i++) pixels[i] = colour
         }
         for (let p = 1; p < pixel; p++) pixels.copyWithin(top + p * stride, top, top + width * pixel)
       }
