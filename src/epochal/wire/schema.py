@@ -37,9 +37,12 @@ __all__ = [
 
 
 class Document(BaseModel):
-    """Base of the wire's documents: nothing unknown is accepted."""
+    """Base of the wire's documents: nothing unknown is accepted.
 
-    model_config = ConfigDict(extra="forbid")
+    Their checks are built when first used: the server only describes most of them, and should start quickly.
+    """
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class ErrorBody(Document):
