@@ -130,14 +130,19 @@ def _train(
             shown = [f"{name} {number(at.metrics[name], 3)}" for name in names]
             update(at.epoch, at.epochs, "  ".join(shown))
 
-        return train(
-            demo,
-            dir=root,
-            pace=pace,
-            engine=args.engine,
-            on_progress=progress,
-            on_start=on_start,
-        )
+        started: list[epochal.Run] = []
+
+        def begun(run: epochal.Run) -> None:
+            started.append(run)
+            if on_start is not None:
+                on_start(run)
+
+        try:
+            return train(demo, dir=root, pace=pace, engine=args.engine, on_progress=progress, on_start=begun)
+        except KeyboardInterrupt:
+            if started:
+                terminal.note(f"\nStopped. What was recorded until then is kept in {started[0].path}")
+            raise
 
 
 def _tell(trained: Trained, args: argparse.Namespace, terminal: Terminal, root: Path) -> None:

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import epochal.workspace as reading
+from tests.cli.command import epochal, going, json_of
+
+ENGINES = ["numpy", pytest.param("torch", marks=pytest.mark.torch)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_demo_prints_exactly_one_json_object(tmp_path: Path, engine: str) -> None:
+    if engine == "torch":
+        pytest.importorskip("torch", reason="needs PyTorch (epochal[torch])")
+    arguments: list[str | Path] = [
+        "iris",
+        "--hidden",
+        "5",
+        "4",
+        "--epochs",
+        "8",
+        "--seed",
+        "3",
+        "--engine",
+        engine,
+        "--dir",
+        tmp_path,
+    ]
+    done = epochal("demo", *arguments, "--no-view", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    told = json.loads(done.stdout)
+    run = reading.open(tmp_path).run(told["run_id"])
+    assert str(run.path) == told["path"]
+    assert run.info.status == "finished"
+    losses = run.film("val_loss")
+    best = int(np.argmin(losses.frames))
+    assert told["val_loss"] == losses.frames[-1]
+    assert told["best_val_loss"] == losses.frames[best]
+    assert losses.epochs is not None
+    assert told["best_epoch"] == losses.epochs[best]
+    assert told["metrics"]["val_loss"]["best"] == told["best_val_loss"]
+    assert 0 <= told["test_accuracy"] <= 1
+    assert told["parameters"] == (4 * 5 + 5) + (5 * 4 + 4) + (4 * 3 + 3)
+    assert told["config"]["hidden"] == [5, 4]
+    assert len(run.film("val_loss")) == len(run.steps("params")) == 9
+
+
+def test_the_same_seed_is_the_same_training(tmp_path: Path) -> None:
+    first, again, other = (
+        json_of("demo", "--no-view", "--engine", "numpy", "--epochs", "5", "--seed", seed, "--dir", tmp_path)
+        for seed in ("1", "1", "2")
+    )
+    assert first["val_loss"] == again["val_loss"] != other["val_loss"]
+    assert first["run_id"] != again["run_id"]
+
+
+def test_the_summary_for_people(tmp_path: Path) -> None:
+    done = epochal("demo", "--no-view", "--engine", "numpy", "--epochs", "5", "--dir", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for words in ("val_loss", "at epoch", "parameters", "finished", f"epochal view {tmp_path}", str(tmp_path)):
+        assert words in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_table_of_ones_own(tmp_path: Path) -> None:
+    rows = [f"{i % 7},{(i * 3) % 5},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    table = tmp_path / "t.csv"
+    table.write_text("a,b,answer\n" + "\n".join(rows) + "\n")
+    runs = tmp_path / "runs"
+    told = json_of(
+        "demo", "--data", table, "--target", "answer", "--no-view", "--epochs", "3", "--engine", "numpy", "--dir", runs
+    )
+    assert told["config"]["classes"] == ["no", "yes"]
+    done = epochal("demo", "--data", table, "--target", "anwser", "--no-view", "--dir", tmp_path / "other")
+    assert done.returncode == 2
+    assert "answer" in done.stderr
+    assert not (tmp_path / "other").exists()
+
+
+def test_watching_serves_while_it_trains_and_stays_open(tmp_path: Path) -> None:
+    options = ["--engine", "numpy", "--epochs", "20", "--pace", "0.1", "--no-open", "--port", "0"]
+    with going("demo", *options, "--dir", tmp_path) as demo:
+        url = demo.wait_for("Studio").split()[-1]
+        base, _, place = url.partition("#")
+        assert place.startswith("/weights?run=iris/")
+        with urllib.request.urlopen(base + "api/v1/runs", timeout=20) as answer:
+            (run,) = json.load(answer)["runs"]
+        assert run["status"] == "running"
+        assert run["id"] == place.partition("run=")[2]
+        demo.wait_for("The Studio stays open")
+        demo.wait_for("val_loss")
+        with urllib.request.urlopen(base + "api/v1/runs", timeout=20) as answer:
+            assert json.load(answer)["runs"][0]["status"] == "finished"
+        assert demo.interrupt() == 0
+    assert not any("Traceback" in line for line in demo.said)
+
+
+def test_interrupting_the_training_keeps_what_was_recorded(tmp_path: Path) -> None:
+    options = ["--engine", "numpy", "--epochs", "500", "--pace", "0.1", "--no-open", "--port", "0"]
+    with going("demo", *options, "--dir", tmp_path) as demo:
+        demo.wait_for("Studio")
+        (run,) = reading.open(tmp_path).runs()
+        until = time.monotonic() + 20
+        while len(run.film("loss") if "loss" in run.series() else ()) < 3 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert demo.interrupt() == 130
+    assert any(str(run.path) in line for line in demo.said)
+    assert not any("Traceback" in line for line in demo.said)
+    assert run.info.status in ("stopped", "failed")
+    assert len(run.film("loss")) >= 3
+
+
+def test_the_default_pace_is_said(tmp_path: Path) -> None:
+    with going("demo", "--engine", "numpy", "--epochs", "3", "--no-open", "--port", "0", "--dir", tmp_path) as demo:
+        assert "slowed to about 2 s" in demo.wait_for("slowed")
+        demo.wait_for("stays open")
+        demo.interrupt()
