@@ -233,6 +233,9 @@ class GraphDocument(Document):
 class RunChange(Document):
     """What people may change of a run; what is left out stays as it is."""
 
+    # The only document that is read, so it is built at once: FastAPI warns of a body whose checks come later.
+    model_config = ConfigDict(defer_build=False)
+
     name: str | None = Field(default=None, min_length=1, max_length=200)
     tags: list[str] | None = Field(default=None, max_length=50)
     notes: str | None = Field(default=None, max_length=100_000)
