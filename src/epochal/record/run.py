@@ -245,7 +245,7 @@ class Run:
             if self._watcher is None:
                 raise UsageError("no model is being watched", hint="call run.watch(model) first")
             at = max(self._step, 0) if step is None else self._as_step(step)
-            if not self._watcher.snapshot(at, self._epoch, time(), wait=True):
+            if not self._watcher.snapshot(at, self._epoch, time()):
                 raise UsageError("the writer could not free memory for the snapshot in time")
         except RecordingWarning:
             raise

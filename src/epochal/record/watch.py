@@ -110,13 +110,13 @@ class Watcher:
             self.due_step = self.policy.due_step
             self._lock.release()
 
-    def snapshot(self, step: int, epoch: float | None, now: float, *, wait: bool = False) -> bool:
-        """Take a snapshot now; say whether that was possible. `wait` lets the writer catch up first."""
+    def snapshot(self, step: int, epoch: float | None, now: float) -> bool:
+        """Take a snapshot now, after the writer has freed memory for it if there is none; say whether it did."""
         with self._lock:
             self._place_first(step)
             if self.policy.last_snapshot == step:
                 return True
-            if wait:
+            if not self._pool.ready:
                 self._full.set()
                 self._writer.flush()
             return self._look(Look(statistics=self.policy.last_look != step, snapshot=True), step, epoch, now)
@@ -136,7 +136,7 @@ class Watcher:
                     if self._probe.gone:
                         self._tell_gone()
                     elif policy.snapshots is not None:
-                        self.snapshot(step, epoch, now, wait=not self._pool.ready)
+                        self.snapshot(step, epoch, now)
                     elif self._pool.ready:
                         self._look(Look(statistics=True), step, epoch, now)
                 self._place_first(step)
