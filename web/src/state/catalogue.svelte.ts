@@ -5,7 +5,7 @@ import { source } from '../source/source'
 import type { EventDocument, NoticeDocument, RunDetail, RunRow, StudioDocument } from '../wire/types'
 
 /** Runs that changed are asked for again at most this often. */
-const REFRESH_MS = 400
+const REFRESH_MS = 200
 /** More changed runs than this at once: the whole table is asked for instead. */
 const MANY = 8
 
@@ -25,6 +25,7 @@ class Catalogue {
   readonly #asked = new Map<string, Promise<void>>()
   readonly #changed = new Set<string>()
   #timer: ReturnType<typeof setTimeout> | undefined
+  #refreshed = 0
   #lost = false
 
   async start(): Promise<void> {
@@ -108,12 +109,14 @@ class Catalogue {
       return
     }
     this.#changed.add(event.id)
-    this.#timer ??= setTimeout(() => void this.#refresh(), REFRESH_MS)
+    // At once when it was quiet, else when the pause is over: what is logged is seen within a moment.
+    this.#timer ??= setTimeout(() => void this.#refresh(), Math.max(0, this.#refreshed + REFRESH_MS - Date.now()))
   }
 
   async #refresh(): Promise<void> {
     const ids = [...this.#changed]
     this.#changed.clear()
+    this.#refreshed = Date.now()
     if (ids.length > MANY) await this.reload()
     else await Promise.all(ids.map((id) => this.#ask(id)))
     this.#timer = undefined

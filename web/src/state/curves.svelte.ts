@@ -22,11 +22,20 @@ const NAMES_AT_ONCE = 100
 
 const key = (id: string, name: string) => `${id}\n${name}`
 
+interface Wanted {
+  names: Set<string>
+  /** The run's version when its curves were last fetched. */
+  version: string | null
+  /** Names came that were not asked for yet; they may come while others are being fetched. */
+  more: boolean
+  busy: boolean
+}
+
 class Curves {
   readonly #curves = new SvelteMap<string, Curve>()
   readonly #failures = new SvelteMap<string, string>()
-  /** Series wanted of each run, and the run's version when they were last fetched. */
-  readonly #wanted = new Map<string, { names: Set<string>; version: string | null; busy: boolean }>()
+  /** Series wanted of each run. */
+  readonly #wanted = new Map<string, Wanted>()
   #timer: ReturnType<typeof setTimeout> | undefined
 
   /** Watches for runs that changed; called once. */
@@ -52,10 +61,10 @@ class Curves {
 
   #want(id: string, name: string): void {
     let wanted = this.#wanted.get(id)
-    if (!wanted) this.#wanted.set(id, (wanted = { names: new Set(), version: null, busy: false }))
+    if (!wanted) this.#wanted.set(id, (wanted = { names: new Set(), version: null, more: true, busy: false }))
     if (wanted.names.has(name)) return
     wanted.names.add(name)
-    wanted.version = null
+    wanted.more = true
     this.#later(0)
   }
 
@@ -65,13 +74,14 @@ class Curves {
       for (const [id, wanted] of this.#wanted) {
         const row = catalogue.byId.get(id)
         if (!row) this.#wanted.delete(id)
-        else if (row.version !== wanted.version && !wanted.busy) void this.#fetch(row, wanted)
+        else if ((wanted.more || row.version !== wanted.version) && !wanted.busy) void this.#fetch(row, wanted)
       }
     }, ms)
   }
 
-  async #fetch(row: RunRow, wanted: { names: Set<string>; version: string | null; busy: boolean }): Promise<void> {
+  async #fetch(row: RunRow, wanted: Wanted): Promise<void> {
     wanted.busy = true
+    wanted.more = false
     const { fresh, grown, start } = this.#missing(row, wanted.names)
     try {
       const ended = row.status === 'running' ? null : row.version
@@ -92,7 +102,7 @@ class Curves {
       wanted.version = row.version
     } finally {
       wanted.busy = false
-      if (catalogue.byId.get(row.id)?.version !== wanted.version) this.#later(50)
+      if (wanted.more || catalogue.byId.get(row.id)?.version !== wanted.version) this.#later(50)
     }
   }
 
