@@ -78,6 +78,8 @@ export const pageWords = {
     bandsTitle: 'Percentiles 5, 25, 50, 75, 95 over the heat map',
     log: 'Log counts',
     logTitle: 'Colour by the logarithm of the number of values',
+    logValues: 'Log values',
+    logValuesTitle: 'The axis of values goes by powers of ten on both sides of zero',
     whole: 'Full range',
     wholeTitle: 'Axes hold every value; else rare far ones are left out, and their part is said',
     outside: (part: string) => `${part} outside`,
@@ -85,7 +87,8 @@ export const pageWords = {
     sort: { label: 'Sort', layer: 'Layer order', change: 'Changes most' },
     map: 'Colour map',
     perCell: (n: string) => `${n} values`,
-    perCellFull: (cell: string) => `number of values in a cell of height ${cell}`,
+    perCellFull: (cell: string | null) =>
+      cell === null ? 'number of values in a cell' : `number of values in a cell of height ${cell}`,
     logScale: 'log',
     statistics: {
       mean: 'mean',

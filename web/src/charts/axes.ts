@@ -1,6 +1,7 @@
 /** Scales and axes, drawn with any pen. */
 
-import { formatTicks } from '../maths/numbers'
+import { formatTicks, formatValue } from '../maths/numbers'
+import { symlog, symlogTicks, unsymlog } from '../maths/symlog'
 import { niceTicks } from '../maths/ticks'
 import type { Ink } from './ink'
 import type { Pen } from './pen'
@@ -11,14 +12,31 @@ export interface Scale {
   readonly high: number
   readonly from: number
   readonly to: number
+  /** Where the logarithm begins on an axis that is one for both signs. */
+  readonly symlog?: number | undefined
 }
 
-export function toPixel({ low, high, from, to }: Scale, v: number): number {
-  return high === low ? (from + to) / 2 : from + ((v - low) / (high - low)) * (to - from)
+export function toPixel({ low, high, from, to, symlog: c }: Scale, v: number): number {
+  if (high === low) return (from + to) / 2
+  if (c) return from + ((symlog(v, c) - symlog(low, c)) / (symlog(high, c) - symlog(low, c))) * (to - from)
+  return from + ((v - low) / (high - low)) * (to - from)
 }
 
-export function toValue({ low, high, from, to }: Scale, pixel: number): number {
-  return to === from ? low : low + ((pixel - from) / (to - from)) * (high - low)
+export function toValue({ low, high, from, to, symlog: c }: Scale, pixel: number): number {
+  if (to === from) return low
+  const part = (pixel - from) / (to - from)
+  if (c) return unsymlog(symlog(low, c) + part * (symlog(high, c) - symlog(low, c)), c)
+  return low + part * (high - low)
+}
+
+/** Ticks and labels of a scale, round numbers or powers of ten. */
+export function ticksOf(scale: Scale, about: number): { ticks: number[]; labels: string[] } {
+  if (scale.symlog) {
+    const ticks = symlogTicks(scale.low, scale.high, scale.symlog, about)
+    return { ticks, labels: ticks.map((t) => formatValue(t, 1)) }
+  }
+  const ticks = niceTicks(scale.low, scale.high, about)
+  return { ticks, labels: formatTicks(ticks) }
 }
 
 /** A range widened by a part on both sides, and made to have a width where it had none. */
@@ -42,8 +60,9 @@ export function drawYAxis(
   options: { about?: number; grid?: boolean; ticks?: readonly number[]; labels?: readonly string[] } = {},
 ): void {
   const { about = 4, grid = true } = options
-  const ticks = options.ticks ?? niceTicks(y.low, y.high, about)
-  const labels = options.labels ?? formatTicks(ticks)
+  const round = ticksOf(y, about)
+  const ticks = options.ticks ?? round.ticks
+  const labels = options.labels ?? (options.ticks ? formatTicks(ticks) : round.labels)
   ticks.forEach((t, i) => {
     const at = Math.round(toPixel(y, t)) + 0.5
     if (grid) pen.line([left, at, right, at], { color: ink.line, alpha: t === 0 ? 1 : 0.6 })
@@ -65,9 +84,9 @@ export function drawXAxis(
     inside?: boolean
   } = {},
 ): void {
-  const ticks =
-    options.ticks ?? niceTicks(x.low, x.high, options.about ?? Math.max(2, Math.floor(Math.abs(x.to - x.from) / 70)))
-  const labels = options.labels ?? formatTicks(ticks)
+  const round = ticksOf(x, options.about ?? Math.max(2, Math.floor(Math.abs(x.to - x.from) / 70)))
+  const ticks = options.ticks ?? round.ticks
+  const labels = options.labels ?? (options.ticks ? formatTicks(ticks) : round.labels)
   ticks.forEach((t, i) => {
     const at = toPixel(x, t)
     const align = options.inside === false ? 'center' : at < x.from + 8 ? 'left' : at > x.to - 8 ? 'right' : 'center'

@@ -42,6 +42,32 @@ export function shareOut(
   }
 }
 
+/** As `shareOut`, over cells of any widths; `edges` are one more than the cells, growing. */
+export function shareOutEdges(
+  rows: HistogramRows,
+  t: number,
+  edges: Float64Array,
+  out: Float64Array | Float32Array,
+  weight = 1,
+): void {
+  const cells = edges.length - 1
+  const lo = rows.lo[t]!
+  const width = (rows.hi[t]! - lo) / rows.bins
+  if (!Number.isFinite(lo) || !(width > 0)) return
+  let c = 0
+  for (let b = 0; b < rows.bins; b++) {
+    const count = rows.counts[t * rows.bins + b]! * weight
+    const from = lo + b * width
+    const to = from + width
+    while (c < cells && edges[c + 1]! <= from) c++
+    if (count === 0) continue
+    for (let k = c; k < cells && edges[k]! < to; k++) {
+      const part = Math.min(to, edges[k + 1]!) - Math.max(from, edges[k]!)
+      if (part > 0) out[k]! += (count * part) / width
+    }
+  }
+}
+
 /** How many values of row `t` lie at or below `x`, bins taken as evenly filled. */
 export function countBelow(rows: HistogramRows, t: number, x: number): number {
   const lo = rows.lo[t]!
@@ -167,12 +193,14 @@ export interface HistogramImage {
 /**
  * Draws rows over time as an image. Row t covers [xs[t], xs[t + 1]) of the axis from `x0` to `x1`, the last one to
  * the end; a column that several rows share holds their mean, weighted by how much of the column each covers.
+ * `edges` are those of the cells up the axis of values where they are not equally high.
  */
 export function histogramImage(
   rows: HistogramRows,
   xs: ArrayLike<number>,
   axis: { x0: number; x1: number; low: number; high: number },
   size: { columns: number; rows: number },
+  edges: Float64Array | null = null,
 ): HistogramImage {
   const { columns, rows: height } = size
   const cells = new Float32Array(columns * height)
@@ -192,7 +220,8 @@ export function histogramImage(
       const part = Math.min(x + 1, end) - Math.max(x, starts[k]!)
       if (part <= 0) continue
       covered += part
-      shareOut(rows, k, axis.low, axis.high, column, part)
+      if (edges) shareOutEdges(rows, k, edges, column, part)
+      else shareOut(rows, k, axis.low, axis.high, column, part)
     }
     if (covered === 0) continue
     for (let y = 0; y < height; y++) {

@@ -1,10 +1,13 @@
 /** Histograms over time as a picture: heat map, percentile bands, ridgeline. */
 
 import { colourTable, type MapName, type Theme } from '../../maths/colourmaps'
-import { shareOut, strength, type HistogramImage, type HistogramRows } from '../../maths/histogram'
-import { toPixel, type Scale } from '../axes'
+import { shareOutEdges, strength, type HistogramImage, type HistogramRows } from '../../maths/histogram'
+import { toPixel, toValue, type Scale } from '../axes'
 import type { Ink } from '../ink'
 import type { Pen } from '../pen'
+
+/** Where the colours of a heat map begin: even one value must be told from none. */
+export const FAINTEST = 36
 
 /** The pixels of a heat map, the highest value on top; cells that hold nothing stay clear. */
 export function paintCounts(pixels: Uint32Array, image: HistogramImage, table: Uint32Array, log: boolean): void {
@@ -13,7 +16,7 @@ export function paintCounts(pixels: Uint32Array, image: HistogramImage, table: U
     const line = (rows - 1 - y) * columns
     for (let x = 0; x < columns; x++) {
       const count = cells[y * columns + x]!
-      pixels[line + x] = count > 0 ? table[8 + Math.round(strength(count, largest, log) * 247)]! : 0
+      pixels[line + x] = count > 0 ? table[FAINTEST + Math.round(strength(count, largest, log) * (255 - FAINTEST))]! : 0
     }
   }
 }
@@ -81,10 +84,11 @@ export function drawRidges(
   const overlap = Math.min(4, 1 + n / 3)
   const step = (box.bottom - box.top) / (n - 1 + overlap)
   const cells = new Float64Array(Math.max(16, Math.round((x.to - x.from) / 2)))
+  const edges = cellEdges(x, cells.length)
   chosen.forEach((t, k) => {
     const base = box.top + step * overlap + step * k
     cells.fill(0)
-    shareOut(rows, t, x.low, x.high, cells)
+    shareOutEdges(rows, t, edges, cells)
     const most = cells.reduce((m, c) => Math.max(m, c), 0) || 1
     const first = cells.findIndex((c) => c > 0)
     if (first < 0) return
@@ -100,6 +104,13 @@ export function drawRidges(
     pen.area(points, now ? ink.head : colour(n > 1 ? k / (n - 1) : 1), 0.9)
     pen.line(points, { color: now ? ink.head : ink.panel, width: now ? 1.25 : 1 })
   })
+}
+
+/** The values at the edges of equally wide cells along a scale. */
+export function cellEdges(scale: Scale, cells: number): Float64Array {
+  return Float64Array.from({ length: cells + 1 }, (_, c) =>
+    toValue(scale, scale.from + (c / cells) * (scale.to - scale.from)),
+  )
 }
 
 /** About `most` rows, evenly spread, the shown one always among them. */

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import type { RunDetail, TensorDocument } from '../../wire/types'
+import type { GraphDocument, RunDetail, TensorDocument } from '../../wire/types'
 import { chosenTensors, tensorViews } from './tensors'
 
 function tensor(series: string, change: number | null = null, rows = 3): TensorDocument {
@@ -65,4 +65,16 @@ it('filters by kind and words, and sorts by change', () => {
     'param/a.weight',
     'grad/a.weight',
   ])
+})
+
+it('puts activations where the graph runs them', () => {
+  const graph = {
+    layers: ['a', 'relu', 'b'].map((layer_id) => ({
+      layer_id,
+      parameters: layer_id === 'relu' ? [] : [{ name: `${layer_id}.weight` }],
+    })),
+  } as unknown as GraphDocument
+  const tensors = [tensor('act/relu'), tensor('act/b'), tensor('act/a'), tensor('param/b.weight')]
+  const views = tensorViews({ layers: [], tensors } as unknown as RunDetail, graph)
+  expect(views.map((v) => v.tensor.series)).toEqual(['act/a', 'act/relu', 'param/b.weight', 'act/b'])
 })

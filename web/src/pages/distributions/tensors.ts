@@ -1,6 +1,6 @@
 /** Which tensors the Distributions page shows, and in what order. */
 
-import type { RunDetail, TensorDocument } from '../../wire/types'
+import type { GraphDocument, RunDetail, TensorDocument } from '../../wire/types'
 
 export const GROUPS = ['weight', 'bias', 'grad', 'act', 'other'] as const
 export type Group = (typeof GROUPS)[number]
@@ -11,11 +11,15 @@ export interface TensorView {
 }
 
 /** Tensors with histograms, in the order of the layers: each weight, then its gradient, then activations. */
-export function tensorViews(detail: RunDetail): TensorView[] {
+export function tensorViews(detail: RunDetail, graph: Pick<GraphDocument, 'layers'> | null = null): TensorView[] {
   const weights = new Set<string>()
   const biases = new Set<string>()
   const order = new Map<string, number>()
   const place = (name: string | undefined) => name !== undefined && !order.has(name) && order.set(name, order.size)
+  for (const layer of graph?.layers ?? []) {
+    for (const parameter of layer.parameters) place(parameter.name)
+    place(layer.layer_id)
+  }
   for (const layer of detail.layers) {
     if (layer.weight) weights.add(layer.weight.name)
     if (layer.bias) biases.add(layer.bias.name)
