@@ -1,25 +1,55 @@
-"""How runs lie on disk: write them, read them while they grow, find them, repair them."""
+"""How runs lie on disk: write them, read them while they grow, find them, repair them.
 
-from epochal.store.columns import ScalarSeries, StatisticsTable
-from epochal.store.graphs import graph_from_json, graph_to_json
-from epochal.store.layout import (
-    DEFAULT_ROOT,
-    FORMAT_VERSION,
-    RunFolder,
-    WriterFolder,
-    check_name,
-    new_run_id,
-    resolve_root,
-)
-from epochal.store.library import Library
-from epochal.store.reader import SnapshotKind, StoredRun
-from epochal.store.safetensors import RawTensor, SnapshotHeader, TensorPlace
-from epochal.store.writer import Resume, RunWriter
+Names are imported when they are first used: a training only writes, and does not pay for what reads.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from epochal.store.columns import ScalarSeries, StatisticsTable
+    from epochal.store.graphs import graph_from_json, graph_to_json
+    from epochal.store.layout import (
+        DEFAULT_ROOT,
+        FORMAT_VERSION,
+        RunFolder,
+        WriterFolder,
+        check_name,
+        new_run_id,
+        resolve_root,
+    )
+    from epochal.store.library import Library
+    from epochal.store.reader import SnapshotKind, StoredRun
+    from epochal.store.safetensors import RawTensor, SnapshotHeader, TensorPlace
+    from epochal.store.table import LibraryRow
+    from epochal.store.writer import Resume, RunWriter
+
+_HOMES = {
+    "columns": ("ScalarSeries", "StatisticsTable"),
+    "graphs": ("graph_from_json", "graph_to_json"),
+    "layout": (
+        "DEFAULT_ROOT",
+        "FORMAT_VERSION",
+        "RunFolder",
+        "WriterFolder",
+        "check_name",
+        "new_run_id",
+        "resolve_root",
+    ),
+    "library": ("Library",),
+    "reader": ("SnapshotKind", "StoredRun"),
+    "safetensors": ("RawTensor", "SnapshotHeader", "TensorPlace"),
+    "table": ("LibraryRow",),
+    "writer": ("Resume", "RunWriter"),
+}
 
 __all__ = [
     "DEFAULT_ROOT",
     "FORMAT_VERSION",
     "Library",
+    "LibraryRow",
     "RawTensor",
     "Resume",
     "RunFolder",
@@ -37,3 +67,11 @@ __all__ = [
     "new_run_id",
     "resolve_root",
 ]
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(importlib.import_module(f"epochal.store.{home}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from epochal.errors import DamagedError
 from epochal.facts import RunStatus
 from epochal.store.files import read_json
@@ -40,12 +42,20 @@ class CachedJson:
             return False
         self.stamp, self.damaged = stamp, ""
         try:
-            self.value = read_json(self.path)
+            self.value = _parse(self.path)
         except FileNotFoundError:
             self.value = {}
         except (OSError, DamagedError) as error:
             self.value, self.damaged = {}, str(error)
         return True
+
+
+def _parse(path: Path) -> Mapping[str, Any]:
+    try:
+        value = orjson.loads(path.read_bytes())
+    except ValueError:  # orjson is strict about text that is no Unicode; json says what is wrong with the rest
+        return read_json(path)
+    return value if isinstance(value, dict) else read_json(path)
 
 
 @dataclass(slots=True)

@@ -17,15 +17,16 @@ from epochal.errors import RecordingWarning
 from epochal.store.arrow import SCALAR_COLUMNS
 from epochal.store.files import replace_file, to_json, write_all
 from epochal.store.journal import JournalFile, Records
-from epochal.store.layout import FORMAT_VERSION, WriterFolder
+from epochal.store.layout import WriterFolder
 from epochal.store.pending import PendingStatistics
 from epochal.store.ring import Ring
 from epochal.store.segments import SegmentWriter
-from epochal.store.summary import Tally, summary_to_json
+from epochal.store.summary import Tally, summaries_to_json
 
 __all__ = ["HEARTBEAT_SECS", "Drain"]
 
 HEARTBEAT_SECS = 2.0
+SUMMARY_SHARE = 50  # a summary of thousands of series is renewed less often than each second
 
 
 def _warn(message: str) -> None:
@@ -60,6 +61,8 @@ class Drain:
         self._names_fd = -1
         self._tallies: list[Tally] = []
         self._summary_due = False
+        self._summary_at = 0.0
+        self.renew_all = False
         self._journal = JournalFile(folder.journal)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -149,15 +152,14 @@ class Drain:
 
     def _renew(self, *, force: bool = False) -> None:
         """Write summary.json and state.json where they are due."""
-        if self._summary_due:
-            replace_file(self.folder.summary, self._summary())
+        force, self.renew_all = force or self.renew_all, False
+        if self._summary_due and (force or time.monotonic() >= self._summary_at):
+            began = time.monotonic()
+            replace_file(self.folder.summary, summaries_to_json(self._tallies, rows_end=self.ring.folded))
             self._summary_due = False
-        if force or self._state_changed or time.monotonic() - self._written_at >= HEARTBEAT_SECS - 0.5:
+            self._summary_at = time.monotonic() + SUMMARY_SHARE * (time.monotonic() - began)
+        if self._state_changed or time.monotonic() - self._written_at >= HEARTBEAT_SECS - 0.5:
             self._write_state()
-
-    def _summary(self) -> bytes:
-        series = {t.name: summary_to_json(t.summary()) for t in self._tallies if t.n}
-        return to_json({"format_version": FORMAT_VERSION, "rows_end": self.ring.folded, "series": series})
 
     def _write_state(self, *, sync: bool = False) -> None:
         with self._state_lock:
@@ -253,7 +255,7 @@ class Drain:
                 os.close(self._names_fd)
             self.set_state({"status": status, "ended": time.time(), **({"error": error} if error else {})})
             with contextlib.suppress(OSError):
-                self._renew()
+                self._renew(force=True)
                 self._write_state(sync=True)
 
     def detach_in_child(self) -> None:

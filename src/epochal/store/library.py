@@ -65,13 +65,13 @@ class Library:
         found = [StoredRun(path) for path in self._list(self.root / TRASH_NAME).values()]
         return sorted(found, key=lambda run: (run.run_id, run.project), reverse=True)
 
-    def _list(self, root: Path) -> dict[tuple[str, str], Path]:
-        found: dict[tuple[str, str], Path] = {}
-        for project in _folders(root):
-            for run in _folders(Path(project.path)):
+    def _list(self, root: Path) -> dict[tuple[str, str], str]:
+        found: dict[tuple[str, str], str] = {}
+        for project in _folders(str(root)):
+            for run in _folders(project.path):
                 key = (project.name, run.name)
-                if key in self._opened or os.path.isfile(os.path.join(run.path, "run.json")):  # noqa: PTH113, PTH118
-                    found[key] = Path(run.path)
+                if key in self._opened or os.path.isfile(f"{run.path}/run.json"):  # noqa: PTH113
+                    found[key] = run.path
         return found
 
     def run(self, name: str = "latest") -> StoredRun:
@@ -161,7 +161,7 @@ class Library:
             return stored
 
 
-def _folders(path: Path) -> Iterable[os.DirEntry[str]]:
+def _folders(path: str) -> Iterable[os.DirEntry[str]]:
     try:
         with os.scandir(path) as entries:
             return [e for e in entries if not e.name.startswith(".") and e.is_dir()]

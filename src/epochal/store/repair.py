@@ -17,12 +17,12 @@ import numpy as np
 from epochal.store.arrow import SCALAR_COLUMNS, STATISTICS_COLUMNS, Column
 from epochal.store.arrowread import ForeignStreamError, StreamReader
 from epochal.store.boots import Boot, list_boots
-from epochal.store.files import replace_file, to_json
+from epochal.store.files import replace_file
 from epochal.store.journal import JournalReader
-from epochal.store.layout import FORMAT_VERSION, RunFolder
+from epochal.store.layout import RunFolder
 from epochal.store.scalars import ScalarTail
 from epochal.store.segments import SegmentWriter, list_segments
-from epochal.store.summary import Tally, summary_to_json
+from epochal.store.summary import Tally, summaries_to_json
 
 __all__ = ["RepairReport", "repair"]
 
@@ -118,11 +118,9 @@ def _fold_journal(run: RunFolder, boot: Boot, rows_end: int) -> int:
 def _renew_summary(run: RunFolder, boot: Boot) -> None:
     tail = ScalarTail(run, boot.folder)
     tail.refresh(ended=True)
-    series = {}
+    tallies = []
     for name, rows in tail.series.items():
-        tally = Tally(name)
         whole = rows.series(name)
-        tally.add(whole.steps, whole.v)
-        series[name] = summary_to_json(tally.summary())
-    document = {"format_version": FORMAT_VERSION, "rows_end": tail.rows_end, "series": series}
-    replace_file(boot.folder.summary, to_json(document), sync=True)
+        tallies.append(Tally(name))
+        tallies[-1].add(whole.steps, whole.v)
+    replace_file(boot.folder.summary, summaries_to_json(tallies, rows_end=tail.rows_end), sync=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from epochal.facts import Better, SeriesSummary
-from epochal.store.files import from_json_number
+from epochal.facts import SeriesSummary
+from epochal.store.files import from_json_number, to_json
+from epochal.store.layout import FORMAT_VERSION
 
-__all__ = ["SPARK_POINTS", "Tally", "summary_from_json", "summary_to_json"]
+__all__ = ["SPARK_POINTS", "Tally", "summaries_to_json", "summary_from_json", "summary_to_json"]
 
 SPARK_POINTS = 64
 
@@ -29,11 +30,13 @@ class Tally:
         self._stretch = 1
         self._sums = np.zeros(SPARK_POINTS)
         self._counts = np.zeros(SPARK_POINTS, np.int64)
+        self._json = b""
 
     def add(self, steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> None:
         """Take on rows in the order they were logged."""
         if not len(values):
             return
+        self._json = b""
         if not self.n:
             self.first_step = int(steps[0])
         self.last, self.last_step = float(values[-1]), int(steps[-1])
@@ -67,7 +70,13 @@ class Tally:
             self._sums += np.bincount(place, values[finite], SPARK_POINTS)
         self._counts += np.bincount(place, minlength=SPARK_POINTS)
 
-    def summary(self, *, better: Better | None = None) -> SeriesSummary:
+    def to_json(self) -> bytes:
+        """Return its name and summary as they stand in summary.json."""
+        if not self._json:
+            self._json = to_json(self.name) + b":" + to_json(summary_to_json(self.summary()))
+        return self._json
+
+    def summary(self) -> SeriesSummary:
         """Return the summary as it stands."""
         used = -(-self.n // self._stretch)
         finite = self.n - self.nan - self.inf
@@ -87,25 +96,44 @@ class Tally:
             mean=self._sum / finite if finite else math.nan,
             nan=self.nan,
             inf=self.inf,
-            better=better,
             spark=spark,
         )
 
 
-_NUMBERS = ("last", "min", "max", "mean")
-_COUNTS = ("n", "last_step", "first_step", "min_step", "max_step", "nan", "inf")
+def summaries_to_json(tallies: Iterable[Tally], *, rows_end: int) -> bytes:
+    """Return the content of summary.json; of a series without new rows, the text made the last time."""
+    texts = b",\n".join(tally.to_json() for tally in tallies if tally.n)
+    return b'{"format_version":%d,"rows_end":%d,"series":{\n%b\n}}\n' % (FORMAT_VERSION, rows_end, texts)
 
 
 def summary_to_json(summary: SeriesSummary) -> dict[str, Any]:
-    """Return a summary as JSON has it in summary.json; `spark` with six digits, for it is a picture."""
-    out: dict[str, Any] = {key: getattr(summary, key) for key in (*_COUNTS, *_NUMBERS)}
-    out["spark"] = [None if v != v else float(f"{v:.6g}") for v in summary.spark]
-    return out
+    """Return a summary as JSON has it in summary.json; `spark` with four digits, for it is a picture."""
+    return {
+        **{key: getattr(summary, key) for key in _FIELDS},
+        "spark": [None if v != v else float(f"{v:.4g}") for v in summary.spark],
+    }
 
 
-def summary_from_json(name: str, value: Mapping[str, Any], *, better: Better | None = None) -> SeriesSummary:
-    """Return the summary that `summary_to_json` wrote."""
-    counts = {key: int(value.get(key) or 0) for key in _COUNTS}
-    numbers = {key: from_json_number(value.get(key)) for key in _NUMBERS}
-    spark = tuple(from_json_number(v) for v in value.get("spark") or ())
-    return SeriesSummary(name=name, better=better, spark=spark, **counts, **numbers)  # type: ignore[arg-type]
+_FIELDS = ("n", "last", "last_step", "first_step", "min", "min_step", "max", "max_step", "mean", "nan", "inf")
+
+
+def summary_from_json(name: str, value: Mapping[str, Any]) -> SeriesSummary:
+    """Return the summary that `summary_to_json` wrote; `better` may have been added to it."""
+    get = value.get
+    spark = get("spark") or ()
+    return SeriesSummary(
+        name=name,
+        n=int(get("n") or 0),
+        last=from_json_number(get("last")),
+        last_step=int(get("last_step") or 0),
+        first_step=int(get("first_step") or 0),
+        min=from_json_number(get("min")),
+        min_step=int(get("min_step") or 0),
+        max=from_json_number(get("max")),
+        max_step=int(get("max_step") or 0),
+        mean=from_json_number(get("mean")),
+        nan=int(get("nan") or 0),
+        inf=int(get("inf") or 0),
+        better=get("better"),
+        spark=tuple(map(from_json_number, spark)) if None in spark else tuple(spark),
+    )

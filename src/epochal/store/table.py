@@ -14,7 +14,7 @@ from epochal.facts import Notice, RunInfo, SeriesSummary
 from epochal.store.files import from_json_number, to_json
 from epochal.store.index import Index
 from epochal.store.reader import StoredRun
-from epochal.store.summary import summary_from_json, summary_to_json
+from epochal.store.summary import summary_from_json
 
 __all__ = ["LibraryRow", "Table"]
 
@@ -34,9 +34,7 @@ class LibraryRow:
         """What each scalar series came to."""
         if self._summaries is None:
             made = orjson.loads(self.stored)
-            self._summaries = {
-                name: summary_from_json(name, value, better=value.get("better")) for name, value in made.items()
-            }
+            self._summaries = {name: summary_from_json(name, value) for name, value in made.items()}
         return self._summaries
 
 
@@ -69,7 +67,7 @@ class Table:
             known = self._kept.get(key)
             if known is None and key in stored:
                 known = _restore(run, *stored[key])
-            if known is None or known.stamp != stamp or known.row.info.status == "running":
+            if known is None or known.stamp != stamp or _moved(known.row):
                 try:
                     known = _Kept(stamp, _look(run))
                 except (EpochalError, OSError) as error:
@@ -88,13 +86,17 @@ class Table:
 
 def _stamp(run: StoredRun) -> tuple[int, ...]:
     """Return what changes when a run that ended is changed: resumed, renamed, compacted, replaced."""
-    path = str(run.path)
     try:
-        folder = os.stat(path)  # noqa: PTH116
-        writers = os.stat(f"{path}/w").st_mtime_ns  # noqa: PTH116
+        folder = os.stat(run.path)  # noqa: PTH116
+        writers = os.stat(f"{run.path}/w").st_mtime_ns  # noqa: PTH116
     except OSError:
         return (0,)
     return (folder.st_mtime_ns, folder.st_ino, writers)
+
+
+def _moved(row: LibraryRow) -> bool:
+    """Say whether a run that has not ended by itself has something new."""
+    return row.info.status in ("running", "crashed") and row.run.version() != row.version
 
 
 def _words(stamp: tuple[int, ...]) -> str:
@@ -102,10 +104,9 @@ def _words(stamp: tuple[int, ...]) -> str:
 
 
 def _look(run: StoredRun) -> LibraryRow:
-    info, version = run.info(), run.version()
-    summaries = run.summaries()
-    stored = to_json({name: {**summary_to_json(s), "better": s.better} for name, s in summaries.items()})
-    return LibraryRow(run, info, version, stored, summaries)
+    # The version first: what comes meanwhile is then looked at once more, never missed.
+    version = run.version()
+    return LibraryRow(run, run.info(), version, to_json(run.stored_summaries()))
 
 
 def _pack(row: LibraryRow) -> bytes:

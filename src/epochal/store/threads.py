@@ -89,6 +89,7 @@ class Workers:
             # The cycle under way may have begun before the last number came: the one after it has them all.
             goal = self._cycles + 2
         while True:
+            self._drain.renew_all = True
             self.wake()
             with self._cycled:
                 if self._cycles >= goal:
