@@ -158,13 +158,11 @@ def train(
     learner = _learner(engine, sizes, demo)
     name = "-".join([table.name, *map(str, demo.hidden)])
     start = time.monotonic()
-    with epochal.init(
-        project=_project(table.name),
-        name=name,
-        config=_config(demo, table, parts, learner.engine),
-        dir=dir,
-        tags=["demo"],
-    ) as run:
+    config = _config(demo, table, parts, learner.engine)
+    with (
+        learner.running(),
+        epochal.init(project=_project(table.name), name=name, config=config, dir=dir, tags=["demo"]) as run,
+    ):
         if on_start is not None:
             on_start(run)
         for series, better in BETTER.items():
