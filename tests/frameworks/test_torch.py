@@ -496,6 +496,40 @@ def test_wrapped_and_compiled_models_are_unwrapped(tmp_path: Path) -> None:
     assert set(stored(run).snapshot(0)) == set(model.state_dict())
 
 
+@pytest.mark.parametrize("when", ["before watching", "after watching", "in place, after watching"])
+def test_compiled_training_is_compiled_once(tmp_path: Path, when: str) -> None:
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    counters.clear()
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    with begin(tmp_path) as run:
+        called: Any = model
+        if when == "before watching":
+            called = torch.compile(model, backend="eager")
+            run.watch(called)
+        else:
+            run.watch(model)
+            if when == "after watching":
+                called = torch.compile(model, backend="eager")
+            else:
+                model.compile(backend="eager")
+        train(called, run, 12)
+    assert counters["stats"]["unique_graphs"] == 1
+    assert stored(run).snapshot_steps() == list(range(12))
+    assert "grad/0.weight" in stored(run).statistics_series()
+
+
+def test_sparse_gradients_are_read(tmp_path: Path) -> None:
+    model = nn.EmbeddingBag(10, 3, sparse=True, mode="sum")
+    with begin(tmp_path) as run:
+        run.watch(model)
+        model(torch.tensor([[1, 2]])).sum().backward()
+        run.log({"x": 1.0}, epoch=0)
+    table = stored(run).statistics("grad/weight")
+    assert (column(table, "zeros")[0], column(table, "max")[0]) == (24, 1)
+
+
 def test_lazy_modules_are_taken_up_once_they_have_a_shape(tmp_path: Path) -> None:
     model = nn.Sequential(nn.LazyLinear(5), nn.LazyLinear(3))
     with init("torch", dir=tmp_path, strict=True) as run:

@@ -57,6 +57,8 @@ class TorchProbe:
         root = unwrap(model)
         self.hook_seconds = 0.0
         self._model = weakref.ref(root, lambda _: self.close())
+        # Hooks of a compiled module's wrapper run as usual, those of the module inside are compiled.
+        self._outer = weakref.ref(model)
         self._want_activations = activations and not _compiled(model)
         self._want_gradients = gradients
         self._places: list[Place] = []
@@ -225,9 +227,9 @@ class TorchProbe:
 
     def await_inputs(self) -> None:
         """Keep a few rows of the next training batch."""
-        root = self._root()
-        if not isinstance(root, torch.jit.ScriptModule):  # takes no such hook
-            self._input_catch = InputCatch(self, root)
+        outer = self._outer()
+        if outer is not None and not isinstance(outer, torch.jit.ScriptModule):  # which takes no such hook
+            self._input_catch = InputCatch(self, outer)
 
     def caught_inputs(self) -> object:
         """The inputs kept, as one example batch; None while none came."""

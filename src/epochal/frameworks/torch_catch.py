@@ -81,8 +81,8 @@ class ActivationCatch(_Once):
 
     def __call__(self, module: nn.Module, args: object, output: object) -> None:
         """Copy the output at once (or, of a large one, a sample): the next layer may change it in place."""
-        if not self.probe.training:
-            return
+        if torch.compiler.is_compiling() or not self.probe.training:
+            return  # what is compiled in here would run in every step from now on
         start = perf_counter()
         self._hooks.pop(-id(self), None)
         tensor = output if type(output) is torch.Tensor else _first_tensor(output)
@@ -140,7 +140,7 @@ class InputCatch(_Once):
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Copy a few rows of the arguments."""
-        if module.training:
+        if module.training and not torch.compiler.is_compiling():
             self.disarm()
             self.inputs = _copied(args, kwargs)
 

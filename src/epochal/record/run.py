@@ -217,7 +217,11 @@ class Run:
                 chosen=_chooser(targets),
                 told=lambda message: self._guard.lost("network", message, once=message),
             )
-            watcher.begin(inputs, step=self.step, untrained=self._untrained, now=time())
+            try:
+                watcher.begin(inputs, step=self.step, untrained=self._untrained, now=time())
+            except BaseException:
+                probe.close()
+                raise
             self._watcher, self._untrained = watcher, False
         except RecordingWarning:
             raise
