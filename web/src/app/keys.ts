@@ -37,6 +37,9 @@ function act(event: KeyboardEvent, target: Element): boolean {
     case '?':
       dialogs.open = 'help'
       return true
+    case 'i':
+      if (selection.current) dialogs.open = 'details'
+      return true
     case 'd':
       theme.toggle()
       return true

@@ -1,6 +1,6 @@
 /** Which dialog is open, and what it was opened with. */
 class Dialogs {
-  open = $state<'export' | 'help' | null>(null)
+  open = $state<'export' | 'help' | 'details' | null>(null)
   exportWhat = $state<{ what: string; layers?: string } | null>(null)
 
   openExport(what: { what: string; layers?: string } | null = null): void {

@@ -1,5 +1,6 @@
 /** What people do to runs; each tells what happened, and deleting can be undone. */
 import { source } from '../../source/source'
+import { address } from '../../state/address.svelte'
 import { catalogue } from '../../state/catalogue.svelte'
 import { toasts } from '../../state/toasts.svelte'
 import { words as appWords } from '../../words'
@@ -35,6 +36,7 @@ export async function remove(run: RunRow): Promise<void> {
     return
   }
   catalogue.drop(run.id)
+  if (address.get('run') === run.id) address.set('run', null)
   toasts.say(words.deleted(run.name), { action: { label: appWords.app.undo, act: () => void bringBack(run) } })
 }
 
