@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -9,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import DamagedError, NotFoundError
+from epochal.facts import Graph
 from epochal.picture import tiles
 from epochal.store import SnapshotKind, StoredRun
 from epochal.views.layers import TensorFacts, WeightLayer, group_layers
 
 Values = npt.NDArray[Any]
 _HELD_AT_MOST = 256 << 20
+SMALLEST_PICTURE = 8
+"""A first layer's inputs are taken for a square picture from 8x8 on, where the network does not say it itself."""
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -103,6 +107,51 @@ class Arranged:
             tiled: Values = tiles(frame[None])[0][0]
             return tiled
         return frame.reshape(self.shape[1:])
+
+
+class Flowing:
+    """Frames [units, ...] as a grid of tiles (height, width), one for each unit, from left to right and down.
+
+    A tile of 1x1 makes a grid of single values; with the same `across`, a unit stands there where its picture stands
+    in the other.
+    """
+
+    def __init__(self, frames: TensorFrames, tile: tuple[int, int], *, across: int | None = None) -> None:
+        self._frames, self._tile = frames, tile
+        units = frames.shape[1]
+        self.across = across or min(units, math.ceil(math.sqrt(2 * units * tile[0] / tile[1])))
+        self._down = math.ceil(units / self.across)
+        empty = self._lay(np.zeros((units, *tile), np.float32))
+        # Places after the last unit are holes like the gaps between tiles.
+        self.holes: npt.NDArray[np.bool_] = np.isnan(empty)
+        self.shape = (len(frames), *empty.shape)
+
+    def __getitem__(self, index: int) -> Values:
+        return self._lay(self._frames[index].reshape(-1, *self._tile))
+
+    def _lay(self, pictures: Values) -> Values:
+        laid = np.full((self._down * self.across, *self._tile), np.nan, np.result_type(pictures.dtype, np.float32))
+        laid[: len(pictures)] = pictures
+        grid = laid.reshape(1, self._down, self.across, *self._tile)
+        values: Values = grid[0, :, :, 0, 0] if self._tile == (1, 1) else tiles(grid)[0][0]
+        return values
+
+
+def tile_of(layer: WeightLayer, graph: Graph | None, *, first: bool) -> tuple[int, int] | None:
+    """The picture that a unit's weights make, (height, width): where the network's input is one, or a convolution has
+    one input channel; planes of a colour picture stand side by side. None where they make none."""
+    shape = (layer.weight.shape if layer.weight is not None else None) or ()
+    if len(shape) == 4 and shape[1] == 1 and shape[2] * shape[3] > 1:
+        return shape[2], shape[3]
+    if len(shape) != 2 or not first:
+        return None
+    seen = [each.outputs[0][1:] for each in graph.layers if each.role == "input" and each.outputs] if graph else []
+    for sizes in seen:
+        channels, height, width = sizes if len(sizes) == 3 else (1, *sizes) if len(sizes) == 2 else (0, 0, 0)
+        if channels in (1, 3) and min(height, width) > 1 and channels * height * width == shape[1]:
+            return height, channels * width
+    side = math.isqrt(shape[1])
+    return (side, side) if side * side == shape[1] and side >= SMALLEST_PICTURE else None
 
 
 class FlatFrames:

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from epochal.errors import NotFoundError
 from epochal.export.choose import choose_layers, choose_steps, thin
 from epochal.export.job import Job
-from epochal.export.tensors import Arranged, FlatFrames, TensorFrames, extremes, hold_small, weight_layers
+from epochal.export.tensors import (
+    Arranged,
+    FlatFrames,
+    Flowing,
+    TensorFrames,
+    extremes,
+    hold_small,
+    tile_of,
+    weight_layers,
+)
 from epochal.film import captions
 from epochal.picture import DIVERGING, ColourScale, GridScene, MatricesScene, Matrix, Scene, UnitChart, save, table
 from epochal.store import SnapshotKind
@@ -43,8 +52,24 @@ def _write_matrices(job: Job, kind: SnapshotKind) -> int:
         column = FlatFrames(frames_of(bias)) if bias is not None else None
         matrices.append(Matrix(title=title, subtitle=subtitle, values=arranged, bias=column, holes=arranged.holes))
 
+    def pictures(layer: WeightLayer, weight: TensorFacts, tile: tuple[int, int]) -> None:
+        """A tile for each unit, and the biases in a grid of the same order."""
+        flowing = Flowing(frames_of(weight), tile)
+        words = describe(layer, tile="×".join(map(str, tile)))
+        matrices.append(Matrix(title=layer.layer, subtitle=words, values=flowing, holes=flowing.holes))
+        if layer.bias is not None and layer.bias.shape == weight.shape[:1]:  # type: ignore[index]
+            grid = Flowing(frames_of(layer.bias), (1, 1), across=flowing.across)
+            words = "each where its unit is"
+            matrices.append(Matrix(title=layer.bias.name, subtitle=words, values=grid, holes=grid.holes))
+
+    graph = job.run.graph()
+    first_layer = next((each.layer for each in weight_layers(job.run, kind) if each.weight is not None), None)
     for layer in layers:
         beside = layer.bias if layer.weight is not None and _stands_beside(layer.weight, layer.bias) else None
+        tile = tile_of(layer, graph, first=layer.layer == first_layer)
+        if tile is not None and layer.weight is not None and beside is layer.bias:
+            pictures(layer, layer.weight, tile)
+            continue
         if layer.weight is not None:
             card(layer.layer, describe(layer), layer.weight, beside)
         rest = [layer.bias] if layer.bias is not None and beside is None else []
@@ -123,13 +148,15 @@ def write_biases(job: Job) -> int:
     return save_scene(job, scene, indices=[shown.index(s) for s in steps])
 
 
-def describe(layer: WeightLayer) -> str:
-    """`4 → 12 · relu`, `3 → 16 · 5×5 · relu`."""
+def describe(layer: WeightLayer, *, tile: str = "") -> str:
+    """`4 → 12 · relu`, `3 → 16 · 5×5 · relu`, `784 → 128 · each unit 28×28 · relu`."""
     words = []
     if layer.inputs is not None and layer.outputs is not None:
         words.append(f"{layer.inputs:,} → {layer.outputs:,}")
     shape = layer.weight.shape if layer.weight is not None else None
-    if shape is not None and len(shape) > 2:
+    if shape is not None and len(shape) == 2 and tile:
+        words.append(f"each unit {tile}")
+    elif shape is not None and len(shape) > 2:
         words.append("×".join(map(str, shape[2:])))
     if layer.activation:
         words.append(layer.activation)

@@ -173,7 +173,7 @@ class MatricesScene:
             if cell <= _GAP_FROM:
                 # The same length on screen for all, up to a comfortable cell.
                 span = max(cell, 1) * biggest / pool
-                mine = max(1, min(round(14 * u), int(span * 0.6 / max(rows, columns)), int(span / 4)))
+                mine = max(1, min(round(14 * u), int(span / max(rows, columns)), int(span / 4)))
                 fold = 1 if mine > 1 or max(rows, columns) <= span else pool
                 mine = max(mine, 1)
             shown = (-(-columns // fold), -(-rows // fold))
