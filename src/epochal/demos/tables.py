@@ -171,7 +171,8 @@ def _text(path: Path) -> str:
 def _rows(lines: Sequence[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
     """Number of the line and cells of every row that is not blank."""
     first = next((line for _, line in lines if line.strip()), "")
-    separator = max(",;\t", key=first.count)
+    # The one that makes the most columns; counting characters would be misled by quoted cells.
+    separator = max(",;\t", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
     # A quoted cell may hold line breaks, so the reader gets all lines; it says how many it has read.
     reader = csv.reader([line + "\n" for _, line in lines], delimiter=separator, skipinitialspace=True)
     before = 0
