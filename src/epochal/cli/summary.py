@@ -123,11 +123,16 @@ def _row(name: str, metric: dict[str, Any], series: SeriesSummary, *, epochs: bo
     odd = metric["nan"] + metric["inf"]
     return [
         name,
-        number(metric["last"]),
-        "–" if math.isnan(metric["best"]) else number(metric["best"]),
+        _value(metric["last"]),
+        "–" if math.isnan(metric["best"]) else _value(metric["best"]),
         "–" if place is None else f"{place:g}",
         (spark(series.spark) if series.n > 1 else "") + (f"  {odd:,} not finite" if odd else ""),
     ]
+
+
+def _value(value: float) -> str:
+    """As `number`, but a whole one among fractions keeps its zeros: 1.0000."""
+    return f"{value:.4f}" if value in (0.0, 1.0) else number(value)
 
 
 def _status(info: RunInfo) -> str:

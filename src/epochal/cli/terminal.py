@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 _STYLES = {"bold": "1", "soft": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 _BAR_AFTER_SECONDS = 0.4
+_ACCENT = "rgb(224,81,43)"
 
 
 class Terminal:
@@ -69,7 +70,7 @@ class Terminal:
 
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(bar_width=32),
+            BarColumn(bar_width=32, complete_style=_ACCENT, finished_style=_ACCENT),
             TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}}{' ' + unit if unit else ''}"),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[note]}", markup=False),
