@@ -39,9 +39,9 @@ def run_id(root: Path, project: str) -> str:
     return f"{info.project}/{info.run_id}"
 
 
-def pictures(page: Any) -> str:
-    """All canvases of the page as one string: it changes when anything drawn does."""
-    return str(page.evaluate("[...document.querySelectorAll('main canvas')].map(c => c.toDataURL()).join('|')"))
+def picture(page: Any) -> bytes:
+    """What the page shows of the run, as pixels."""
+    return bytes(page.locator("main").screenshot(animations="disabled"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -81,17 +81,18 @@ def test_the_playhead_moves_everything_on_every_page(page: Any, address: str, ro
         open_page(page, address, name, run=run_id(root, "iris"))
         playhead(page).press("End")
         page.wait_for_timeout(700)
-        last, picture = step_of(page), pictures(page)
+        last, shown = step_of(page), picture(page)
         playhead(page).press("Home")
         page.wait_for_timeout(300)
         assert step_of(page) == 0 < last
-        assert pictures(page) != picture, f"{name} does not follow the playhead"
+        assert picture(page) != shown, f"{name} does not follow the playhead"
         playhead(page).press("ArrowRight")
         assert step_of(page) > 0
 
 
 def test_play_moves_the_playhead_and_pause_stops_it(page: Any, address: str, root: Path) -> None:
     open_page(page, address, "weights", run=run_id(root, "iris"), step="0")
+    playhead(page).wait_for()
     page.keyboard.press("Space")
     page.wait_for_timeout(900)
     page.keyboard.press("Space")
@@ -127,14 +128,12 @@ def test_the_number_under_the_mouse_is_the_parameter(page: Any, address: str, ro
     page.wait_for_timeout(800)
     film = reader.film("layers.0.weight")
     weights = film.frames[-1]
-    canvas = page.locator("main canvas").first
-    box = canvas.bounding_box()
+    box = page.locator("main canvas").first.bounding_box()
     assert box is not None
     rows, columns = weights.shape
+    cell = box["height"] / rows  # cells are square; the bias stands in the same picture, behind the last column
     for row, column in ((0, 0), (rows - 1, columns - 1), (3, 2)):
-        page.mouse.move(
-            box["x"] + (column + 0.5) * box["width"] / columns, box["y"] + (row + 0.5) * box["height"] / rows
-        )
+        page.mouse.move(box["x"] + (column + 0.5) * cell, box["y"] + (row + 0.5) * cell)
         page.wait_for_timeout(200)
         text = page.locator("body").inner_text().replace("−", "-")
         value = float(weights[row, column])
@@ -154,7 +153,7 @@ def test_a_live_run_appears_and_grows_within_a_second(page: Any, address: str, r
             run.log({"loss": 3.0 / step}, step=step)
             start = time.perf_counter()
             page.wait_for_function(
-                "step => Number(document.querySelector('[role=slider][aria-label=Playhead]').ariaValueMax) >= step",
+                "step => Number(document.querySelector('[aria-label=Playhead]')?.ariaValueMax) >= step",
                 arg=step,
                 timeout=5000,
             )
@@ -173,8 +172,8 @@ def test_a_live_run_appears_and_grows_within_a_second(page: Any, address: str, r
 def test_exports_download(page: Any, address: str, root: Path, what: str, suffix: str, magic: bytes) -> None:
     open_page(page, address, "weights", run=run_id(root, "iris"))
     page.get_by_role("button", name="Export", exact=True).click()
-    page.get_by_label("What").select_option(what)
-    page.get_by_label("Format").select_option(suffix)
+    page.get_by_label("What", exact=True).select_option(what)
+    page.get_by_label("As", exact=True).select_option(suffix)
     with page.expect_download(timeout=30_000) as download:
         page.get_by_role("dialog").locator("button[type=submit]").click()
     data = Path(download.value.path()).read_bytes()
@@ -242,11 +241,11 @@ def test_the_exported_file_is_a_working_studio_without_a_server(browser: Any, ro
     playhead(page).wait_for()
     playhead(page).press("End")
     page.wait_for_timeout(800)
-    last, picture = step_of(page), pictures(page)
+    last, shown = step_of(page), picture(page)
     playhead(page).press("Home")
     page.wait_for_timeout(300)
     assert step_of(page) == 0 < last
-    assert pictures(page) != picture
+    assert picture(page) != shown
     for name in ("Metrics", "Distributions", "Network"):
         page.get_by_role("navigation").get_by_text(name, exact=True).first.click()
         page.get_by_role("heading", level=1, name=name).wait_for()

@@ -46,7 +46,7 @@ HEAVY: dict[str, tuple[str, ...]] = {
     "torch": ("frameworks/torch", "network/", "demos/torch_"),
     "sklearn": ("demos/tables",),
     "pyarrow": ("store/parquet.py", "store/foreign.py", "workspace/", "export/"),
-    "av": ("picture/mp4.py", "picture/video.py"),
+    "av": ("picture/movie.py",),
     "fastapi": ("server/",),
     "starlette": ("server/",),
     "uvicorn": ("server/",),
