@@ -61,8 +61,10 @@ class Loaded<T> {
 
 /** What is known of a film before it comes. */
 export interface FilmHint {
-  /** Steps of its frames. */
-  steps: readonly number[]
+  /** How many frames were recorded by now: a film that has them asks for no more. */
+  frames: number
+  /** Steps of its frames, where they are known. */
+  steps: readonly number[] | null
   /** Numbers of a frame. */
   size: number
   /** Where the playhead is. */
@@ -103,6 +105,8 @@ export class Film {
   keep(row: RunRow, hint: FilmHint | null = null): void {
     untrack(() => {
       if (this.#asked === row.version) return
+      const have = this.frames
+      if (hint && have instanceof RecordedFrames && have.stride === 1 && have.steps.length >= hint.frames) return
       if (this.#busy) this.#next = row
       else void this.#load(row, hint)
     })
@@ -122,7 +126,8 @@ export class Film {
     const last = this.frames?.steps.at(-1)
     try {
       const begun = last !== undefined
-      const chunks = !begun && hint && source().live ? chunksAround(hint.steps, hint.size, hint.at) : null
+      const pieces = !begun && hint?.steps && source().live
+      const chunks = pieces ? chunksAround(hint.steps!, hint.size, hint.at) : null
       if (chunks) for (const { start, end } of chunks) await this.#fetch(row, start, end)
       else await this.#fetch(row, begun ? last + 1 : null, null)
     } catch (error) {
@@ -175,9 +180,11 @@ export class HistogramFilm {
     return this.rows ? this.rows.counts.byteLength + this.rows.statistics.byteLength : 0
   }
 
-  keep(row: RunRow): void {
+  /** Loads the histograms as the run stands, unless the `count` that there are by now are here. */
+  keep(row: RunRow, count: number | null = null): void {
     untrack(() => {
       if (this.#asked === row.version) return
+      if (count !== null && (this.rows?.steps.length ?? -1) >= count) return
       if (this.#busy) this.#next = row
       else void this.#load(row)
     })

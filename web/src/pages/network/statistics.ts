@@ -11,12 +11,12 @@ export function measureSource(
   layer: LayerDocument,
   measure: Measure,
   detail: RunDetail,
-): { series: string; column: string } | null {
+): { series: string; column: string; rows: number } | null {
   const main = layer.parameters.find((p) => p.role === 'weight') ?? layer.parameters.find((p) => p.role !== 'buffer')
   if (!main) return null
   const series = measure === 'grad' ? `grad/${main.name}` : `param/${main.name}`
   const tensor = detail.tensors.find((t) => t.series === series && t.rows > 0)
-  return tensor ? { series, column: measure === 'ratio' ? 'update_ratio' : 'norm' } : null
+  return tensor ? { series, column: measure === 'ratio' ? 'update_ratio' : 'norm', rows: tensor.rows } : null
 }
 
 /** A column of statistics through time. */
