@@ -14,8 +14,9 @@ HOME = "http://127.0.0.1:6070"
 class Client:
     """Asks an app as a browser on this machine would. What the app raises is raised here."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, *, peer: str = "127.0.0.1") -> None:
         self.app = app
+        self._peer = peer
         self._cookies = httpx.Cookies()
 
     def request(self, method: str, path: str, *, follow_redirects: bool = False, **more: Any) -> httpx.Response:
@@ -34,7 +35,7 @@ class Client:
         return self.request("DELETE", path, **more)
 
     async def _request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        transport = httpx.ASGITransport(self.app)
+        transport = httpx.ASGITransport(self.app, client=(self._peer, 5000))
         if "content" in more and hasattr(more["content"], "__next__"):
             more["content"] = _later(more["content"])
         async with httpx.AsyncClient(transport=transport, base_url=HOME, cookies=self._cookies) as client:

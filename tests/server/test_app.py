@@ -241,6 +241,16 @@ def test_json_is_squeezed_for_those_who_take_it(client: Client, base: str) -> No
     assert "Accept-Encoding" in plain.headers["vary"]
 
 
+def test_a_long_answer_is_sent_plain_to_this_machine_and_squeezed_to_another(tmp_path: Path) -> None:
+    record(tmp_path, config={"text": "x" * 300_000})
+    app = make_app(tmp_path, allowed_hosts=["lab.example", "127.0.0.1"])
+    near = Client(app).get("/api/v1/runs", headers={"accept-encoding": "gzip"})
+    far = Client(app, peer="192.0.2.7").get("/api/v1/runs", headers={"accept-encoding": "gzip"})
+    assert "content-encoding" not in near.headers
+    assert far.headers["content-encoding"] == "gzip"
+    assert far.content == near.content
+
+
 @pytest.fixture
 def mine(tmp_path: Path) -> tuple[Client, str, Path]:
     """A client, a run's address and the root, for tests that change things."""

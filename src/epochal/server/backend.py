@@ -14,6 +14,7 @@ from epochal.errors import EpochalError
 from epochal.server.downloads import Downloads, Exporter
 from epochal.server.errors import error_response
 from epochal.server.live import Hub, Seen
+from epochal.server.security import is_loopback
 from epochal.store.library import Library
 from epochal.views.runs import RunFacts
 from epochal.wire.answer import Wire
@@ -24,6 +25,7 @@ from epochal.wire.schema import RunChange
 __all__ = ["Backend"]
 
 _SQUEEZED_FROM = 1500
+_SQUEEZED_NEARBY_UP_TO = 256 << 10
 _FOR_EVER = "private, max-age=31536000, immutable"
 
 
@@ -62,11 +64,7 @@ class Backend:
         if answer.unchanged:
             return Response(None, 304, headers)
         body = answer.body
-        if (
-            len(body) >= _SQUEEZED_FROM
-            and answer.media_type == "application/json"
-            and "gzip" in request.headers.get("accept-encoding", "")
-        ):
+        if answer.media_type == "application/json" and _worth_squeezing(request, len(body)):
             body = gzip.compress(body, 1, mtime=0)
             headers["Content-Encoding"] = "gzip"
         return Response(body, 200, headers, answer.media_type)
@@ -130,6 +128,14 @@ class Backend:
 
     def _row(self, project: str, run_id: str) -> Response:
         return _json(self._wire.row(project, run_id))
+
+
+def _worth_squeezing(request: Request, nbytes: int) -> bool:
+    """Whether an answer goes out squeezed: to this machine a long one is sent sooner than it is squeezed."""
+    if nbytes < _SQUEEZED_FROM or "gzip" not in request.headers.get("accept-encoding", ""):
+        return False
+    near = request.client is not None and is_loopback(request.client.host)
+    return not near or nbytes <= _SQUEEZED_NEARBY_UP_TO
 
 
 def _seen(facts: RunFacts) -> tuple[str, Seen]:

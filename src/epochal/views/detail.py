@@ -19,6 +19,8 @@ from epochal.views.runs import RunFacts
 __all__ = ["ChangeCache", "DetailFacts", "read_detail", "read_tensors"]
 
 _EPOCHS_AT_MOST = 2000
+_CHANGES_AT_ONCE = 12
+_NO_CHANGE: tuple[int, float | None] = (0, None)
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"} | {
     f"{sign}{bits}": f"{'u' * (sign == 'U')}int{bits}" for sign in "IU" for bits in (8, 16, 32, 64)
 }
@@ -48,7 +50,7 @@ class DetailFacts:
 
 def read_detail(run: StoredRun, row: RunFacts, *, changes: ChangeCache | None = None) -> DetailFacts:
     """Ask a run for everything small; `changes` remembers what takes longest."""
-    tensors = read_tensors(run, changes=changes)
+    tensors = read_tensors(run, changes=changes, most=_CHANGES_AT_ONCE if row.info.status == "running" else None)
     notices: list[Notice] = []
     graph: Graph | None = None
     try:
@@ -70,10 +72,14 @@ def read_detail(run: StoredRun, row: RunFacts, *, changes: ChangeCache | None = 
     )
 
 
-def read_tensors(run: StoredRun, *, changes: ChangeCache | None = None) -> list[TensorFacts]:
-    """All tensors recorded through time: parameters in the order of the snapshot, gradients, activations."""
+def read_tensors(run: StoredRun, *, changes: ChangeCache | None = None, most: int | None = None) -> list[TensorFacts]:
+    """All tensors recorded through time: parameters in the order of the snapshot, gradients, activations.
+
+    At most `most` tensors' changes are brought up to date, those that are furthest behind; the others' stay as known.
+    """
     rows = run.statistics_rows()
     known: ChangeCache = {} if changes is None else changes
+    _update_changes(run, rows, known, most=most)
     tensors: dict[str, TensorFacts] = {}
     kinds: tuple[tuple[Literal["param", "grad"], Literal["params", "grads"]], ...] = (
         ("param", "params"),
@@ -91,7 +97,7 @@ def read_tensors(run: StoredRun, *, changes: ChangeCache | None = None) -> list[
                 dtype=_DTYPES.get(place.dtype, place.dtype.lower()),
                 frames=len(steps),
                 rows=rows.get(series, 0),
-                change=_change(run, series, rows.get(series, 0), known),
+                change=known.get(series, _NO_CHANGE)[1],
             )
     for series, count in rows.items():
         kind_word, _, name = series.partition("/")
@@ -106,7 +112,7 @@ def read_tensors(run: StoredRun, *, changes: ChangeCache | None = None) -> list[
             dtype=like.dtype if like is not None else None,
             frames=0,
             rows=count,
-            change=_change(run, series, count, known),
+            change=known.get(series, _NO_CHANGE)[1],
         )
     return list(tensors.values())
 
@@ -121,17 +127,13 @@ def _newest_header(run: StoredRun, steps: Sequence[int], kind: Literal["params",
     return {}
 
 
-def _change(run: StoredRun, series: str, rows: int, known: ChangeCache) -> float | None:
-    if not rows:
-        return None
-    if series in known and known[series][0] == rows:
-        return known[series][1]
-    try:
-        change = change_of_mean(run.statistics(series))
-    except (EpochalError, OSError):
-        return None
-    known[series] = (rows, change)
-    return change
+def _update_changes(run: StoredRun, rows: Mapping[str, int], known: ChangeCache, *, most: int | None) -> None:
+    behind = sorted((known.get(series, _NO_CHANGE)[0], series) for series, n in rows.items())
+    for _, series in [(at, name) for at, name in behind if at != rows[name]][:most]:
+        try:
+            known[series] = (rows[series], change_of_mean(run.statistics(series)))
+        except (EpochalError, OSError):
+            known[series] = (rows[series], None)
 
 
 def _epochs(run: StoredRun) -> tuple[list[int], list[float]]:
