@@ -35,6 +35,7 @@ def trace_forward(network: nn.Module, arguments: Arguments) -> Trace:
         try:
             answer = network(*args, **kwargs)
         except Exception as error:
+            # It is the user's forward that fails, with whatever it likes; who records wants one kind of error.
             raise NetworkError(
                 f"The forward call of {type(network).__name__} failed: {type(error).__name__}: {error}",
                 hint="Give `inputs` as the network's forward takes them.",
