@@ -64,6 +64,13 @@ function act(event: KeyboardEvent, target: Element): boolean {
       playhead.pause()
       playhead.move(event.shiftKey ? 10 : 1)
       return true
+    case 'PageUp':
+    case 'PageDown':
+      // Pages scroll with these, unless the playhead itself has the focus.
+      if (!target.closest('[role=slider]')) return false
+      playhead.pause()
+      playhead.move(key === 'PageUp' ? 10 : -10)
+      return true
     case 'Home':
       playhead.home()
       return true

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { formatConfig, formatMoment, formatQuick, formatSeconds, formatSince } from './format'
+import { formatAxis, formatClock, formatConfig, formatMoment, formatQuick, formatSeconds, formatSince } from './format'
 
 test.each([
   [0, '0'],
@@ -43,4 +43,26 @@ describe('values of a config', () => {
     [null, ''],
     [false, 'false'],
   ])('%j reads %s', (v, text) => expect(formatConfig(v)).toBe(text))
+})
+
+test.each([
+  [0.25, 0.25, '0.25'],
+  [0.5, 0.25, '0.5'],
+  [0.12346, 0.00001, '0.12346'],
+  [1234.5, 0.5, '1,234.5'],
+  [-2, 1, '−2'],
+  [2_500_000, 50_000, '2.5M'],
+  [1_000_000.5, 0.5, '1,000,000.5'],
+  [3e-9, 1e-9, '3e−9'],
+])('%d with ticks %d apart reads %s', (v, gap, text) => expect(formatAxis(v, gap)).toBe(text))
+
+test('clocks on an axis say as much as their distance needs', () => {
+  const at = new Date(2026, 10, 21, 4, 5, 6, 250).getTime() / 1000
+  expect([0.25, 1, 60, 86_400].map((gap) => formatClock(at, gap))).toEqual([
+    '04:05:06.250',
+    '04:05:06',
+    '04:05',
+    'Nov 21',
+  ])
+  expect(formatClock(new Date(2026, 10, 21).getTime() / 1000, 3600)).toBe('Nov 21')
 })

@@ -22,6 +22,17 @@ export function formatTick(v: number): string {
   return Math.abs(v) >= 100_000 && Math.abs(v) < 1e12 ? COMPACT.format(v).replaceAll('-', '−') : formatQuick(v)
 }
 
+/** A number on an axis whose ticks are `gap` apart: as many places as tell neighbours apart. */
+export function formatAxis(v: number, gap: number): string {
+  if (!(gap > 0) || !Number.isFinite(gap) || (Math.abs(v) >= 100_000 && gap >= 100)) return formatTick(v)
+  const [mantissa, exponent] = gap.toExponential(3).split('e') as [string, string]
+  const places = String(Number(mantissa)).replace(/^\d\.?/, '').length - Number(exponent)
+  if (places > 7) return formatQuick(v, 6)
+  return v
+    .toLocaleString('en', { minimumFractionDigits: 0, maximumFractionDigits: Math.max(0, places) })
+    .replaceAll('-', '−')
+}
+
 /** Seconds as `0.8 s`, `42 s`, `3 min 05 s`, `2 h 10 min`, `3 d 4 h`. */
 export function formatSeconds(seconds: number | null): string {
   if (seconds === null || !Number.isFinite(seconds)) return '–'
@@ -53,6 +64,18 @@ export function formatMoment(unix: number, now = Date.now() / 1000): string {
   const clock = CLOCK.format(at)
   if (at.toDateString() === today.toDateString()) return clock
   return `${(at.getFullYear() === today.getFullYear() ? DAY : YEAR).format(at)} ${clock}`
+}
+
+const EXACT = new Intl.DateTimeFormat('en', { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false })
+
+/** A moment on an axis whose ticks are `gap` seconds apart; at midnight the day. */
+export function formatClock(unix: number, gap: number): string {
+  const at = new Date(unix * 1000)
+  const midnight = at.getHours() === 0 && at.getMinutes() === 0 && at.getSeconds() === 0
+  if (gap >= 86400 || (midnight && gap >= 60)) return DAY.format(at)
+  if (gap >= 60) return CLOCK.format(at)
+  if (gap >= 1) return EXACT.format(at)
+  return `${EXACT.format(at)}.${String(at.getMilliseconds()).padStart(3, '0')}`
 }
 
 /** A value of a config as text. */

@@ -8,6 +8,9 @@ import { theme } from './theme.svelte'
 /** How many of the newest runs are shown until the user picks. */
 const SHOWN_AT_FIRST = 6
 
+/** More than this at once nobody can tell apart, and every one of them has curves to fetch. */
+export const SHOWN_MOST = 100
+
 class Selection {
   #slots = new Map<string, number>()
 
@@ -31,7 +34,7 @@ class Selection {
     const current = this.current
     if (picked) {
       const ids = new Set(picked.split(','))
-      return catalogue.rows.filter((r) => ids.has(r.id) || r.id === current?.id)
+      return catalogue.rows.filter((r) => ids.has(r.id) || r.id === current?.id).slice(0, SHOWN_MOST)
     }
     const first = this.listed.filter((r) => r.project === current?.project).slice(0, SHOWN_AT_FIRST)
     return !current || first.includes(current) ? first : [...first, current]
@@ -54,8 +57,15 @@ class Selection {
     address.set('run', id)
   }
 
-  /** Shows a run beside the others, or hides it. */
-  show(ids: readonly string[], yes: boolean): void {
+  /** Shows runs beside the others, or hides them; false when not all of them could be shown. */
+  show(ids: readonly string[], yes: boolean): boolean {
+    const room = yes ? SHOWN_MOST - this.shownIds.size : ids.length
+    const fresh = yes ? ids.filter((id) => !this.shownIds.has(id)) : ids
+    this.#show(fresh.slice(0, Math.max(0, room)), yes)
+    return fresh.length <= room
+  }
+
+  #show(ids: readonly string[], yes: boolean): void {
     const next = new Set(this.shownIds)
     for (const id of ids) {
       if (yes) next.add(id)

@@ -14,6 +14,7 @@ export const words = {
   archived: 'Archived',
   showAll: 'Show all of these on other pages',
   show: (name: string) => `Show ${name} on other pages`,
+  tooMany: (most: number) => `At most ${most} runs are shown at once`,
   table: 'Runs',
   sortBy: (name: string) => `Sort by ${name}`,
   menu: (name: string) => `What to do with ${name}`,
