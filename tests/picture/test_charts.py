@@ -108,6 +108,10 @@ def test_shares_are_the_density_of_numpys_histogram() -> None:
     height = bins[1] - bins[0]
     found = shares(counts[None], np.array([[bins[0], bins[-1]]]), middles, height)[:, 0]
     np.testing.assert_allclose(found, counts / 1000, rtol=1e-9)
+    # Rows coarser than bins lose nothing either.
+    rows = np.linspace(bins[0], bins[-1], 6)
+    coarse = shares(counts[None], np.array([[bins[0], bins[-1]]]), (rows[:-1] + rows[1:]) / 2, rows[1] - rows[0])
+    np.testing.assert_allclose(coarse.sum(), 1)
     outside = shares(counts[None], np.array([[bins[0], bins[-1]]]), np.array([bins[0] - 1, bins[-1] + 1]), height)
     np.testing.assert_array_equal(outside, 0)
 

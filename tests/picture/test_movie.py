@@ -38,7 +38,7 @@ def cell_middles(scene: MatricesScene) -> list[tuple[int, int, int, int]]:
 
 
 def expected(scene: MatricesScene, frame: int, row: int, column: int) -> Any:
-    value = scene.matrices[0].values[frame, row, column]
+    value = scene.matrices[0].values[frame][row, column]
     return table(DIVERGING)[round(float(value) * 127) + 128].astype(int)
 
 
