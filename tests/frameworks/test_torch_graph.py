@@ -230,6 +230,27 @@ def test_without_inputs_the_layers_and_parameters_are_listed() -> None:
     assert "no example inputs" in graph.note
 
 
+@pytest.mark.parametrize("exported", [True, False])
+def test_masks_that_the_network_makes_for_itself_are_left_out(exported: bool) -> None:
+    class Masked(nn.Module):
+        mask: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mask", torch.ones(5, 5).tril().bool(), persistent=False)
+            self.places = nn.Parameter(torch.zeros(5))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            n = x.shape[1]
+            return (x + self.places[:n] + torch.arange(n)).masked_fill(~self.mask[:n, :n][0], 0.0)
+
+    inputs = (torch.randn(3, 4),)
+    graph = export_network(Masked(), inputs)[1] if exported else build_graph(Masked(), inputs)
+    kinds = [la.kind for la in graph.layers]
+    assert kinds == ["input", "slice" if exported else "index", "add", "add", "masked_fill", "output"]
+    assert [p.name for la in graph.layers for p in la.parameters] == ["places"]
+
+
 def test_one_module_alone_is_a_layer() -> None:
     graph = export_network(nn.Linear(2, 3), torch.randn(2, 2))[1]
     assert arrows(graph) == {"input-Linear", "Linear-output"}

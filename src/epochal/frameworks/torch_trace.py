@@ -141,6 +141,7 @@ def _boxes(network: nn.Module, table: Mapping[str, nn.Module], trace: Trace) -> 
     taken = {name for name, _ in network.named_modules(remove_duplicate=False)} | {"output"}
     boxes: list[_Box] = []
     uses: dict[tuple[str, int], _Box] = {}
+    saved = network.state_dict(keep_vars=True).keys()  # masks and other fixed buffers are no one's parameters
     producer: dict[int, str] = {}
     root: dict[int, int] = {}  # value -> the value that it is, where an operation only hands it on
 
@@ -151,6 +152,7 @@ def _boxes(network: nn.Module, table: Mapping[str, nn.Module], trace: Trace) -> 
 
     for call in trace.calls:
         inputs = [known for v in call.inputs if (known := root.get(v, v)) in producer]
+        tensors = [name for name in call.tensors if name in saved]
         module = table.get(call.where)
         if module is None and call.op in _SILENT and len(inputs) == 1:
             root.update(dict.fromkeys(call.outputs, inputs[0]))
@@ -166,12 +168,12 @@ def _boxes(network: nn.Module, table: Mapping[str, nn.Module], trace: Trace) -> 
             if (call.where, call.use) not in uses:
                 uses[call.where, call.use] = box
                 boxes.append(box)
-        elif not inputs and not call.tensors:
+        elif not inputs and not tensors:
             continue  # a constant that the network makes for itself: positions, masks
         else:
             name = f"{call.where}.{call.op}" if call.where else call.op
             box = _Box(layer_id=_fresh(name, taken), kind=call.op, role="operation", where=call.where)
-            box.tensors += call.tensors
+            box.tensors += tensors
             box.settings |= call.settings
             boxes.append(box)
         box.inputs += [v for v in inputs if producer[v] != box.layer_id]
