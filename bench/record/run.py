@@ -2,8 +2,9 @@
 
 Usage: python bench/record/run.py [--quick]
 
-All ways of recording take turns in one process on one torch thread; figures are medians over the turns, slowdowns are
-against the bare loop of the same turn. Where other work keeps the machine's cores busy, read processor time.
+All ways of recording take turns in one process on one torch thread. Times of calls are medians over the turns; a
+slowdown compares the least time over the turns with the bare loop's. Where other work keeps the machine's cores busy,
+read processor time.
 """
 
 from __future__ import annotations
@@ -94,25 +95,18 @@ def slowdowns(
 ) -> list[Row]:
     train("bare", folder)
     train("watch", folder)
-    ratios: dict[str, list[Seconds]] = {kind: [] for kind in kinds}
-    bare = []
+    seconds: dict[str, list[Seconds]] = {kind: [] for kind in ("bare", *kinds)}
     for turn in range(turns):
-        order = ["bare", *kinds]
-        if turn % 2:
-            order.reverse()
-        seconds = {}
-        for kind in order:
+        for kind in list(seconds)[:: -1 if turn % 2 else 1]:
             gc.collect()
-            seconds[kind] = train(kind, folder)
-        wall, processor = seconds["bare"]
-        bare.append(wall)
-        for kind in kinds:
-            ratios[kind].append((seconds[kind][0] / wall, seconds[kind][1] / processor))
-    rows = [Row(f"{name}: bare loop", statistics.median(bare) * 1e3, "ms")]
-    for kind, pairs in ratios.items():
-        wall, processor = (100 * (statistics.median(p) - 1) for p in zip(*pairs, strict=True))
-        rows.append(Row(f"{name}: {kind}, slower", wall, "%", kinds[kind]))
-        rows.append(Row(f"{name}: {kind}, more processor time of the training thread", processor, "%", kinds[kind]))
+            seconds[kind].append(train(kind, folder))
+    # The least of the turns: whatever else the machine does only ever adds to them.
+    least = {kind: [min(times) for times in zip(*pairs, strict=True)] for kind, pairs in seconds.items()}
+    rows = [Row(f"{name}: bare loop", least["bare"][0] * 1e3, "ms")]
+    for kind, target in kinds.items():
+        wall, processor = (100 * (a / b - 1) for a, b in zip(least[kind], least["bare"], strict=True))
+        rows.append(Row(f"{name}: {kind}, slower", wall, "%", target))
+        rows.append(Row(f"{name}: {kind}, more processor time of the training thread", processor, "%", target))
     return rows
 
 

@@ -70,7 +70,7 @@ def train_mlp(kind: str, folder: str, *, steps: int = 2000) -> Seconds:
             out = model(x[at : at + 64])
             loss = F.cross_entropy(out, y[at : at + 64])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             accuracy = (out.argmax(1) == y[at : at + 64]).float().mean().item()
             record({"loss": loss.item(), "accuracy": accuracy}, step)
@@ -90,7 +90,7 @@ def train_iris(kind: str, folder: str, *, epochs: int = 150) -> Seconds:
             for at in range(0, 120, 16):
                 optimizer.zero_grad()
                 loss = F.cross_entropy(model(x[at : min(at + 16, 120)]), y[at : min(at + 16, 120)])
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             model.eval()
             with torch.no_grad():
