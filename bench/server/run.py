@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -141,7 +142,7 @@ def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory(prefix="epochal-bench-") as folder:
         rows = measure(Path(folder))
-    show("Server", rows)
+    show(f"Server ({os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end; 1 is this benchmark itself)", rows)
 
 
 def measure(folder: Path) -> list[Row]:

@@ -134,3 +134,4 @@ def test_half_precision_and_integers_become_float32() -> None:
         film = make_film(Kept(np.array([[1, 2], [3, 4]], dtype)))
         assert film.frames.dtype == np.float32
         assert film.frames.tolist() == [[1, 2], [3, 4]]
+    assert make_film(Kept(np.array([[3 + 4j]], np.complex64))).frames.tolist() == [[5.0]]

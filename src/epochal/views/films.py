@@ -192,8 +192,11 @@ def _walk(source: Frames, steps: Sequence[int], mode: Mode) -> Iterator[tuple[in
 
 
 def _as_f4(frame: npt.NDArray[Any]) -> Floats:
+    values = np.asarray(frame)
+    if np.iscomplexobj(values):
+        values = np.abs(values)  # a colour has one direction only
     with np.errstate(over="ignore"):
-        return np.asarray(frame).astype(np.float32, copy=False)
+        return values.astype(np.float32, copy=False)
 
 
 def _measure(frame: Floats) -> _Extreme:
