@@ -26,6 +26,23 @@ export function canvasPng(canvas: HTMLCanvasElement): Promise<Blob | null> {
   return new Promise((done) => canvas.toBlob(done, 'image/png'))
 }
 
+/** A picture as text turned into a PNG file, at twice its size so that it is sharp when printed. */
+export async function svgPng(svg: string, scale = 2): Promise<Blob | null> {
+  const url = URL.createObjectURL(new Blob([svg], { type: 'image/svg+xml' }))
+  try {
+    const image = new Image()
+    image.src = url
+    await image.decode()
+    const canvas = document.createElement('canvas')
+    canvas.width = image.naturalWidth * scale
+    canvas.height = image.naturalHeight * scale
+    canvas.getContext('2d')?.drawImage(image, 0, 0, canvas.width, canvas.height)
+    return await canvasPng(canvas)
+  } finally {
+    URL.revokeObjectURL(url)
+  }
+}
+
 /** Rows as CSV; numbers keep all their digits. */
 export function csvText(columns: readonly string[], rows: Iterable<readonly (string | number | null)[]>): string {
   const cell = (v: string | number | null) => {

@@ -21,7 +21,11 @@ interface Ink {
 const escape = (text: string) =>
   text.replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]!)
 
-export function plotSvg(u: uPlot, lines: readonly Line[], title: string, ink: Ink, yLog: boolean): string {
+export function plotSvg(
+  u: uPlot,
+  lines: readonly Line[],
+  { title, xTitle, ink, yLog }: { title: string; xTitle: string; ink: Ink; yLog: boolean },
+): string {
   const ratio = devicePixelRatio || 1
   const box = {
     left: u.bbox.left / ratio,
@@ -29,8 +33,9 @@ export function plotSvg(u: uPlot, lines: readonly Line[], title: string, ink: In
     width: u.bbox.width / ratio,
     height: u.bbox.height / ratio,
   }
-  const [width, legend] = [u.width, 18 * lines.length + 8]
-  const height = u.height + 24 + legend
+  // Below the axis: its title, then a line for each run.
+  const foot = u.height + 24 + 14
+  const [width, height] = [u.width, foot + 18 * lines.length + 14]
   const px = (v: number) => u.valToPos(v, 'x') + box.left
   const py = (v: number) => u.valToPos(v, 'y') + box.top
   const range: Range = [u.scales.x!.min!, u.scales.x!.max!]
@@ -41,6 +46,9 @@ export function plotSvg(u: uPlot, lines: readonly Line[], title: string, ink: In
     `<text x="${box.left}" y="18" font-size="13" font-weight="600" fill="${ink.ink}">${escape(title)}</text>`,
     `<clipPath id="box"><rect x="${box.left}" y="${box.top}" width="${box.width}" height="${box.height}"/></clipPath>`,
   ]
+  parts.push(
+    `<text x="${box.left + box.width}" y="${bottom + 32}" text-anchor="end" fill="${ink.soft}">${escape(xTitle)}</text>`,
+  )
   u.axes.forEach((axis, at) => {
     const { _splits: splits = [], _values: values = [] } = axis as unknown as Axis
     splits.forEach((v, i) => {
@@ -66,10 +74,25 @@ export function plotSvg(u: uPlot, lines: readonly Line[], title: string, ink: In
     }
     parts.push(`<path clip-path="url(#box)" d="${d}" fill="none" stroke="${line.colour}" ${style}/>`)
   }
+  for (const line of lines) {
+    if (!line.band) continue
+    const edge = (y: Float64Array) => {
+      const points = pathPoints(line, y, range, px, py, yLog)
+      const pairs: string[] = []
+      for (let i = 0; i < points.length; i += 2) {
+        if (!Number.isNaN(points[i]!)) pairs.push(`${points[i]!.toFixed(1)} ${points[i + 1]!.toFixed(1)}`)
+      }
+      return pairs
+    }
+    const around = [...edge(line.band.high), ...edge(line.band.low).reverse()]
+    if (around.length) {
+      parts.push(`<path clip-path="url(#box)" d="M${around.join('L')}Z" fill="${line.colour}" fill-opacity="0.15"/>`)
+    }
+  }
   for (const line of lines) if (line.raw) draw(line, line.raw, 'stroke-opacity="0.25"')
   for (const line of lines) draw(line, line.y, `stroke-width="${line.main ? 1.75 : 1.25}" stroke-linejoin="round"`)
   lines.forEach((line, i) => {
-    const y = u.height + 24 + 14 + 18 * i
+    const y = foot + 14 + 18 * i
     parts.push(
       `<path d="M${box.left} ${y - 4}h16" stroke="${line.colour}" stroke-width="2"/><text x="${box.left + 24}" y="${y}" fill="${ink.ink}">${escape(line.label)}</text>`,
     )
