@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from epochal.errors import EpochalError
 from epochal.facts import Notice, RunInfo, SeriesSummary
-from epochal.store.files import from_json_number, to_json
+from epochal.store.files import from_json_number
 from epochal.store.index import Index
 from epochal.store.reader import StoredRun
 from epochal.store.summary import summary_from_json
@@ -106,11 +106,11 @@ def _words(stamp: tuple[int, ...]) -> str:
 def _look(run: StoredRun) -> LibraryRow:
     # The version first: what comes meanwhile is then looked at once more, never missed.
     version = run.version()
-    return LibraryRow(run, run.info(), version, to_json(run.stored_summaries()))
+    return LibraryRow(run, run.info(), version, orjson.dumps(run.stored_summaries()))
 
 
 def _pack(row: LibraryRow) -> bytes:
-    return to_json({"info": {**asdict(row.info), "notices": [asdict(n) for n in row.info.notices]}, "v": row.version})
+    return orjson.dumps({"info": row.info, "v": row.version})
 
 
 def _restore(run: StoredRun, stamp: str, info: bytes, stored: bytes) -> _Kept | None:
