@@ -64,7 +64,12 @@ export const pageWords = {
     inputField: 'Input',
     follow: (what: string) => `${what} through time`,
     others: 'Other parameters',
-    noFrames: 'This layer has statistics only: no snapshot keeps its values',
+    noSnapshots: 'No snapshot of this run keeps its weights',
+    noSnapshotsText: 'Statistics are on the Distributions page; to keep the weights themselves, say how often',
+    snapshotsSnippet: 'run.watch(model, snapshots="epoch")',
+    waiting: 'Waiting for the first snapshot',
+    waitingText: 'It comes with the first epoch, and the weights appear here by themselves',
+    noGradients: 'No frames of gradients',
     gradientsMissing: 'No frames of gradients are kept in this run; the Distributions page has their histograms',
   },
   distributions: {
