@@ -154,8 +154,11 @@ def test_control_flow_by_values_is_refused_in_plain_words_and_drawn_from_a_forwa
 def test_the_network_and_all_random_numbers_stay_as_they_were(look: object, failing: bool) -> None:
     assert callable(look)
     network = nn.Sequential(Spiteful(failing=failing), nn.Dropout(0.5), nn.BatchNorm1d(3))
+    assert isinstance(network[0], Spiteful)
     network[2].eval()  # someone froze this one
     before = {name: value.clone() for name, value in network.state_dict().items()}
+    kept, buffer = dict(vars(network[0])), network[0].last
+    network.register_forward_hook(lambda *_: None)
     torch.manual_seed(7)
     np.random.seed(7)
     random.seed(7)
@@ -171,12 +174,15 @@ def test_the_network_and_all_random_numbers_stay_as_they_were(look: object, fail
         look(network, (torch.ones(4, 3),))
     assert [m.training for m in network.modules()] == [True, True, True, True, False]
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert network[0].last is buffer
+    assert vars(network[0]) == kept, "attributes, hooks and caches"
     assert torch.equal(torch.rand(3), expected[0])
     assert (np.random.rand(), random.random()) == expected[1:]
     assert sys.stderr is stderr
     assert warnings.filters == filters
     assert not network[0]._forward_hooks
     assert not network[0]._forward_pre_hooks
+    assert len(network._forward_hooks) == 1, "the user's own hooks stay"
 
 
 def test_the_file_holds_no_paths_source_inputs_or_guard_code() -> None:
@@ -262,3 +268,26 @@ def test_inputs_that_do_not_fit_are_said() -> None:
         export_network(Mlp(), (torch.randn(2, 9),))
     with pytest.raises(NetworkError, match="forward call of Mlp failed"):
         build_graph(Mlp(), (torch.randn(2, 9),))
+
+
+def test_what_cannot_be_run_is_said() -> None:
+    lazy = nn.Sequential(nn.LazyLinear(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and still met
+        scripted = torch.jit.script(nn.Linear(4, 2))
+    for look in (export_network, build_graph):
+        with pytest.raises(NetworkError, match="lazy layers"):
+            look(lazy, torch.zeros(2, 4))
+        with pytest.raises(NetworkError, match=r"TorchScript|ScriptModule"):
+            look(scripted, torch.zeros(2, 4))
+    assert isinstance(lazy[0].weight, nn.UninitializedParameter), "it was not drawn by us"
+    assert parameter_graph(nn.Sequential(nn.LazyLinear(3), nn.Linear(3, 2))).parameter_count == 8
+    assert parameter_graph(scripted).parameter_count == 10
+
+
+def test_a_compiled_network_goes_by_the_name_of_the_one_inside() -> None:
+    compiled = torch.compile(Mlp(), backend="eager")
+    assert isinstance(compiled, nn.Module)
+    graph = export_network(compiled, torch.randn(2, 4))[1]
+    assert graph.model == "Mlp"
+    assert layer(graph, "_orig_mod.layers.0").parameters[0].name == "_orig_mod.layers.0.weight"

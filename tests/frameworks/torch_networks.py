@@ -75,18 +75,26 @@ class Deciding(nn.Module):
 
 
 class Spiteful(nn.Module):
-    """Its forward changes a buffer, draws random numbers, and can be made to fail."""
+    """Its forward changes and replaces buffers, keeps what it saw, draws random numbers, and can be made to fail."""
 
     seen: Tensor
+    last: Tensor
 
     def __init__(self, *, failing: bool = False) -> None:
         super().__init__()
         self.layer = nn.Linear(3, 3)
         self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("last", torch.zeros(3))
         self.failing = failing
+        self.calls = 0
+        self.cache: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.cache = x * 2
+        self.fresh = x
         self.seen += 1
+        self.last = x[0]
         if self.failing:
             raise RuntimeError("no, not today")
         out: Tensor = self.layer(x + torch.rand(3))

@@ -42,7 +42,7 @@ def export_program(network: nn.Module, arguments: Arguments) -> tuple[ExportedPr
     """
     size = batch_size(arguments)
     problem: Exception | None = None
-    with untouched(network, keep_buffers=True):
+    with untouched(network):
         for any_size in (True, False) if size is not None else (False,):
             try:
                 program = _export(network, arguments, any_size=any_size)

@@ -30,8 +30,10 @@ def trace_forward(network: nn.Module, arguments: Arguments) -> Trace:
 
     Raises NetworkError when the forward call itself fails.
     """
+    if isinstance(network, torch.jit.ScriptModule):
+        raise NetworkError(f"What runs inside {type(network).__name__} cannot be seen: it is compiled TorchScript.")
     args, kwargs = arguments
-    with untouched(network, keep_buffers=True), torch.no_grad(), _Recorder(network, arguments) as recorder:
+    with untouched(network), torch.no_grad(), _Recorder(network, arguments) as recorder:
         try:
             answer = network(*args, **kwargs)
         except Exception as error:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from epochal.errors import NetworkError
 from epochal.facts import Graph
 from epochal.frameworks.torch_export import Arguments, export_program, program_bytes, trace_program
 from epochal.frameworks.torch_forward import trace_forward
@@ -23,6 +25,7 @@ def export_network(module: nn.Module, inputs: object) -> tuple[bytes, Graph]:
 
     Raises NetworkError with the reason when the network cannot be exported; `build_graph` then still draws it.
     """
+    _ready(module)
     program, note = export_program(module, as_arguments(inputs))
     graph = make_graph(module, trace_program(module, program), source="export", note=note)
     return program_bytes(program), graph
@@ -33,6 +36,7 @@ def build_graph(module: nn.Module, inputs: object, *, note: str = "") -> Graph:
 
     Raises NetworkError when the forward call fails; `parameter_graph` then still lists the layers.
     """
+    _ready(module)
     return make_graph(module, trace_forward(module, as_arguments(inputs)), source="forward", note=note)
 
 
@@ -48,3 +52,12 @@ def as_arguments(inputs: object) -> Arguments:
     if isinstance(inputs, tuple | list):
         return tuple(inputs), {}
     return (inputs,), {}
+
+
+def _ready(module: nn.Module) -> None:
+    if any(is_lazy(parameter) for parameter in module.parameters()):
+        # Running it would draw its parameters, which is for the training to do.
+        raise NetworkError(
+            f"{type(module).__name__} has lazy layers that have not seen data yet.",
+            hint="Watch it after its first forward call.",
+        )

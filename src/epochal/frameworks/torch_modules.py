@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from epochal.facts import Parameter
 
@@ -112,8 +113,10 @@ def module_parameters(module: nn.Module, names: Mapping[int, str], *, own: bool 
 
 
 def _tensors(module: nn.Module, *, own: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from module.named_parameters(recurse=not own, remove_duplicate=False)
-    yield from module.named_buffers(recurse=not own, remove_duplicate=False)
+    found: dict[str, torch.Tensor] = dict(module.named_parameters(recurse=not own, remove_duplicate=False))
+    found |= dict(module.named_buffers(recurse=not own, remove_duplicate=False))
+    # A lazy layer's tensors have no shape before it has seen data.
+    yield from ((name, tensor) for name, tensor in found.items() if not is_lazy(tensor))
 
 
 def _role(name: str, tensor: torch.Tensor) -> Literal["weight", "bias", "buffer", "other"]:
@@ -170,7 +173,7 @@ def _default_scheme(module: nn.Module) -> dict[str, _Scheme]:
 
 
 def _readable(tensor: torch.Tensor) -> bool:
-    return not tensor.is_meta and tensor.numel() > 0 and not isinstance(tensor, nn.UninitializedParameter)
+    return not tensor.is_meta and tensor.numel() > 0
 
 
 def _constant(tensor: torch.Tensor) -> str | None:

@@ -7,7 +7,7 @@ import random
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from typing import Any, TextIO, cast
 
@@ -19,35 +19,60 @@ __all__ = ["untouched"]
 
 
 @contextmanager
-def untouched(network: nn.Module, *, keep_buffers: bool) -> Iterator[None]:
+def untouched(network: nn.Module) -> Iterator[None]:
     """Put every submodule into eval mode and all random generators aside; put everything back, on errors too.
 
-    With `keep_buffers`, buffers that a forward pass changes in place get their values back (a copy of all is held).
+    Back go: modes, buffers (also where a forward pass changed or replaced them), parameters that were replaced, and
+    the plain attributes of every module: what a forward caches in `self` would else be left holding what it was traced
+    with. What lies deeper (inside a list that a module holds) is not looked after.
     """
-    # `train()` may be overridden by the user (frozen batch norm does so): set the flags themselves.
-    modes = [(module, module.training) for module in network.modules()]
-    kept = [(buffer, buffer.detach().clone()) for buffer in network.buffers()] if keep_buffers else []
+    kept = [_Kept(module) for module in network.modules()]
+    buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in network.buffers()]
     python, old_numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     # Asking a GPU that is not yet in use for its state would start it.
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     try:
-        for module, _ in modes:
-            module.training = False
+        for module in network.modules():
+            module.training = False  # `train()` may be overridden by the user: frozen batch norm does so
         # PyTorch's advice to authors of models would reach people who only record.
         with warnings.catch_warnings(), _unlogged("torch"), _unprinted():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for module, mode in modes:
-            module.training = mode
+        for module_as_it_was in kept:
+            module_as_it_was.restore()
         with torch.no_grad():
-            for buffer, value in kept:
-                buffer.copy_(value)
+            for buffer, version, value in buffers:
+                if buffer._version != version:
+                    buffer.copy_(value)
         random.setstate(python)
         np.random.set_state(old_numpy)
         torch.set_rng_state(cpu)
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
+
+
+class _Kept:
+    """A module's attributes as they were, by identity."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._attributes = dict(vars(module))
+        self._inside = {name: dict(vars(module)[name]) for name in ("_parameters", "_buffers", "_modules")}
+
+    def restore(self) -> None:
+        now = vars(self._module)
+        if not _same(now, self._attributes):
+            now.clear()
+            now.update(self._attributes)
+        for name, before in self._inside.items():
+            if not _same(now[name], before):
+                now[name].clear()
+                now[name].update(before)
+
+
+def _same(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    return len(one) == len(other) and all(name in other and other[name] is value for name, value in one.items())
 
 
 @contextmanager

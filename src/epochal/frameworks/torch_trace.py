@@ -21,7 +21,7 @@ from epochal.frameworks.torch_modules import (
     tensor_names,
 )
 
-__all__ = ["Call", "Trace", "bare_graph", "layer_table", "make_graph"]
+__all__ = ["Call", "Trace", "bare_graph", "layer_table", "make_graph", "model_name"]
 
 # Operations that hand their input on as it is, or only in another layout of memory: not worth a box in a picture.
 _SILENT = frozenset(
@@ -99,6 +99,11 @@ def layer_table(network: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+def model_name(network: nn.Module) -> str:
+    """The class's name; of a compiled network, that of the one inside."""
+    return type(getattr(network, "_orig_mod", network)).__name__
+
+
 def make_graph(network: nn.Module, trace: Trace, *, source: GraphSource, note: str = "") -> Graph:
     """Draw a trace: one box for each use of a layer, one for each operation outside of layers, and the arrows."""
     table = layer_table(network)
@@ -123,7 +128,7 @@ def make_graph(network: nn.Module, trace: Trace, *, source: GraphSource, note: s
     ]
     layers += _unused(network, layers, parameters)
     return Graph(
-        source=source, layers=tuple(layers), edges=edges, model=type(network).__name__, framework="torch", note=note
+        source=source, layers=tuple(layers), edges=edges, model=model_name(network), framework="torch", note=note
     )
 
 
@@ -132,7 +137,7 @@ def bare_graph(network: nn.Module, *, note: str) -> Graph:
     parameters = _parameters(network, layer_table(network))
     layers = _unused(network, [], parameters)
     layers = [replace(layer, attributes={k: v for k, v in layer.attributes.items() if k != "used"}) for layer in layers]
-    model = type(network).__name__
+    model = model_name(network)
     return Graph(source="parameters", layers=tuple(layers), model=model, framework="torch", note=note)
 
 
