@@ -324,3 +324,59 @@ def test_logging_from_two_threads_while_watching(tmp_path: Path) -> None:
     run.finish()
     assert len(stored(run).scalars()["x"]) == 1000
     assert stored(run).info().recorder["looks"] > 0
+
+
+def test_arrays_of_types_that_cannot_be_stored_are_named(tmp_path: Path) -> None:
+    arrays = {"w": np.zeros(2), "odd": np.zeros(2, complex), "text": np.array(["a"])}
+    with init("watch", dir=tmp_path, strict=False) as run:
+        with pytest.warns(RecordingWarning, match=r"2 tensors .* not recorded: odd \(complex128\), text \(<U1\)"):
+            run.watch(arrays)
+        run.log({"x": 1.0}, epoch=0)
+    assert list(stored(run).snapshot(0)) == ["w"]
+
+
+def test_a_signal_handler_may_log_in_the_middle_of_a_look(tmp_path: Path) -> None:
+    class Logging(dict[str, npt.NDArray[Any]]):
+        """Logs when it is read, as a handler would that comes at that moment."""
+
+        inside = False
+
+        def __getitem__(self, name: str) -> npt.NDArray[Any]:
+            if armed and not self.inside:
+                self.inside = True
+                run.log({"y": 1.0}, epoch=100 + len(seen))
+                seen.append(name)
+                self.inside = False
+            return super().__getitem__(name)
+
+    armed, seen = False, list[str]()
+    arrays = Logging(w=np.zeros(3))
+    with begin(tmp_path) as run:
+        run.watch(arrays)
+        armed = True
+        for epoch in range(3):
+            run.log({"x": 1.0}, epoch=epoch)
+        armed = False
+    found = stored(run)
+    assert len(found.scalars()["x"]) == 3
+    assert len(found.scalars()["y"]) == len(seen) > 0
+
+
+def test_a_write_that_fails_loses_that_snapshot_only_and_is_counted(tmp_path: Path) -> None:
+    arrays = {"w": np.zeros(3)}
+    with init("watch", dir=tmp_path, strict=False) as run:
+        run.watch(arrays)
+        assert run._writer is not None
+        folder = run._writer.folder / "params"
+        run.log({"x": 1.0}, epoch=0)
+        run._writer.flush()
+        (folder / "step-0000000001.safetensors").mkdir()
+        run.log({"x": 1.0}, epoch=1)
+        with pytest.warns(RecordingWarning, match="snapshot of step 1 was not written"):
+            run._writer.flush()
+        (folder / "step-0000000001.safetensors").rmdir()
+        run.log({"x": 1.0}, epoch=2)
+    found = stored(run)
+    assert found.snapshot_steps() == [0, 2]
+    assert found.statistics("param/w").steps.tolist() == [0, 1, 2]
+    assert {n.code: n.count for n in found.notices()}["dropped_snapshot"] == 1

@@ -52,6 +52,7 @@ class ArrayProbe:
         self.hook_seconds = 0.0
         self._model: object = model
         self._want_activations, self._want_gradients = activations, gradients
+        self.left_out: list[str] = []
         self._names: list[str] = []
         self._trainable: list[str] = []
         self._like: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
@@ -61,6 +62,7 @@ class ArrayProbe:
         first: dict[int, str] = {}
         aliases: dict[str, list[str]] = {}
         arrays: Arrays = _parameters(self._model)
+        self.left_out = [f"{n} ({a.dtype})" for n, a in arrays.items() if a.dtype.str[1:] not in _CODES]
         for name, array in arrays.items():
             if array.dtype.str[1:] in _CODES:
                 known = first.setdefault(id(array), name)

@@ -63,6 +63,7 @@ class TorchProbe:
         self._want_gradients = gradients
         self._places: list[Place] = []
         self._aliases: list[tuple[str, ...]] = []
+        self.left_out: list[str] = []
         self._lazy: list[Place] = []
         self._names: list[str] = []
         self._like: list[tuple[torch.Size, torch.dtype, bool]] = []
@@ -98,7 +99,7 @@ class TorchProbe:
 
     def _gather(self) -> None:
         root = self._root()
-        self._lazy = []
+        self._lazy, self.left_out = [], []
         first: dict[int, str] = {}
         places: dict[str, Place] = {}
         aliases: dict[str, list[str]] = {}
@@ -108,6 +109,7 @@ class TorchProbe:
                 self._lazy.append((holder, key))
                 continue
             if tensor.dtype not in _CODES or tensor.is_meta or tensor.is_quantized:
+                self.left_out.append(f"{name} ({'meta' if tensor.is_meta else tensor.dtype})")
                 continue
             if (known := first.setdefault(id(tensor), name)) != name:
                 aliases[known].append(name)

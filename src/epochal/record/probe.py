@@ -74,6 +74,11 @@ class Probe(Protocol):
     """Time spent inside hooks since it was last set to 0."""
 
     @property
+    def left_out(self) -> Sequence[str]:
+        """Names and types of tensors that cannot be stored, as of the last call of `parameters`."""
+        ...
+
+    @property
     def gone(self) -> bool:
         """Whether the user let go of the model: nothing can be read any more."""
         ...

@@ -196,7 +196,8 @@ class Run:
         parameters are kept at each new epoch of `log(epoch=...)` (where no epoch is ever logged: at log calls, as the
         budget allows), every `snapshots` steps, or with None only by `run.snapshot()`. Statistics and histograms are
         kept at the same steps, and in between as long as looking takes less than the part `budget` of the training's
-        time. `targets` names the tensors and layers (patterns such as `layers.0.*`) that statistics are made of.
+        time. `parameters`, `gradients`, `activations` and `targets` (names of tensors or patterns such as `layers.0.*`)
+        say what statistics are made of.
         """
         if self._writer is None or self._append is None:
             return

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from epochal.errors import UsageError
 from epochal.record.probe import Activation, Bytes, TensorFact
 
 Bind = Callable[[Sequence[Bytes], Sequence[TensorFact]], object]
@@ -60,6 +61,8 @@ class Layout:
 
     def __init__(self, facts: Sequence[TensorFact], *, chosen: Callable[[str], bool] = lambda _: True) -> None:
         self.facts = tuple(facts)
+        if any(f.name == "__metadata__" for f in facts):
+            raise UsageError("a tensor is called '__metadata__', a name that safetensors keeps for itself")
         wanted = [chosen(f.name) for f in facts]
         order = sorted(range(len(facts)), key=lambda i: (-facts[i].itemsize, facts[i].code, not wanted[i]))
         self._extra = {alias: f.name for f in facts for alias in f.aliases}

@@ -47,7 +47,7 @@ class Watcher:
         self._parameters, self._gradients, self._chosen = parameters, gradients, chosen
         self._lock = threading.RLock()
         self._waiting: deque[Slot] = deque()
-        self._submitted = self._ending = False
+        self._submitted = self._ending = self._looking = False
         self._full = threading.Event()
         self._began = perf_counter()
         self._first: Slot | None = None
@@ -157,6 +157,9 @@ class Watcher:
         trainable = [f for f in facts if f.trainable] if self._gradients else []
         layout, grad_layout = Layout(facts, chosen=self._chosen), Layout(trainable, chosen=self._chosen)
         self.policy.bytes = layout.bytes
+        if left_out := self._probe.left_out:
+            names = ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
+            self._told(f"{len(left_out)} tensors are of types that cannot be stored and are not recorded: {names}")
         return Pool(layout, grad_layout, self._probe.bind)
 
     def _place_first(self, step: int) -> None:
@@ -174,6 +177,15 @@ class Watcher:
         self._hand_over(slot)
 
     def _look(self, look: Look, step: int, epoch: float | None, now: float) -> bool:
+        if self._looking:
+            return False  # a signal handler logs in the middle of a look of the same thread
+        self._looking = True
+        try:
+            return self._look_once(look, step, epoch, now)
+        finally:
+            self._looking = False
+
+    def _look_once(self, look: Look, step: int, epoch: float | None, now: float) -> bool:
         slot = self._pool.take()
         if slot is None:
             self._full.set()
@@ -230,6 +242,9 @@ class Watcher:
             if rows is not None:
                 self._writer.add_statistics(rows)
                 self._notice_zeros(rows)
+        except BaseException:
+            self._digester = Digest()  # it may keep a slot that is given back now
+            raise
         finally:
             for slot in free:
                 if slot.layout is self._pool.layout:
