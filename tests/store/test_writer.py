@@ -42,9 +42,16 @@ def test_numbers_come_back_exactly_live_and_after_the_end(tmp_path: Path) -> Non
 
 def test_a_run_says_what_it_is(tmp_path: Path) -> None:
     writer = begin(
-        tmp_path, name="first", config={"lr": 0.1, "deep": {"n": 3}}, group="g", parent="p0", tags=["a", "b"], notes="hm",
-        code={"git": "abc"}, environment={"python": "3.11"},
-    )  # fmt: skip
+        tmp_path,
+        name="first",
+        config={"lr": 0.1, "deep": {"n": 3}},
+        group="g",
+        parent="p0",
+        tags=["a", "b"],
+        notes="hm",
+        code={"git": "abc"},
+        environment={"python": "3.11"},
+    )
     info = StoredRun(writer.path).info()
     assert (info.status, info.ended, info.seconds) == ("running", None, None)
     writer.set_state(recorder={"period": 7})
