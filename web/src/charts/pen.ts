@@ -29,6 +29,8 @@ export interface Pen {
   text(text: string, x: number, y: number, style: TextStyle): void
   /** A picture stretched over a rectangle, its pixels kept sharp. */
   image(image: HTMLCanvasElement, x: number, y: number, width: number, height: number): void
+  /** Moves everything that is drawn from now on. */
+  shift(x: number, y: number): void
 }
 
 const FONT = 'Inter, system-ui, sans-serif'
@@ -114,11 +116,16 @@ export class CanvasPen implements Pen {
     this.#g.imageSmoothingEnabled = false
     this.#g.drawImage(image, x, y, width, height)
   }
+
+  shift(x: number, y: number): void {
+    this.#g.translate(x, y)
+  }
 }
 
 /** Writes SVG. */
 export class SvgPen implements Pen {
   readonly #parts: string[] = []
+  #open = 0
   readonly #font: string
 
   constructor(font = pageFont()) {
@@ -174,10 +181,15 @@ export class SvgPen implements Pen {
     )
   }
 
+  shift(x: number, y: number): void {
+    this.#parts.push(`<g transform="translate(${short(x)} ${short(y)})">`)
+    this.#open++
+  }
+
   /** The whole document. */
   document(width: number, height: number, background: string | null = null): string {
     const back = background ? `<rect width="100%" height="100%" fill="${escape(background)}"/>` : ''
-    return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="${escape(this.#font)}">${back}${this.#parts.join('')}</svg>\n`
+    return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="${escape(this.#font)}">${back}${this.#parts.join('')}${'</g>'.repeat(this.#open)}</svg>\n`
   }
 }
 
