@@ -28,11 +28,12 @@ def scalars(root: Path, *, project: str, runs: int, steps: int) -> list[str]:
 
 def many(root: Path, *, runs: int, metrics: int, steps: int) -> None:
     """A library of small runs."""
+    names = [*SERIES, *(f"metric_{k}" for k in range(metrics - len(SERIES)))]
     for number in range(runs):
         config = {"seed": number, "lr": number / runs, "model": {"depth": 3, "width": 64}}
         writer = RunWriter.create(root, project=f"project-{number % 5}", name=f"run {number}", config=config)
         for step in range(steps):
-            writer.append_many({f"metric_{k}": step * k / 7 for k in range(metrics)}, step, time.time())
+            writer.append_many({name: step * k / 7 for k, name in enumerate(names)}, step, time.time())
         writer.finish()
 
 

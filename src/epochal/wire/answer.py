@@ -11,13 +11,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import is_not
 from typing import Any
 
 import numpy.typing as npt
 
 from epochal._version import __version__
 from epochal.errors import NotFoundError, UsageError
-from epochal.facts import STATISTICS
+from epochal.facts import STATISTICS, Notice
 from epochal.store.layout import check_name
 from epochal.store.library import Library
 from epochal.store.reader import StoredRun
@@ -68,6 +69,17 @@ class _Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class _Listed:
+    """The table of runs as it was last answered: its rows, their JSON, and all of it."""
+
+    facts: list[RunFacts]
+    notices: list[Notice]
+    rows: list[bytes]
+    body: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Asked:
     """One question, with the run it is about where it is about one."""
 
@@ -106,7 +118,7 @@ class Wire:
         }
         self._lock = threading.RLock()
         self._opened: OrderedDict[tuple[str, str], _Opened] = OrderedDict()
-        self._rows: dict[str, tuple[RunFacts, bytes]] = {}
+        self._listed = _Listed([], [], [], b'{"runs":[],"notices":[]}', _etag(b""))
 
     def answer(self, path: str, query: str = "", *, known_etags: str = "") -> Answer:
         """Answer the question at an address: `path` and `query` percent-encoded, `query` without its question mark."""
@@ -122,7 +134,7 @@ class Wire:
                 return _document(to_json(self._studio), asked)
             case "runs":
                 read_query(PlainQuery, query)
-                return _document(self._runs(), asked)
+                return self._runs(asked)
             case "run":
                 return self._detail(self._open(project, run_id), asked)
             case "graph":
@@ -177,16 +189,19 @@ class Wire:
                     opened.scalars_nbytes = 0
                     opened.stored.forget()
 
-    def _runs(self) -> bytes:
+    def _runs(self, asked: _Asked) -> Answer:
         facts, notices = self.table.refresh()
-        rows: dict[str, tuple[RunFacts, bytes]] = {}
-        for run in facts:
-            key = run.info.path
-            known = self._rows.get(key)
-            rows[key] = known if known is not None and known[0] is run else (run, to_json(row_document(run)))
-        self._rows = rows
-        told = to_json(notice_documents(notices))
-        return b'{"runs":[' + b",".join(body for _, body in rows.values()) + b'],"notices":' + told + b"}"
+        listed = self._listed
+        # Rows that did not change are the same objects: then the whole table is the bytes that it was.
+        if listed.notices != notices or len(listed.facts) != len(facts) or any(map(is_not, listed.facts, facts)):
+            known = {run.info.path: (run, row) for run, row in zip(listed.facts, listed.rows, strict=True)}
+            rows = []
+            for run in facts:
+                before, row = known.get(run.info.path, (None, b""))
+                rows.append(row if before is run else to_json(row_document(run)))
+            body = b'{"runs":[' + b",".join(rows) + b'],"notices":' + to_json(notice_documents(notices)) + b"}"
+            listed = self._listed = _Listed(facts, notices, rows, body, _etag(body))
+        return _document(listed.body, asked, etag=listed.etag)
 
     def _detail(self, run: _Opened, asked: _Asked) -> Answer:
         query = read_query(PlainQuery, asked.query)
@@ -291,9 +306,9 @@ class Wire:
         return Answer(body=body, media_type=media_type, etag=etag, immutable=immutable, headers=headers)
 
 
-def _document(body: bytes, asked: _Asked, *, immutable: bool = False) -> Answer:
+def _document(body: bytes, asked: _Asked, *, etag: str = "", immutable: bool = False) -> Answer:
     """A small document is told from others by its content."""
-    etag = _etag(body)
+    etag = etag or _etag(body)
     unchanged = etag in asked.known_etags
     return Answer(body=b"" if unchanged else body, media_type=JSON, etag=etag, immutable=immutable, unchanged=unchanged)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -21,6 +22,7 @@ from epochal.views.runs import RunFacts, StoredSummaries, flat_config, total_epo
 __all__ = ["detail_document", "graph_document", "notice_documents", "row_document", "to_json"]
 
 _FIRST_METRICS = ("val_loss", "val/loss", "validation_loss", "loss", "train_loss", "train/loss")
+_SPARK = re.compile(rb',\s*"spark":\s*(\[[^\]]*\])')
 
 
 def to_json(document: Any) -> bytes:
@@ -128,21 +130,51 @@ def graph_document(graph: Graph) -> dict[str, Any]:
     }
 
 
-def _metrics(summaries: Mapping[str, SeriesSummary]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+def _metrics(summaries: Mapping[str, SeriesSummary]) -> tuple[Any, Any]:
     """MetricDocuments by name, and the SparkDocument of one of them."""
     if isinstance(summaries, StoredSummaries):
-        # As they are stored they have the document's very fields; only what is not finite stands there as a word.
-        stored: dict[str, dict[str, Any]] = orjson.loads(summaries.stored)
-        if b'NaN"' in summaries.stored or b'Infinity"' in summaries.stored:
-            for metric in stored.values():
-                metric.update({key: None for key in ("last", "min", "max", "mean") if isinstance(metric[key], str)})
-        metrics = stored
-        sparks = {name: metric.pop("spark", ()) for name, metric in metrics.items()}
-    else:
-        metrics = {name: _metric(summary) for name, summary in summaries.items()}
-        sparks = {name: list(summary.spark) for name, summary in summaries.items()}
-    chosen = _say_most({name for name, values in sparks.items() if values and name != "epoch"})
-    return metrics, None if chosen is None else {"name": chosen, "values": sparks[chosen]}
+        return _passed_on(summaries.stored) or _read(orjson.loads(summaries.stored))
+    sparks = {name: list(summary.spark) for name, summary in summaries.items()}
+    return {name: _metric(summary) for name, summary in summaries.items()}, _spark(sparks)
+
+
+def _passed_on(stored: bytes) -> tuple[Any, Any] | None:
+    """As `_read`, without reading: summaries are stored with the very fields of the document, and their sparks.
+
+    None where that does not do: a number that is not finite stands there as a word, or no usual loss is there to draw.
+    A quote inside of a name is stored with a backslash before it, so that nothing here is found inside of a name.
+    """
+    if b'NaN"' in stored or b'Infinity"' in stored:
+        return None
+    chosen, at = next(((name, at) for name in _FIRST_METRICS if (at := _place(stored, name)) >= 0), ("", -1))
+    spark = _SPARK.search(stored, at) if chosen else None
+    if spark is None or spark[1] == b"[]":
+        return None
+    return orjson.Fragment(_SPARK.sub(b"", stored)), {"name": chosen, "values": orjson.Fragment(spark[1])}
+
+
+def _place(stored: bytes, name: str) -> int:
+    """Where a series begins in the stored form, -1 where it is not there."""
+    key = f'"{name}":'.encode()
+    at = stored.find(key)
+    while at > 0 and stored[at - 1 : at] == b"\\":
+        at = stored.find(key, at + 1)
+    return at
+
+
+def _read(stored: dict[str, dict[str, Any]]) -> tuple[Any, Any]:
+    sparks = {name: metric.pop("spark", None) or [] for name, metric in stored.items()}
+    for metric in stored.values():
+        metric.update({key: None for key in ("last", "min", "max", "mean") if isinstance(metric[key], str)})
+    return stored, _spark(sparks)
+
+
+def _spark(sparks: Mapping[str, Sequence[Any]]) -> dict[str, Any] | None:
+    """The series that says most in one line: the loss on data the network did not train on, where there is one."""
+    names = {name for name, values in sparks.items() if values and name != "epoch"}
+    chosen = next((name for name in _FIRST_METRICS if name in names), None)
+    chosen = chosen or min((n for n in names if "loss" in n.lower()), default=None) or min(names, default=None)
+    return None if chosen is None else {"name": chosen, "values": sparks[chosen]}
 
 
 def _metric(summary: SeriesSummary) -> dict[str, Any]:
@@ -151,14 +183,10 @@ def _metric(summary: SeriesSummary) -> dict[str, Any]:
     return document
 
 
-def _say_most(names: set[str]) -> str | None:
-    """The series that says most in one line: the loss on data the network did not train on, where there is one."""
-    first = next((name for name in _FIRST_METRICS if name in names), None)
-    return first or min((n for n in names if "loss" in n.lower()), default=None) or min(names, default=None)
-
-
 def _finite(value: Any) -> Any:
     """As orjson would write it: null for what is not finite, texts for keys."""
+    if isinstance(value, orjson.Fragment):
+        return orjson.loads(value.contents)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, str):
