@@ -44,6 +44,19 @@ def frames(url: str) -> list[Image.Image]:
     return taken
 
 
+def palette_of(pictures: list[Image.Image]) -> Image.Image:
+    """256 colours: the surfaces and letters exactly, the rest so that every colour of the data has one near it."""
+    sample = Image.new("RGB", (PICTURE[0], PICTURE[1] * len(pictures)))
+    for row, picture in enumerate(pictures):
+        sample.paste(picture, (0, row * PICTURE[1]))
+    counted = sample.getcolors(sample.width * sample.height) or []
+    frequent = [colour for _, colour in sorted(counted, reverse=True)[:64]]
+    spread = sample.quantize(192, method=Image.Quantize.MAXCOVERAGE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([channel for colour in frequent for channel in colour] + spread[: 3 * 192])
+    return palette
+
+
 def main() -> None:
     """Train, serve, play, save."""
     with tempfile.TemporaryDirectory() as folder:
@@ -52,10 +65,7 @@ def main() -> None:
         server = start_in_background(make_app(folder), port=0)
         pictures = frames(server.address.url)
         server.stop()
-    sample = Image.new("RGB", (PICTURE[0], PICTURE[1] * 3))
-    for row, picture in enumerate((pictures[0], pictures[len(pictures) // 2], pictures[-1])):
-        sample.paste(picture, (0, row * PICTURE[1]))
-    palette = sample.quantize(224, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    palette = palette_of([pictures[0], pictures[len(pictures) // 2], pictures[-1]])
     small = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     target = HERE / "studio.gif"
     durations = [900, *[90] * (len(small) - 2), 2500]
