@@ -206,13 +206,7 @@ export function sortRuns(runs: readonly RunRow[], sort: Sort, columns: readonly 
 export type Item = { kind: 'run'; run: RunRow } | { kind: 'group'; key: string; runs: readonly RunRow[]; open: boolean }
 
 /** Rows of the table: runs, or groups (in the order of their first run) with their runs where they are open. */
-export function itemsOf(
-  runs: readonly RunRow[],
-  group: string,
-  closed: ReadonlySet<string>,
-  columns: readonly Column[],
-): Item[] {
-  const by = group ? columns.find((c) => c.id === group) : undefined
+export function itemsOf(runs: readonly RunRow[], by: Column | undefined, closed: ReadonlySet<string>): Item[] {
   if (!by) return runs.map((run) => ({ kind: 'run', run }))
   const groups = new Map<string, RunRow[]>()
   for (const run of runs) {

@@ -34,7 +34,7 @@ export const words = {
   unarchivedToast: (name: string) => `${name} is out of the archive`,
   nameLabel: 'Name of the run',
   runs: (n: number) => `${n.toLocaleString('en')} ${n === 1 ? 'run' : 'runs'}`,
-  without: 'without',
+  without: 'not set',
   notices: (n: number) => `${n} ${n === 1 ? 'notice' : 'notices'}: something was lost, hidden or damaged`,
   title: {
     name: 'Name',
