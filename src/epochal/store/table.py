@@ -73,8 +73,9 @@ class Table:
                 except (EpochalError, OSError) as error:
                     self.notices.append(_notice(key, error))
                     continue
-                if known.row.info.status in ("finished", "failed", "stopped"):
-                    fresh[key] = (_words(stamp), _pack(known.row), known.row.stored)
+                packed = _pack(known.row) if known.row.info.status in ("finished", "failed", "stopped") else None
+                if packed is not None:
+                    fresh[key] = (_words(stamp), packed, known.row.stored)
             kept[key] = known
             rows.append(known.row)
         gone = (self._kept.keys() | stored.keys()) - kept.keys()
@@ -109,8 +110,12 @@ def _look(run: StoredRun) -> LibraryRow:
     return LibraryRow(run, run.info(), version, orjson.dumps(run.stored_summaries()))
 
 
-def _pack(row: LibraryRow) -> bytes:
-    return orjson.dumps({"info": row.info, "v": row.version})
+def _pack(row: LibraryRow) -> bytes | None:
+    """Return what the index keeps of a row; None for a config it would change, such as one with integers of 80 bits."""
+    try:
+        return orjson.dumps({"info": row.info, "v": row.version})
+    except TypeError:
+        return None
 
 
 def _restore(run: StoredRun, stamp: str, info: bytes, stored: bytes) -> _Kept | None:
