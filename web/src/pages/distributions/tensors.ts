@@ -5,6 +5,8 @@ import type { GraphDocument, RunDetail, TensorDocument } from '../../wire/types'
 export const GROUPS = ['weight', 'bias', 'grad', 'act', 'other'] as const
 export type Group = (typeof GROUPS)[number]
 
+export const isGroup = (name: string): name is Group => (GROUPS as readonly string[]).includes(name)
+
 export interface TensorView {
   readonly tensor: TensorDocument
   readonly group: Group
