@@ -29,7 +29,7 @@ check: $(VENV)/.dev web/node_modules/.ready
 	$(BIN)/mypy
 	cd web && npm run --silent lint && npm run --silent check
 	$(BIN)/python -m epochal.server.openapi --check web/src/wire/openapi.json
-	cd web && npm run --silent types:check
+	cd web && npm run --silent types -- --check
 
 fix: $(VENV)/.dev web/node_modules/.ready
 	$(BIN)/ruff check --fix .
