@@ -18,8 +18,9 @@ Snapshots = Literal["epoch"] | int | None
 CHEAP_SECONDS = 0.0008
 ADVANCE_SECONDS = 0.120
 """What cheap looks may cost before training has earned it, so that a short training of a small network keeps every
-step: 150 looks of `CHEAP_SECONDS`."""
+step: 150 looks of `CHEAP_SECONDS`. Dearer looks get less, the square of how much dearer they are."""
 ADVANCE_OTHERWISE_SECONDS = 0.010
+"""What any looks get in advance."""
 SNAPSHOT_BYTES = 4 << 30
 """Snapshots that nobody asked for by name grow scarce once they fill about this much."""
 
@@ -76,7 +77,7 @@ class Account:
     def missing(self) -> float:
         """What the account lacks to pay for one more look, looks that the writer has not come to included."""
         each = self.per_look
-        advance = ADVANCE_SECONDS if each <= CHEAP_SECONDS else ADVANCE_OTHERWISE_SECONDS
+        advance = max(ADVANCE_OTHERWISE_SECONDS, ADVANCE_SECONDS * min(1.0, (CHEAP_SECONDS / each) ** 2))
         owed = (self.looks - self.digested) * self.writer_per_look
         return self.caller + self.writer + owed + each - advance - self.budget * self.loop
 

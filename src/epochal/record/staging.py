@@ -7,6 +7,7 @@ with spaces to a length that fits every step, so the place of each tensor is kno
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -162,6 +163,7 @@ class Pool:
         self.layout, self.grad_layout = layout, grad_layout
         self._bind = bind
         self._free: list[Slot] = []
+        self._lock = threading.Lock()
         self.made = 0
         each = max(1, layout.bytes + grad_layout.bytes)
         # At least three (one being filled, one being written, one kept to say how far parameters moved), where memory
@@ -183,7 +185,8 @@ class Pool:
         """The look to hand over, now that `slot` is filled."""
         if slot is not self._stage:
             return slot
-        self.made += 1
+        with self._lock:
+            self.made += 1
         return slot.part()
 
     @property
@@ -197,7 +200,8 @@ class Pool:
         if self._stage is None:
             self._free.append(slot)
         elif slot is not self._stage:
-            self.made -= 1
+            with self._lock:
+                self.made -= 1
 
     def _make(self) -> Slot:
         self.made += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from time import perf_counter, thread_time
 from typing import Any
 
@@ -19,7 +20,7 @@ from epochal.record.probe import Probe
 from epochal.record.staging import Layout, Pool, Slot
 from epochal.store import RunWriter, WriterFolder, graph_to_json
 
-GATHER_SECONDS = 0.2
+GATHER_SECONDS = 0.4
 """How long the writer lets looks gather before it digests them together."""
 GATHER_BYTES = 4 << 20
 
@@ -74,16 +75,15 @@ class Watcher:
             slot.statistics, slot.snapshot = self._parameters, self.policy.snapshots is not None
             self._first = self._pool.settle(slot)
         self._probe.arm()
-        self.policy.account.paid(thread_time() - start)
-        self.policy.account.digested += 1
+        self.policy.account.caller += thread_time() - start
 
     def tick(self, step: int, epoch: float | None, now: float) -> None:
         """Look at the model if this log call asks for it.
 
         To be called when `due_time` or `due_step` has come, and for each call that names a new epoch.
         """
-        if not self._lock.acquire(blocking=False):
-            return  # another thread logs and looks right now
+        if not self._lock.acquire(blocking=epoch is not None):
+            return  # another thread logs and looks right now; only what was asked for is worth waiting for it
         try:
             if self._probe.gone:
                 self._tell_gone()
@@ -147,6 +147,8 @@ class Watcher:
             self._report()
 
     def _tell_gone(self) -> None:
+        self._needs_inputs = False
+        self.policy.due_time = self.policy.due_step = inf
         self._told(
             "the watched model is no longer there: nothing of it is recorded from here on; "
             "keep a reference to it, or call run.unwatch() before letting go of it"
@@ -171,6 +173,7 @@ class Watcher:
             self._pool.give(slot)
             return
         self.policy.looks += slot.statistics
+        self.policy.account.looks += 1
         if slot.snapshot:
             self.policy.last_snapshot = slot.step
             self.policy.snapshots_taken += 1
