@@ -97,7 +97,7 @@ def test_several_calls_of_one_step_are_one_look() -> None:
 
 
 def test_without_a_budget_only_asked_looks_are_taken_after_the_advance() -> None:
-    looks, _ = simulate(policy(budget=0.0), [(k, None) for k in range(5000)], seconds_per_call=0.01, cost=0.001)
+    looks, _ = simulate(policy(budget=0.0), [(k, None) for k in range(5000)], seconds_per_call=0.01, cost=0.003)
     assert 0 < len(looks) < 20
 
 
