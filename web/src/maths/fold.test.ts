@@ -45,6 +45,8 @@ describe('tiles', () => {
     expect(layout.height).toBeLessThanOrEqual(400)
     expect(layout.perLine * layout.lines).toBeGreaterThanOrEqual(128)
     expect(tileLayout(tiles, { width: 30, height: 30 }).pixel).toBe(1)
+    const told = tileLayout(tiles, { width: 960, height: 900 }, 8, 30)
+    expect(told.height).toBe(told.lines * (28 * told.pixel + told.gap + 30) - told.gap)
   })
 
   it('and matrices have units down', () => {

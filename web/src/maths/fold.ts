@@ -107,16 +107,23 @@ export interface TileLayout {
   readonly lines: number
   readonly pixel: number
   readonly gap: number
+  /** Room under each tile for a line about its unit. */
+  readonly caption: number
   readonly width: number
   readonly height: number
 }
 
 /** The largest whole pixel size at which all tiles fit the room, or 1 when none does. */
-export function tileLayout(tiles: TileShape, room: { width: number; height: number }, largest = 8): TileLayout {
+export function tileLayout(
+  tiles: TileShape,
+  room: { width: number; height: number },
+  largest = 8,
+  caption = 0,
+): TileLayout {
   for (let pixel = largest; ; pixel--) {
     const gap = pixel >= 3 ? 4 : 2
     const stepX = tiles.width * pixel + gap
-    const stepY = tiles.height * pixel + gap
+    const stepY = tiles.height * pixel + gap + caption
     const most = Math.max(1, Math.min(tiles.down, Math.floor((room.width + gap) / stepX)))
     // As many on each line as on the others, as far as that goes.
     const perLine = tiles.flows ? Math.ceil(tiles.down / Math.ceil(tiles.down / most)) : tiles.across
@@ -124,6 +131,6 @@ export function tileLayout(tiles: TileShape, room: { width: number; height: numb
     const width = perLine * stepX - gap
     const height = lines * stepY - gap
     if (pixel === 1 || (width <= room.width && height <= room.height))
-      return { perLine, lines, pixel, gap, width, height }
+      return { perLine, lines, pixel, gap, caption, width, height }
   }
 }

@@ -13,7 +13,7 @@ export function tileOrigin(
   const place = tiles.flows ? down % layout.perLine : across
   return {
     x: place * (tiles.width * layout.pixel + layout.gap),
-    y: line * (tiles.height * layout.pixel + layout.gap),
+    y: line * (tiles.height * layout.pixel + layout.gap + layout.caption),
   }
 }
 
@@ -62,7 +62,7 @@ export function tileAt(
   y: number,
 ): { down: number; across: number; row: number; column: number } | null {
   const stepX = tiles.width * layout.pixel + layout.gap
-  const stepY = tiles.height * layout.pixel + layout.gap
+  const stepY = tiles.height * layout.pixel + layout.gap + layout.caption
   if (x < 0 || y < 0 || x >= layout.width || y >= layout.height) return null
   const place = Math.floor(x / stepX)
   const line = Math.floor(y / stepY)
