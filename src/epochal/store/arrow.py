@@ -9,6 +9,7 @@ Dictionaries are always whole replacements: some readers reject deltas.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ __all__ = [
     "FORMAT_KEY",
     "SCALAR_COLUMNS",
     "STATISTICS_COLUMNS",
+    "BatchTemplate",
     "Column",
     "Kind",
+    "batch_template",
     "body_sum",
     "encode_batch",
     "encode_dictionary",
@@ -42,10 +45,21 @@ FORMAT_KEY = "epochal_format"
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 CONTINUATION = b"\xff\xff\xff\xff"
 DICTIONARY_ID = 0
+DIGITS = 20
 METADATA_V5 = 4
 HEADER_SCHEMA, HEADER_DICTIONARY, HEADER_BATCH = 1, 2, 3
 TYPE_INT, TYPE_FLOAT, TYPE_UTF8, TYPE_FIXED_LIST = 2, 3, 5, 16
 DOUBLE = 2
+
+_I64, _PAIR = struct.Struct("<q"), struct.Struct("<qq")
+
+
+_TYPES: dict[str, np.dtype[np.generic]] = {
+    "name": np.dtype("<i4"),
+    "i8": np.dtype("<i8"),
+    "f8": np.dtype("<f8"),
+    "u4": np.dtype("<u4"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +73,7 @@ class Column:
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """numpy's type of the values on disk."""
-        return np.dtype("<i4" if self.kind == "name" else f"<{self.kind}")
+        return _TYPES[self.kind]
 
 
 _COUNTED = ("zeros", "nan", "inf", "size", "seen")
@@ -124,26 +138,84 @@ def encode_batch(columns: Sequence[Column], arrays: Mapping[str, npt.NDArray[np.
     """
     rows = len(arrays[columns[0].name])
     parts: list[bytes] = []
-    nodes: list[int] = []
     for column in columns:
         values = np.ascontiguousarray(arrays[column.name], column.dtype)
         if values.shape != ((rows,) if column.width == 1 else (rows, column.width)):
             raise ValueError(f"column {column.name!r} has shape {values.shape}, expected {rows} rows")
-        nodes.append(rows)
-        parts.append(b"")  # no validity bitmap: nothing is null
-        if column.width > 1:
-            nodes.append(rows * column.width)
-            parts.append(b"")
-        parts.append(values.tobytes())
-    body, buffers = _body(parts)
+        parts += (values.tobytes(), b"\0" * (-values.nbytes % 8))
+    body = b"".join(parts)
+    template = batch_template(tuple(columns))
+    head = template.fill(rows)
+    head[template.rows_end_at : template.rows_end_at + DIGITS] = _number(rows_end).encode("ascii")
+    total = (body_sum(body) + rows_end) % 2**64
+    head[template.sum_at : template.sum_at + DIGITS] = _number(total).encode("ascii")
+    return bytes(head) + body
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTemplate:
+    """The metadata of every record batch of a kind, made once: only numbers at fixed places differ.
+
+    `rows_at`, `rows_end_at` and `sum_at` are places in the message; `fill` puts in all numbers but the last two.
+    """
+
+    blank: bytes
+    rows_at: int
+    body_at: int
+    nodes_at: tuple[int, ...]
+    buffers_at: tuple[int, ...]
+    rows_end_at: int
+    sum_at: int
+    columns: tuple[Column, ...]
+
+    def fill(self, rows: int) -> bytearray:
+        """Return the metadata of a batch of so many rows, with blanks for `rows_end` and `sum`."""
+        head = bytearray(self.blank)
+        places, size = layout_of(self.columns, rows)
+        _I64.pack_into(head, self.rows_at, rows)
+        _I64.pack_into(head, self.body_at, size)
+        node = iter(self.nodes_at)
+        buffer = iter(self.buffers_at)
+        for column, place in zip(self.columns, places, strict=True):
+            _PAIR.pack_into(head, next(node), rows, 0)
+            _PAIR.pack_into(head, next(buffer), place, 0)  # no validity bitmap: nothing is null
+            if column.width > 1:
+                _PAIR.pack_into(head, next(node), rows * column.width, 0)
+                _PAIR.pack_into(head, next(buffer), place, 0)
+            _PAIR.pack_into(head, next(buffer), place, rows * column.width * column.dtype.itemsize)
+        return head
+
+
+@functools.cache
+def batch_template(columns: tuple[Column, ...]) -> BatchTemplate:
+    """Return the template of a kind of batch: built with numbers that occur nowhere else, then searched for them."""
+    marks = iter(range(0x5EED_0001_5EED_0001, 0x5EED_0001_5EED_1001))
+    rows, body, *nodes = [next(marks) for _ in range(2 + sum(2 if c.width > 1 else 1 for c in columns))]
+    buffers = [(next(marks), next(marks)) for c in columns for _ in range(3 if c.width > 1 else 2)]
+    ends, total = "1" * DIGITS, "2" * DIGITS
     b = flatbuffers.Builder(1024)
     header = _record_batch(b, rows, nodes, buffers)
-    facts = {"rows_end": _number(rows_end), "sum": _number((body_sum(body) + rows_end) % 2**64)}
-    return _message(b, HEADER_BATCH, header, len(body), facts) + body
+    head = _message(b, HEADER_BATCH, header, body, {"rows_end": ends, "sum": total})
+
+    def place(data: bytes) -> int:
+        if head.count(data) != 1:
+            raise AssertionError("a mark of the template is not unique")
+        return head.index(data)
+
+    return BatchTemplate(
+        blank=head.replace(ends.encode(), b"0" * DIGITS).replace(total.encode(), b"0" * DIGITS),
+        rows_at=place(_I64.pack(rows)),
+        body_at=place(_I64.pack(body)),
+        nodes_at=tuple(place(_PAIR.pack(node, 0)) for node in nodes),
+        buffers_at=tuple(place(_PAIR.pack(*buffer)) for buffer in buffers),
+        rows_end_at=place(ends.encode()),
+        sum_at=place(total.encode()),
+        columns=columns,
+    )
 
 
 def _number(value: int) -> str:
-    return f"{value:020d}"
+    return f"{value:0{DIGITS}d}"
 
 
 def _body(parts: Sequence[bytes]) -> tuple[bytes, list[tuple[int, int]]]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from epochal.store.arrow import (
     CONTINUATION,
+    DIGITS,
     END_OF_STREAM,
     FORMAT_KEY,
     HEADER_BATCH,
@@ -25,7 +26,9 @@ from epochal.store.arrow import (
     TYPE_FLOAT,
     TYPE_INT,
     TYPE_UTF8,
+    BatchTemplate,
     Column,
+    batch_template,
     body_sum,
     layout_of,
 )
@@ -96,6 +99,11 @@ class StreamReader:
     ended: bool = False
     after_damage: bool = False
     ours: bool = False
+    _heads: dict[int, tuple[bytes, list[int], int]] = field(default_factory=dict)
+    _template: BatchTemplate = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._template = batch_template(self.columns)
 
     def feed(self, data: bytes) -> list[Batch]:
         """Take the bytes of the file from `offset` on; return the whole batches in them.
@@ -143,6 +151,8 @@ class StreamReader:
         if data[at : at + 8] == END_OF_STREAM:
             self.ended = True
             return at + 8, None
+        if (quick := self._quick(data, at, base)) is not None:
+            return quick
         kind, header, body, end, table = _frame(data, at)
         if kind == HEADER_SCHEMA:
             self.ours |= FORMAT_KEY in _key_values(data, header, 2)
@@ -167,9 +177,48 @@ class StreamReader:
         if self.ours and ([p - body for p in places], end - body) != layout_of(self.columns, rows):
             raise _DamagedMessageError
         rows_end = int(facts["rows_end"]) if "rows_end" in facts else self.rows_end + rows
+        return end, self._batch(data, base, rows=rows, rows_end=rows_end, places=tuple(p + base for p in places))
+
+    def _quick(self, data: bytes, at: int, base: int) -> tuple[int, Batch] | None:
+        """Read a batch whose metadata is byte for byte what this package writes; None for everything else.
+
+        A run of 4 million rows has up to 40,000 batches: following their offsets one by one takes half a second.
+        """
+        template = self._template
+        body = at + len(template.blank)
+        if body > len(data) or data[at : at + 8] != template.blank[:8]:
+            return None
+        rows = _I64.unpack_from(data, at + template.rows_at)[0]
+        if rows not in self._heads:
+            if not 0 <= rows <= len(data):
+                return None
+            if len(self._heads) > 4096:
+                self._heads.clear()
+            places, size = layout_of(self.columns, rows)
+            self._heads[rows] = bytes(template.fill(rows)), places, size
+        head, places, size = self._heads[rows]
+        first, second = sorted((template.rows_end_at, template.sum_at))
+        if (
+            body + size > len(data)
+            or data[at : at + first] != head[:first]
+            or data[at + first + DIGITS : at + second] != head[first + DIGITS : second]
+            or data[at + second + DIGITS : body] != head[second + DIGITS :]
+        ):
+            return None
+        rows_end = int(data[at + template.rows_end_at : at + template.rows_end_at + DIGITS])
+        total = int(data[at + template.sum_at : at + template.sum_at + DIGITS])
+        if (body_sum(memoryview(data)[body : body + size]) + rows_end) % 2**64 != total:
+            return None
+        self.ours = True
+        begin = body + base
+        return body + size, self._batch(
+            data, base, rows=rows, rows_end=rows_end, places=tuple(p + begin for p in places)
+        )
+
+    def _batch(self, data: bytes, base: int, *, rows: int, rows_end: int, places: tuple[int, ...]) -> Batch:
         lost = max(0, rows_end - rows - self.rows_end) if self.after_damage else 0
         self.rows_end, self.after_damage = rows_end, False
-        return end, Batch(rows, rows_end, lost, self.columns, tuple(p + base for p in places), data, base)
+        return Batch(rows, rows_end, lost, self.columns, places, data, base)
 
 
 @contextmanager

@@ -73,7 +73,8 @@ class GrowingSeries:
             self._grow(start, end)
         self._steps[start:end], self._t[start:end], self._v[start:end] = steps, t, v
         if self._sorted:
-            self._sorted = bool((np.diff(self._steps[max(0, start - 1) : end]) >= 0).all())
+            part = self._steps[max(0, start - 1) : end]
+            self._sorted = not (part[1:] < part[:-1]).any()
         self.rows = end
         if not journal:
             self.stream_rows = end

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from epochal.store.arrow import SCALAR_COLUMNS
 from epochal.store.arrowread import Batch
@@ -20,7 +21,8 @@ from epochal.store.tail import SegmentsReplacedError, SegmentTail
 __all__ = ["ScalarTail"]
 
 ROUNDS = 4
-SORT_BELOW_ROWS = 48
+BYTES_PER_ROW = 28
+SORT_BELOW_ROWS = 300
 
 
 class ScalarTail:
@@ -47,6 +49,7 @@ class ScalarTail:
         self._journal_names: list[str] = []
         self._names_read = 0
         self._touched: set[str] = set()
+        self._expected = self._sizes()
         self._compact_stamp = self._stamp()
         skip: frozenset[str] = frozenset()
         rows_end = 0
@@ -65,6 +68,15 @@ class ScalarTail:
     def compact_path(self) -> Path:
         """Where this writer's compacted scalars lie, if they were compacted."""
         return self._run.compact / f"{self.folder.name}.parquet"
+
+    def _sizes(self) -> dict[str, int]:
+        """Return how many rows each series will have, by the summary: arrays of the right size need no growing."""
+        try:
+            told = orjson.loads(self.folder.summary.read_bytes())["series"]
+            limit = sum(e.stat().st_size for e in os.scandir(self.folder.scalars)) // BYTES_PER_ROW + 1
+            return {str(name): min(int(value["n"]), limit) for name, value in told.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
 
     def _stamp(self) -> tuple[int, int]:
         try:
@@ -168,21 +180,20 @@ class ScalarTail:
     def _of(self, name: str, expected: int = 0) -> GrowingSeries:
         found = self.series.get(name)
         if found is None:
-            found = self.series[name] = GrowingSeries(expected)
+            found = self.series[name] = GrowingSeries(expected or self._expected.get(name, 0))
         return found
 
     def _take(self, batches: list[Batch], names: list[str], path: Path) -> None:
-        groups = [(batch, _groups(batch.column(0))) for batch in batches]
-        pieces = sum(len(g) for _, g in groups)
-        if sum(b.rows for b in batches) >= SORT_BELOW_ROWS * pieces:
-            for batch, parts in groups:
+        ids = np.concatenate([batch.column(0) for batch in batches])
+        pieces = len(batches) + int(np.count_nonzero(ids[1:] != ids[:-1]))
+        if len(ids) >= SORT_BELOW_ROWS * pieces:
+            for batch in batches:
                 columns = batch.column(1), batch.column(2), batch.column(3)
-                self._add_groups(parts, columns, names)
+                self._add_groups(_groups(batch.column(0)), columns, names)
             return
         # Many short pieces: sorting all rows of the segment at once is cheaper than slicing each piece.
-        ids = np.concatenate([b.column(0) for b in batches])
         order = np.argsort(ids.astype(np.uint16) if ids.min() >= 0 and ids.max() < 1 << 16 else ids, kind="stable")
-        joined = tuple(np.concatenate([b.column(i) for b in batches])[order] for i in (1, 2, 3))
+        joined = tuple(np.concatenate([batch.column(i) for batch in batches])[order] for i in (1, 2, 3))
         self._add_groups(_groups(ids[order]), joined, names)
 
     def _add_groups(
