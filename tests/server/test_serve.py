@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import http.client
 import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -113,3 +115,16 @@ def test_in_the_foreground_ctrl_c_ends_it_quickly_even_with_a_stream_open(shown:
     finally:
         process.kill()
         process.wait()
+
+
+def test_answers_are_not_held_back_for_an_acknowledgement(shown: tuple[Path, str]) -> None:
+    with start_in_background(make_app(shown[0]), port=0) as server:
+        client = http.client.HTTPConnection("127.0.0.1", server.address.port)
+        waits = []
+        for _ in range(12):
+            begin = time.perf_counter()
+            client.request("GET", "/api/v1/studio")
+            client.getresponse().read()
+            waits.append(time.perf_counter() - begin)
+        client.close()
+    assert min(waits[1:]) < 0.03  # Nagle's algorithm would make it 40 ms, each time
