@@ -23,6 +23,9 @@ __all__ = ["CAPACITY", "JOURNAL_TYPE", "RECORD", "JournalFile", "JournalReader"]
 
 CAPACITY = 65_536
 HEADER_SIZE = 64
+# An interrupted call leaves one gap in the ring; half as many as this in a row do not happen between two folds.
+LOOK_SLOTS = 64
+MOST_SLOTS = 16_384
 MAGIC = b"EPOCHALJ"
 HEADER = struct.Struct("<8sIIQ")
 RECORD = struct.Struct("<IIqddQ")
@@ -140,15 +143,13 @@ class JournalReader:
             if not capacity:
                 return empty_records()
             found = []
-            step = 64  # an interrupted call leaves one gap; so many in a row do not happen between two folds
-            while True:
-                chunk = _stable(fd, seq + 1, min(step, capacity), capacity)
-                # Slots may already hold later rounds of the ring: those records were folded meanwhile.
-                if not len(chunk):
-                    break
+            count = LOOK_SLOTS
+            while len(chunk := _stable(fd, seq + 1, min(count, capacity), capacity)):
                 found.append(chunk)
-                seq = int(chunk["seq"][-1])
-                step = 8192
+                begin, seq = seq, int(chunk["seq"][-1])
+                if seq <= begin + count - LOOK_SLOTS // 2:  # the rest of what was looked at is empty
+                    break
+                count = min(8 * count, MOST_SLOTS)
             return np.concatenate(found) if found else empty_records()
         finally:
             os.close(fd)

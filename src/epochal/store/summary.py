@@ -110,7 +110,7 @@ def summary_to_json(summary: SeriesSummary) -> dict[str, Any]:
     """Return a summary as JSON has it in summary.json; `spark` with four digits, for it is a picture."""
     return {
         **{key: getattr(summary, key) for key in _FIELDS},
-        "spark": [None if v != v else float(f"{v:.4g}") for v in summary.spark],
+        "spark": [rounded if math.isfinite(rounded := float(f"{v:.4g}")) else None for v in summary.spark],
     }
 
 
@@ -135,5 +135,5 @@ def summary_from_json(name: str, value: Mapping[str, Any]) -> SeriesSummary:
         nan=int(get("nan") or 0),
         inf=int(get("inf") or 0),
         better=get("better"),
-        spark=tuple(map(from_json_number, spark)) if None in spark else tuple(spark),
+        spark=tuple([math.nan if v is None else v for v in spark]) if None in spark else tuple(spark),
     )
