@@ -2,7 +2,7 @@ import { svelte } from '@sveltejs/vite-plugin-svelte'
 import { defineConfig } from 'vitest/config'
 
 /** The Studio as `epochal view` serves it: hashed assets, heavy pages loaded when they are opened. */
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   base: './',
   plugins: [svelte()],
   build: {
@@ -13,5 +13,11 @@ export default defineConfig({
     chunkSizeWarningLimit: 300,
   },
   server: { port: 6071, proxy: { '/api': 'http://127.0.0.1:6070' } },
-  test: { include: ['src/**/*.test.ts'], environment: 'node' },
-})
+  // Tests run in Node, but with Svelte's browser half: its server half has no effects.
+  resolve: mode === 'test' ? { conditions: ['browser', 'module', 'development'] } : {},
+  test: {
+    include: ['src/**/*.test.ts'],
+    environment: './scripts/test-environment.mjs',
+    server: { deps: { inline: ['svelte'] } },
+  },
+}))

@@ -5,7 +5,6 @@
  * replaces the entry, at most a few times a second, since browsers refuse more.
  */
 import { untrack } from 'svelte'
-import { SvelteMap } from 'svelte/reactivity'
 
 const WRITE_MS = 300
 
@@ -34,7 +33,11 @@ export function formatHash({ page, params }: { page: string; params: ReadonlyMap
 
 class Address {
   page = $state('runs')
-  readonly #params = new SvelteMap<string, string>()
+  /**
+   * An object, not a SvelteMap: there, setting one key also wakes whoever read a key that is not set, and the playhead
+   * sets one sixty times a second.
+   */
+  readonly #params = $state<Record<string, string | undefined>>({})
   #timer: ReturnType<typeof setTimeout> | undefined
 
   /** Reads the browser's address, and again whenever the user goes back or edits it. */
@@ -47,15 +50,17 @@ class Address {
 
   /** A parameter, or what holds when it is not written. Reading it in markup or an effect follows its changes. */
   get(name: string, fallback = ''): string {
-    return this.#params.get(name) ?? fallback
+    const value = this.#params[name]
+    // A name such as `constructor` finds something in every object.
+    return typeof value === 'string' ? value : fallback
   }
 
   /** Sets a parameter; null, or its default, takes it out. */
   set(name: string, value: string | null, fallback = ''): void {
     untrack(() => {
-      if (value === null || value === fallback) this.#params.delete(name)
-      else if (this.#params.get(name) !== value) this.#params.set(name, value)
-      else return
+      const next = value === null || value === fallback ? undefined : value
+      if (this.#params[name] === next) return
+      this.#params[name] = next
       this.#timer ??= setTimeout(() => this.#write(), WRITE_MS)
     })
   }
@@ -69,7 +74,7 @@ class Address {
   }
 
   hash(page = this.page): string {
-    return formatHash({ page, params: this.#params })
+    return formatHash({ page, params: this.#set() })
   }
 
   /** The full link to what is on the screen. */
@@ -80,11 +85,16 @@ class Address {
       : location.origin + location.pathname + this.hash()
   }
 
+  /** The parameters that are written. */
+  #set(): Map<string, string> {
+    return new Map(Object.entries(this.#params).filter((p): p is [string, string] => p[1] !== undefined))
+  }
+
   #read(): void {
     const place = parseHash(location.hash)
     this.page = place.page
-    for (const name of [...this.#params.keys()]) if (!place.params.has(name)) this.#params.delete(name)
-    for (const [name, value] of place.params) if (this.#params.get(name) !== value) this.#params.set(name, value)
+    for (const name of this.#set().keys()) if (!place.params.has(name)) this.#params[name] = undefined
+    for (const [name, value] of place.params) if (this.#params[name] !== value) this.#params[name] = value
   }
 
   #write(): void {

@@ -1,5 +1,6 @@
-import { describe, expect, test } from 'vitest'
-import { formatHash, parseHash } from './address.svelte'
+import { describe, expect, test, vi } from 'vitest'
+import { flushSync } from 'svelte'
+import { address, formatHash, parseHash } from './address.svelte'
 
 describe('the address', () => {
   test('reads page and parameters', () => {
@@ -40,5 +41,34 @@ describe('the address', () => {
         ]),
       }),
     )
+  })
+})
+
+describe('who is woken', () => {
+  test('setting one parameter wakes nobody who reads another, set or not', () => {
+    // The browser's address is written later; here there is none.
+    vi.useFakeTimers()
+    let [steps, finds] = [0, 0]
+    const stop = $effect.root(() => {
+      $effect(() => {
+        void address.get('step')
+        steps++
+      })
+      $effect(() => {
+        void address.get('find')
+        finds++
+      })
+    })
+    flushSync()
+    for (const step of ['1', '2', '3']) {
+      address.set('step', step)
+      flushSync()
+    }
+    expect([steps, finds]).toEqual([4, 1])
+    address.set('find', 'x')
+    flushSync()
+    expect([steps, finds]).toEqual([4, 2])
+    stop()
+    vi.useRealTimers()
   })
 })
