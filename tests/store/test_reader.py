@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epochal.errors import NotFoundError
-from epochal.store import StoredRun
+from epochal.errors import DamagedError, NotFoundError
+from epochal.store import Library, StoredRun
 from tests.store.helpers import begin, rows, statistics_columns, wait_until
 
 
@@ -197,6 +197,38 @@ def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
         with pytest.raises(NotFoundError, match="there is no run at") as caught:
             question()
         assert "it has no run.json" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("run.json", {"created": "yesterday"}),
+        ("run.json", {"config": 7}),
+        ("run.json", {"tags": 3}),
+        ("state.json", {"last_step": "x"}),
+        ("state.json", {"heartbeat": "x"}),
+        ("state.json", {"dropped": {"scalars": "many"}}),
+        ("summary.json", {"series": [1, 2]}),
+        ("summary.json", {"series": {"a": 5}}),
+        ("summary.json", {"series": {"a": {"n": "x"}}}),
+    ],
+)
+def test_small_files_of_the_wrong_shape_are_damage_and_no_accident(
+    tmp_path: Path, file: str, change: dict[str, object]
+) -> None:
+    writer = begin(tmp_path)
+    writer.log({"a": 1.0}, 0)
+    writer.finish()
+    path = writer.path / file if file == "run.json" else writer.folder / file
+    told = json.loads(path.read_text()) | change
+    path.write_text(json.dumps(told | {"host": "elsewhere", "status": "running"} if file == "state.json" else told))
+    run = StoredRun(writer.path)
+    with pytest.raises(DamagedError, match="holds something unexpected") as caught:
+        run.info(), run.summaries(), run.notices()
+    assert str(writer.path) in caught.value.message
+    library = Library(tmp_path)
+    assert library.rows() == []
+    assert [notice.code for notice in library.notices()] == ["damaged"]
 
 
 def test_forgetting_gives_the_same_answers_again(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from epochal.store.journal import JournalReader
 from epochal.store.layout import RunFolder, WriterFolder
 from epochal.store.process import HEARTBEAT_LIMIT_SECS, is_alive
 
-__all__ = ["Boot", "CachedJson", "list_boots"]
+__all__ = ["Boot", "CachedJson", "is_young", "list_boots"]
 
 _ENDED = ("finished", "failed", "stopped")
 
@@ -99,7 +99,7 @@ class Boot:
         said = self.state.get("status")
         if said in _ENDED:
             return said  # type: ignore[no-any-return]
-        if not self.state and not self.state_file.damaged and _is_young(self.folder.path, now):
+        if not self.state and not self.state_file.damaged and is_young(self.folder.path, now):
             return "running"  # it has only just begun
         return "running" if is_alive(self.state, now) else "crashed"
 
@@ -108,7 +108,8 @@ def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _is_young(path: Path, now: float) -> bool:
+def is_young(path: Path, now: float) -> bool:
+    """Say whether a folder was made or changed less than a heartbeat's limit ago."""
     try:
         return now - os.stat(path).st_mtime < HEARTBEAT_LIMIT_SECS  # noqa: PTH116
     except OSError:
@@ -122,14 +123,3 @@ def list_boots(run: RunFolder, known: Mapping[str, Boot]) -> list[list[Boot]]:
         boot = known.get(folder.name) or Boot.of(folder)
         ranks.setdefault(folder.rank, []).append(boot)
     return [sorted(boots, key=lambda b: (b.started, b.folder.name)) for _, boots in sorted(ranks.items())]
-
-
-def overall_status(run: RunFolder, ranks: list[list[Boot]], now: float) -> RunStatus:
-    """How the run stands: by the latest boot of each rank, a living one first, then trouble, then the rest."""
-    latest = [boots[-1].status(now) for boots in ranks]
-    for status in ("running", "failed", "crashed", "stopped"):
-        if status in latest:
-            return status
-    if latest:
-        return "finished"
-    return "running" if _is_young(run.path, now) else "crashed"

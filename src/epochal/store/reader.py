@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from epochal.errors import DamagedError, NotFoundError
+from epochal.errors import DamagedError, EpochalError, NotFoundError
 from epochal.facts import Graph, Notice, RunInfo, SeriesSummary
 from epochal.store.begin import check_version
-from epochal.store.boots import Boot, CachedJson, list_boots, overall_status
+from epochal.store.boots import Boot, CachedJson, list_boots
 from epochal.store.columns import ScalarSeries, StatisticsTable
 from epochal.store.graphs import graph_from_json
 from epochal.store.layout import RunFolder
 from epochal.store.merge import Merged
 from epochal.store.noticing import notices_of
+from epochal.store.overview import news_of, run_info
 from epochal.store.safetensors import SnapshotHeader
-from epochal.store.segments import list_segments
 from epochal.store.snapshots import SnapshotSet
 from epochal.store.statistics import StatisticsTail, join_tables
 from epochal.store.summary import Tally, summary_from_json, summary_to_json
@@ -84,46 +85,10 @@ class StoredRun:
 
     def info(self) -> RunInfo:
         """Return what the run is and how it stands."""
-        with self._lock:
+        with self._lock, _well_formed(self.path):
             self._look()
-            return self._info()
-
-    def _info(self) -> RunInfo:
-        run, meta, now = self._run_file.value, self._meta_file.value, time.time()
-        status = overall_status(self.folder, self._ranks, now)
-        latest = [boots[-1] for boots in self._ranks]
-        config = dict(run.get("config") or {})
-        recorder: dict[str, Any] = {}
-        for boots in reversed(self._ranks):
-            for boot in boots:
-                config.update(boot.state.get("config") or {})
-                recorder.update(boot.state.get("recorder") or {})
-        errors = [str(boot.state["error"]) for boot in latest if boot.state.get("error")]
-        steps = [boot.state["last_step"] for boot in latest if boot.state.get("last_step") is not None]
-        epochs = [boot.state["last_epoch"] for boot in latest if boot.state.get("last_epoch") is not None]
-        return RunInfo(
-            run_id=self.run_id,
-            project=self.project,
-            name=str(meta.get("name") or run.get("name") or self.run_id),
-            path=str(self.path),
-            created=float(run.get("created") or 0.0),
-            status=status,
-            ended=None if status == "running" else max((b.last_sign for b in latest), default=None),
-            last_step=max(map(int, steps), default=None),
-            last_epoch=max(map(float, epochs), default=None),
-            format_version=int(run["format_version"]),
-            config=config,
-            group=run.get("group"),
-            parent=run.get("parent"),
-            tags=tuple(str(tag) for tag in meta.get("tags", run.get("tags")) or ()),
-            notes=str(meta.get("notes", run.get("notes")) or ""),
-            archived=bool(meta.get("archived")),
-            error=errors[0] if errors else None,
-            code=run.get("code") or {},
-            environment=run.get("environment") or {},
-            recorder=recorder,
-            notices=notices_of(self._ranks, self._scalars, self._statistics, self._snapshots, self._meta_file),
-        )
+            notices = notices_of(self._ranks, self._scalars, self._statistics, self._snapshots, self._meta_file)
+            return run_info(self.folder, self._run_file.value, self._meta_file.value, self._ranks, notices)
 
     def refresh(self) -> bool:
         """Read what is new of the scalars; say whether there was anything. Cheap when there is not."""
@@ -153,11 +118,12 @@ class StoredRun:
 
     def summaries(self) -> dict[str, SeriesSummary]:
         """Return what each series came to, by name. Up to a second old while the run is running."""
-        return {name: summary_from_json(name, value) for name, value in self.stored_summaries().items()}
+        with _well_formed(self.path):
+            return {name: summary_from_json(name, value) for name, value in self.stored_summaries().items()}
 
     def stored_summaries(self) -> dict[str, dict[str, Any]]:
         """Return the summaries as `summary_from_json` takes them: many times faster where they are only passed on."""
-        with self._lock:
+        with self._lock, _well_formed(self.path):
             self._look()
             better: dict[str, Any] = {}
             for boot in (boot for boots in self._ranks for boot in boots):
@@ -307,7 +273,7 @@ class StoredRun:
 
     def notices(self) -> tuple[Notice, ...]:
         """Return what a reader must be told, after reading scalars and statistics whole."""
-        with self._lock:
+        with self._lock, _well_formed(self.path):
             self.refresh()
             self._statistics_tails()
             for kind in self._snapshots:
@@ -316,12 +282,12 @@ class StoredRun:
 
     def version(self) -> str:
         """Return a short word that changes when anything of the run changed on disk, heartbeats left out."""
-        with self._lock:
+        with self._lock, _well_formed(self.path):
             self._look()
             now = time.time()
             facts: list[object] = [self._run_file.stamp, self._meta_file.stamp]
             for boot in self._boots.values():
-                facts += (boot.folder.name, boot.status(now), self._scalars.mark(boot), _sizes(boot))
+                facts += (boot.folder.name, boot.status(now), self._scalars.mark(boot), news_of(boot))
             return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
 
     def forget(self) -> None:
@@ -330,20 +296,15 @@ class StoredRun:
             self._opened = False
 
 
-def _sizes(boot: Boot) -> tuple[object, ...]:
-    """Return what changes when anything comes to a writer's folder."""
-    folder = boot.folder
-    places = [_stamp(path) for path in (folder.snapshots("params"), folder.snapshots("grads"), folder.network)]
-    if boot.ended:
-        return (boot.state_file.stamp, *places)
-    known = {key: value for key, value in boot.state.items() if key not in ("heartbeat", "recorder")}
-    newest = [_stamp(path / name) for path in (folder.scalars, folder.stats) for name in list_segments(path)[-1:]]
-    return (repr(known), boot.journal.newest(), *newest, *places)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
+@contextlib.contextmanager
+def _well_formed(path: Path) -> Iterator[None]:
+    """Say that a file is damaged where its JSON is valid but holds the wrong kinds of things."""
     try:
-        stat = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)
+        yield
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        if isinstance(error, EpochalError):
+            raise
+        raise DamagedError(
+            f"run.json, state.json or summary.json of {path} holds something unexpected: {error}",
+            hint="restore it from a copy, or delete the run",
+        ) from error

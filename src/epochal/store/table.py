@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from epochal.errors import EpochalError
+from epochal.errors import DamagedError, EpochalError
 from epochal.facts import Notice, RunInfo, SeriesSummary
 from epochal.store.files import from_json_number
 from epochal.store.index import Index
@@ -107,7 +107,13 @@ def _words(stamp: tuple[int, ...]) -> str:
 def _look(run: StoredRun) -> LibraryRow:
     # The version first: what comes meanwhile is then looked at once more, never missed.
     version = run.version()
-    return LibraryRow(run, run.info(), version, orjson.dumps(run.stored_summaries()))
+    info, stored = run.info(), run.stored_summaries()
+    row = LibraryRow(run, info, version, orjson.dumps(stored))
+    try:
+        _ = row.summaries  # a summary that cannot be made is told now, not when the table is drawn
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DamagedError(f"summary.json of {run.path} holds something unexpected: {error}") from error
+    return row
 
 
 def _pack(row: LibraryRow) -> bytes | None:

@@ -1,0 +1,90 @@
+"""What the small files of a run say together: what it is, how it stands, whether there is news."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from epochal.facts import Notice, RunInfo, RunStatus
+from epochal.store.boots import Boot, is_young
+from epochal.store.layout import RunFolder
+from epochal.store.segments import list_segments
+
+__all__ = ["news_of", "overall_status", "run_info"]
+
+
+def run_info(
+    folder: RunFolder,
+    run: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    ranks: list[list[Boot]],
+    notices: tuple[Notice, ...],
+) -> RunInfo:
+    """Return the facts of a run from its run.json, its meta.json and its writers."""
+    status = overall_status(folder, ranks, time.time())
+    latest = [boots[-1] for boots in ranks]
+    config = dict(run.get("config") or {})
+    recorder: dict[str, Any] = {}
+    for boots in reversed(ranks):  # what rank 0 says stands
+        for boot in boots:
+            config.update(boot.state.get("config") or {})
+            recorder.update(boot.state.get("recorder") or {})
+    errors = [str(boot.state["error"]) for boot in latest if boot.state.get("error")]
+    steps = [int(boot.state["last_step"]) for boot in latest if boot.state.get("last_step") is not None]
+    epochs = [float(boot.state["last_epoch"]) for boot in latest if boot.state.get("last_epoch") is not None]
+    return RunInfo(
+        run_id=folder.run_id,
+        project=folder.project,
+        name=str(meta.get("name") or run.get("name") or folder.run_id),
+        path=str(folder.path),
+        created=float(run.get("created") or 0.0),
+        status=status,
+        ended=None if status == "running" else max((boot.last_sign for boot in latest), default=None),
+        last_step=max(steps, default=None),
+        last_epoch=max(epochs, default=None),
+        format_version=int(run["format_version"]),
+        config=config,
+        group=run.get("group"),
+        parent=run.get("parent"),
+        tags=tuple(str(tag) for tag in meta.get("tags", run.get("tags")) or ()),
+        notes=str(meta.get("notes", run.get("notes")) or ""),
+        archived=bool(meta.get("archived")),
+        error=errors[0] if errors else None,
+        code=dict(run.get("code") or {}),
+        environment=dict(run.get("environment") or {}),
+        recorder=recorder,
+        notices=notices,
+    )
+
+
+def overall_status(run: RunFolder, ranks: list[list[Boot]], now: float) -> RunStatus:
+    """How the run stands: by the latest boot of each rank, a living one first, then trouble, then the rest."""
+    latest = [boots[-1].status(now) for boots in ranks]
+    for status in ("running", "failed", "crashed", "stopped"):
+        if status in latest:
+            return status
+    if latest:
+        return "finished"
+    return "running" if is_young(run.path, now) else "crashed"
+
+
+def news_of(boot: Boot) -> tuple[object, ...]:
+    """Return what changes when anything comes to a writer's folder, heartbeats left out."""
+    folder = boot.folder
+    places = [_stamp(path) for path in (folder.snapshots("params"), folder.snapshots("grads"), folder.network)]
+    if boot.ended:
+        return (boot.state_file.stamp, *places)
+    known = {key: value for key, value in boot.state.items() if key not in ("heartbeat", "recorder")}
+    newest = [_stamp(path / name) for path in (folder.scalars, folder.stats) for name in list_segments(path)[-1:]]
+    return (repr(known), boot.journal.newest(), *newest, *places)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return (0, 0)
+    return (stat.st_mtime_ns, stat.st_size)
