@@ -1,12 +1,12 @@
 /** Loads films and histograms, keeps them while there is room, and lets them grow while their run trains. */
 
 import { untrack } from 'svelte'
-import { SvelteMap } from 'svelte/reactivity'
 import { source } from '../source/source'
 import type { FrameStack, HistogramStack } from '../wire/frames'
 import type { GraphDocument, RunRow } from '../wire/types'
 import { chunksAround } from './chunks'
 import { DifferenceFrames, RecordedFrames, type Frames } from './frames'
+import { Loaded, message, settled } from './loaded.svelte'
 
 export type FilmMode = 'value' | 'change' | 'since'
 
@@ -14,50 +14,6 @@ export type FilmMode = 'value' | 'change' | 'since'
 const ROOM_BYTES = 384 * 1024 * 1024
 /** A film of which not every frame was sent is refined where the playhead rests this long. */
 const REST_MS = 120
-
-const message = (error: unknown) => (error instanceof Error ? error.message : String(error))
-
-/** The version to ask with: only what cannot change any more may be kept by the browser. */
-const settled = (row: RunRow) => (row.status === 'running' ? null : row.version)
-
-/**
- * How often each film has changed. Films are made where they are first asked for, which is inside of a `$derived`;
- * state made there is not followed by it, but this map is made here.
- */
-const changes = new SvelteMap<string, number>()
-let made = 0
-
-/** Something that is loaded: reading `value` or `problem` in an effect follows it. */
-class Loaded<T> {
-  readonly #key = String(made++)
-  #value: T | null = null
-  #problem: string | null = null
-
-  get value(): T | null {
-    changes.get(this.#key)
-    return this.#value
-  }
-
-  get problem(): string | null {
-    changes.get(this.#key)
-    return this.#problem
-  }
-
-  put(value: T): void {
-    this.#value = value
-    this.#problem = null
-    this.#tell()
-  }
-
-  fail(problem: string): void {
-    this.#problem = problem
-    this.#tell()
-  }
-
-  #tell(): void {
-    changes.set(this.#key, (untrack(() => changes.get(this.#key)) ?? 0) + 1)
-  }
-}
 
 /** What is known of a film before it comes. */
 export interface FilmHint {

@@ -26,6 +26,8 @@ export interface Frames {
   readonly nonfinite: number
   /** Frames that were recorded; more than `steps.length` where only every n-th is here. */
   readonly total: number
+  /** Every how many-th recorded frame is here. */
+  readonly stride: number
   /** True when values are floats as recorded, not bytes. */
   readonly exact: boolean
   /** Frame `index` as bytes on a limit; may be a view of the film, so it is only for reading. */
@@ -96,6 +98,7 @@ export class DifferenceFrames implements Frames {
   readonly limit: number
   readonly nonfinite: number
   readonly total: number
+  readonly stride: number
   readonly exact: boolean
   readonly #of: Frames
   readonly #mode: 'change' | 'since'
@@ -107,6 +110,7 @@ export class DifferenceFrames implements Frames {
     this.shape = of.shape
     this.size = of.size
     this.total = of.total
+    this.stride = of.stride
     this.exact = of.exact
     let limit = 0
     let bad = 0

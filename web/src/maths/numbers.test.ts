@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import {
+  formatBytes,
   formatCompact,
   formatCount,
   formatExact,
@@ -51,6 +52,7 @@ describe('other numbers', () => {
     expect(formatCompact(7850)).toBe('7,850')
     expect(formatCompact(101_770)).toBe('102\u202fk')
     expect(formatCompact(25_557_032)).toBe('25.6\u202fM')
+    expect([1020, 159_000].map(formatBytes)).toEqual(['1,020\u202fB', '159\u202fkB'])
     expect(formatCount(100352)).toBe('100,352')
     expect(formatPercent(0.0312)).toBe('3.12\u202f%')
     expect(formatSigned(0.8)).toBe('+0.8')

@@ -61,6 +61,12 @@ export function formatCompact(n: number): string {
   return formatCount(n)
 }
 
+/** Bytes, in powers of a thousand: `1,020 B`, `159 kB`. */
+export function formatBytes(n: number): string {
+  const text = formatCompact(n)
+  return /[a-zA-Z]$/.test(text) ? `${text}B` : `${text}${NARROW}B`
+}
+
 /** A part of one as a percentage. */
 export function formatPercent(part: number, digits = 3): string {
   return nonfinite(part) ?? `${formatValue(part * 100, digits)}${NARROW}%`
