@@ -289,3 +289,73 @@ def test_a_diverging_training_is_recorded_to_the_end(tmp_path: Path) -> None:
     assert column(table, "nan").tolist() == [0, 0, 0, 24, 24, 24]
     assert not table.counts[3:].any()
     assert np.isnan(found.scalars()["loss"].v[3:]).all()
+
+
+def test_tensors_of_types_that_cannot_be_stored_are_named(tmp_path: Path) -> None:
+    model = nn.Linear(4, 2)
+    model.register_buffer("phase", torch.arange(2).to(torch.complex128))
+    model.register_buffer("later", torch.zeros(2, device="meta"))
+    model.register_buffer("temporary", torch.zeros(2), persistent=False)
+    with init("torch", dir=tmp_path, strict=False) as run:
+        with pytest.warns(RecordingWarning, match=r"phase \(torch.complex128\), later \(meta\)"):
+            run.watch(model, activations=False)
+        model(torch.zeros(2, 4))
+        run.log({"x": 1.0}, epoch=0)
+    assert list(stored(run).snapshot(0)) == ["weight", "bias"]
+
+
+def test_outputs_that_are_tuples_and_dictionaries_are_looked_into(tmp_path: Path) -> None:
+    class Packed(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, object]:
+            return {"note": "text", "values": (None, x * 2)}
+
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.packed, self.lstm, self.other = Packed(), nn.LSTM(4, 3), Words()
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.other(x)
+            packed: Tensor = self.packed(x)["values"][1]
+            out: Tensor = self.lstm(packed)[0]
+            return out
+
+    class Words(nn.Module):
+        def forward(self, x: Tensor) -> str:
+            return "no tensor"
+
+    with begin(tmp_path) as run:
+        model = Whole()
+        run.watch(model, inputs=torch.zeros(2, 4))
+        model(torch.ones(2, 4))
+        run.log({"x": 1.0}, epoch=0)
+    found = stored(run)
+    assert [n for n in found.statistics_series() if n.startswith("act/")] == ["act/packed", "act/lstm"]
+    assert column(found.statistics("act/packed"), "mean")[0] == 2
+
+
+def test_integer_and_half_activations_are_read(tmp_path: Path) -> None:
+    class Kinds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = Cast(torch.bfloat16), Cast(torch.int64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.a(x).float() + self.b(x)
+            return out
+
+    class Cast(nn.Module):
+        def __init__(self, dtype: torch.dtype) -> None:
+            super().__init__()
+            self.kind = dtype
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.to(self.kind)
+
+    with begin(tmp_path) as run:
+        model = Kinds()
+        run.watch(model, inputs=torch.zeros(2, 4))
+        model(torch.full((2, 4), 3.0))
+        run.log({"x": 1.0}, epoch=0)
+    found = stored(run)
+    assert [column(found.statistics(f"act/{n}"), "max")[0] for n in "ab"] == [3, 3]

@@ -211,3 +211,28 @@ def test_only_torch_modules_are_taken() -> None:
 
     assert probe({"w": torch.zeros(2)}) is None
     assert isinstance(probe(nn.Linear(1, 1)), TorchProbe)
+
+
+@pytest.mark.parametrize("kind", ["numpy", "tuple", "by name"])
+def test_example_batches_of_any_kind(tmp_path: Path, kind: str) -> None:
+    x = torch.zeros(3, 4)
+    inputs: Any = {"numpy": x.double().numpy(), "tuple": (x,), "by name": {"x": x.numpy()}}[kind]
+    with begin(tmp_path) as run:
+        run.watch(Block(), inputs=inputs)
+    graph = stored(run).graph()
+    assert graph is not None
+    assert graph.source == "export"
+
+
+def test_a_watch_that_fails_leaves_no_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(probe: TorchProbe) -> None:
+        raise RuntimeError("no memory")
+
+    model = Block()
+    with init("torch", dir=tmp_path, strict=False) as run:
+        monkeypatch.setattr(TorchProbe, "arm", broken)
+        with pytest.warns(RecordingWarning, match=r"run.watch\(\) failed, training goes on: RuntimeError: no memory"):
+            run.watch(model)
+        assert hooks_left(model) == 0
+        run.log({"x": 1.0}, epoch=0)
+    assert stored(run).scalars()["x"].v.tolist() == [1.0]

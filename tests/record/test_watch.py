@@ -380,3 +380,36 @@ def test_a_write_that_fails_loses_that_snapshot_only_and_is_counted(tmp_path: Pa
     assert found.snapshot_steps() == [0, 2]
     assert found.statistics("param/w").steps.tolist() == [0, 1, 2]
     assert {n.code: n.count for n in found.notices()}["dropped_snapshot"] == 1
+
+
+def test_statistics_that_fail_are_counted_and_the_next_ones_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = {"w": np.ones(3)}
+    with init("watch", dir=tmp_path, strict=False) as run:
+        run.watch(arrays)
+        assert run._writer is not None
+        with monkeypatch.context() as broken:
+            broken.setattr("epochal.record.digest.describe", lambda *_: 1 / 0)
+            run.log({"x": 1.0}, epoch=0)
+            with pytest.warns(RecordingWarning, match="ZeroDivisionError"):
+                run._writer.flush()
+        for epoch in (1, 2):
+            arrays["w"] *= 2
+            run.log({"x": 1.0}, epoch=epoch)
+    found = stored(run)
+    assert found.snapshot_steps() == [0, 1, 2]
+    assert found.statistics("param/w").steps.tolist() == [1, 2]
+    assert column(found.statistics("param/w"), "update_ratio")[1] == 1
+
+
+def test_a_graph_that_fails_does_not_cost_the_looks(tmp_path: Path) -> None:
+    model = SimpleNamespace(parameters={"w": np.ones(2)}, graph=lambda: 1 / 0)
+    with init("watch", dir=tmp_path, strict=False) as run:
+        run.watch(model)
+        run.log({"x": 1.0}, epoch=0)
+        with pytest.warns(RecordingWarning, match="drawing the network failed, training goes on: ZeroDivisionError"):
+            run.unwatch()
+    assert stored(run).snapshot_steps() == [0]
+    with pytest.raises(ZeroDivisionError), begin(tmp_path) as run:
+        run.watch(model, inputs=1)

@@ -217,6 +217,7 @@ class Run:
                 gradients=gradients,
                 chosen=_chooser(targets),
                 told=lambda message: self._guard.lost("network", message, once=message),
+                failed=self._guard.failed,
             )
             try:
                 watcher.begin(inputs, step=self.step, untrained=self._untrained, now=time())

@@ -13,7 +13,7 @@ from math import inf
 from time import perf_counter, thread_time
 from typing import Any
 
-from epochal.errors import StoreError
+from epochal.errors import RecordingWarning, StoreError
 from epochal.record.digest import Digest, write_snapshot
 from epochal.record.policy import ARM, NOTHING, Look, Policy
 from epochal.record.probe import Probe
@@ -23,8 +23,6 @@ from epochal.store import RunWriter, WriterFolder, graph_to_json
 GATHER_SECONDS = 0.4
 """How long the writer lets looks gather before it digests them together."""
 GATHER_BYTES = 4 << 20
-
-Told = Callable[[str], None]
 
 
 class Watcher:
@@ -39,12 +37,13 @@ class Watcher:
         parameters: bool,
         gradients: bool,
         chosen: Callable[[str], bool],
-        told: Told,
+        told: Callable[[str], None],
+        failed: Callable[[str, Exception], None],
     ) -> None:
         self.policy = policy
         self.due_time = 0.0
         self.due_step: float = policy.due_step
-        self._probe, self._writer, self._told = probe, writer, told
+        self._probe, self._writer, self._told, self._failed = probe, writer, told, failed
         self._parameters, self._gradients, self._chosen = parameters, gradients, chosen
         self._lock = threading.RLock()
         self._waiting: deque[Slot] = deque()
@@ -277,14 +276,20 @@ class Watcher:
     def _draw(self, inputs: object) -> None:
         """Keep the network's graph and program. Its time is no part of the looks' budget: it happens once."""
         start = perf_counter()
-        network = self._probe.network(inputs)
-        self._network_seconds = perf_counter() - start
-        self._began += self._network_seconds
-        self._writer.put_file("network/graph.json", graph_to_json(network.graph))
-        if network.program is not None:
-            self._writer.put_file("network/network.pt2", network.program)
-        elif network.trouble:
-            self._told(f"the network could not be exported, only its graph is recorded: {network.trouble}")
+        try:
+            network = self._probe.network(inputs)
+            self._writer.put_file("network/graph.json", graph_to_json(network.graph))
+            if network.program is not None:
+                self._writer.put_file("network/network.pt2", network.program)
+            elif network.trouble:
+                self._told(f"the network could not be exported, only its graph is recorded: {network.trouble}")
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the user's own code runs in here, and looks must go on
+            self._failed("drawing the network", error)
+        finally:
+            self._network_seconds = perf_counter() - start
+            self._began += self._network_seconds
 
     def _report(self) -> None:
         """Say in the run's state what was chosen and what it cost."""
