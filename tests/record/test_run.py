@@ -103,7 +103,7 @@ def test_what_is_no_number_is_told_once_at_the_users_line_and_counted(root: Path
     assert {n.code: n.count for n in stored(run).notices()} == {"dropped_values": 3}
 
 
-@pytest.mark.parametrize("step", ["3", 2.5, -1, None, [1]])
+@pytest.mark.parametrize("step", ["3", 2.5, -1, 2**62, None, [1]])
 def test_a_step_that_is_none_goes_on_counting(root: Path, step: Any) -> None:
     with init("steps", strict=False) as run:
         run.log({"x": 1.0}, step=7)

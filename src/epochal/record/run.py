@@ -22,6 +22,9 @@ from epochal.store import RunWriter
 
 EndStatus = Literal["finished", "failed", "stopped"]
 
+STEP_LIMIT = 2**62
+"""Steps are kept as int64; the half of it leaves room to count on."""
+
 
 class Run:
     """One recorded training; made by `epochal.init`. Use it as a context manager, or call `finish` at the end.
@@ -111,7 +114,7 @@ class Run:
             if step is None:
                 # No call lies between reading and writing, so no other thread comes in between either.
                 step = self._step = self._step + 1
-            elif type(step) is int and step >= 0:
+            elif type(step) is int and 0 <= step < STEP_LIMIT:
                 self._step = step
             else:
                 step = self._step = self._as_step(step)
@@ -161,9 +164,11 @@ class Run:
         except TypeError:
             number = as_number(step)
             whole = int(number) if number is not None and number.is_integer() else -1
-        if whole < 0:
+        if not 0 <= whole < STEP_LIMIT:
             whole = self._step + 1
-            message = f"step is {step!r}, not a whole number from 0 on: step {whole}, the next one, was taken instead"
+            message = (
+                f"step is {step!r}, not a whole number from 0 to 2^62: step {whole}, the next one, was taken instead"
+            )
             if self._guard.strict:
                 raise UsageError(message)
             self._guard.lost("steps", message, once="steps")
