@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from epochal.errors import EpochalError
 from epochal.server.downloads import Downloads, Exporter
 from epochal.server.errors import error_response
-from epochal.server.live import Hub, Seen
+from epochal.server.live import EventStream, Hub, Seen
 from epochal.server.security import is_loopback
 from epochal.store.library import Library
 from epochal.views.runs import RunFacts
@@ -102,18 +102,9 @@ class Backend:
         """Make a file; only so many at once."""
         return await self._downloads.make(lambda: self._wire.run(project, run_id), f"{project}-{run_id}", query)
 
-    def events(self, request: Request) -> Response:
+    def events(self) -> Response:
         """The live stream."""
-        hub = self.hub
-
-        async def stream() -> Any:
-            async with hub.listen() as listener:
-                async for part in listener.stream():
-                    yield part
-
-        # no-transform, and the header of one well-known proxy: nobody on the way may hold events back.
-        headers = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
-        return StreamingResponse(stream(), 200, headers, "text/event-stream")
+        return EventStream(self.hub)
 
     def _look_at_all(self) -> Mapping[str, Seen]:
         return dict(_seen(facts) for facts in self._wire.table.refresh()[0])

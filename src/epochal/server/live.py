@@ -14,11 +14,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from epochal.facts import RunStatus
 from epochal.wire.schema import EventDocument
 
-__all__ = ["Hub", "Listener", "Seen", "merge"]
+__all__ = ["EventStream", "Hub", "Listener", "Seen", "merge"]
 
 _log = logging.getLogger(__name__)
 
@@ -172,6 +174,35 @@ class Hub:
     def _tell(self, event: EventDocument) -> None:
         for listener in self._listeners:
             listener.tell(event)
+
+
+class EventStream(Response):
+    """The answer that is a stream: it lasts until its listener leaves or the hub is closed."""
+
+    def __init__(self, hub: Hub) -> None:
+        # no-transform, and the header of one well-known proxy: nobody on the way may hold events back.
+        headers = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+        super().__init__(headers=headers, media_type="text/event-stream")
+        del self.headers["content-length"]
+        self._hub = hub
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send events; the listener is watched meanwhile, or one who left would be noticed at the next event only."""
+        async with self._hub.listen() as listener:
+            watched = asyncio.create_task(_until_gone(receive, listener))
+            try:
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+                async for part in listener.stream():
+                    await send({"type": "http.response.body", "body": part, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            finally:
+                watched.cancel()
+
+
+async def _until_gone(receive: Receive, listener: Listener) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    listener.close()
 
 
 def merge(waiting: EventDocument | None, event: EventDocument) -> EventDocument | None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from epochal.server.backend import Backend
+from epochal.server.live import EventStream
 from epochal.wire.queries import ExportQuery, FramesQuery, HistogramsQuery, PlainQuery, ScalarsQuery
 from epochal.wire.schema import (
     DeletedDocument,
@@ -152,7 +153,8 @@ def make_router(backend: Backend) -> APIRouter:
     @router.get(
         "/events",
         operation_id="events",
-        response_class=StreamingResponse,
+        status_code=200,
+        response_class=EventStream,
         responses={
             200: {
                 "description": "Server-sent events named run, each an EventDocument",
@@ -161,8 +163,8 @@ def make_router(backend: Backend) -> APIRouter:
         },
         tags=["live"],
     )
-    async def events(request: Request) -> Response:
+    async def events() -> Response:
         """What is new, as it happens; comment lines keep the connection alive."""
-        return backend.events(request)
+        return backend.events()
 
     return router
