@@ -80,12 +80,14 @@ export function drawTrack(
   pen.beginPath()
   pen.rect(EDGE - 1, LANE_TOP, width - 2 * EDGE + 2, LANE_HEIGHT)
   pen.clip()
-  const range = laneRange(curves.map((c) => c.curve))
+  // The chosen run sets the scale: another one that diverged must not press it flat.
+  const main = curves.filter((c) => c.main)
+  const range = laneRange((main.length ? main : curves).map((c) => c.curve))
   if (range) {
     const [low, high] = range
     const y = (v: number) => bottom - 5 - ((Math.min(high, v) - low) / (high - low || 1)) * (LANE_HEIGHT - 10)
     for (const one of curves.filter((c) => !c.main)) drawCurve(pen, one, x, y, null)
-    for (const one of curves.filter((c) => c.main)) drawCurve(pen, one, x, y, bottom)
+    for (const one of main) drawCurve(pen, one, x, y, bottom)
   }
   pen.restore()
 
