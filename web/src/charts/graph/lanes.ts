@@ -6,6 +6,13 @@ export interface Span {
   readonly to: number
 }
 
+/** An arrow between two rows of the column of layers. */
+export interface Arrow {
+  readonly source: number
+  readonly target: number
+  readonly skip: boolean
+}
+
 /** The lane of each span, 0 nearest to the column. Short spans come first, so arcs nest instead of crossing. */
 export function lanes(spans: readonly Span[]): number[] {
   const order = spans.map((s, i) => ({ i, low: Math.min(s.from, s.to), high: Math.max(s.from, s.to) }))

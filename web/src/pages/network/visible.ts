@@ -1,13 +1,7 @@
 /** What of a graph is drawn: all of it, or only the layers that hold parameters, joined over what lies between. */
 
+import type { Arrow } from '../../charts/graph/lanes'
 import type { EdgeDocument, GraphDocument, LayerDocument } from '../../wire/types'
-
-/** An arrow between two rows of the column. */
-export interface Arrow {
-  readonly source: number
-  readonly target: number
-  readonly skip: boolean
-}
 
 export interface VisibleGraph {
   readonly layers: readonly LayerDocument[]
