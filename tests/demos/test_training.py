@@ -163,3 +163,9 @@ def test_a_training_that_is_broken_off_is_kept(tmp_path: Path) -> None:
     run = StoredRun(path)
     assert run.info().status == "stopped"
     assert len(run.scalars(["loss"])["loss"].v) == 4
+
+
+def test_a_seed_that_was_chosen_is_in_the_name(tmp_path: Path) -> None:
+    names = [train(TableDemo(epochs=1, seed=seed), dir=tmp_path, engine="numpy").name for seed in (0, 1)]
+    assert names == ["iris-12-12", "iris-12-12 seed 1"]
+    assert epochal.open(tmp_path).run("iris/iris-12-12 seed 1").config["seed"] == 1

@@ -46,7 +46,7 @@ def test_the_iris_network_is_drawn_layer_by_layer() -> None:
     weight, bias = first.parameters
     assert (weight.name, weight.shape, weight.dtype, weight.role) == ("layers.0.weight", (12, 4), "float32", "weight")
     assert (bias.name, bias.role, bias.trainable) == ("layers.0.bias", "bias", True)
-    assert weight.initializer == "default of torch.nn.Linear: Kaiming uniform (a=√5)"
+    assert weight.initializer == "Kaiming uniform (a=√5), default"
     assert layer(graph, "layers.1").attributes["activates"] == "layers.0"
     assert layer(graph, "layers.4").activation is None
     assert graph.parameter_count == 4 * 12 + 12 + 12 * 12 + 12 + 12 * 3 + 3
@@ -210,7 +210,7 @@ def test_trained_weights_are_not_said_to_be_fresh() -> None:
     assert began["layers.0.weight"] is None, "outside of the bound"
     assert began["layers.0.bias"] is None, "a bias alone proves nothing"
     assert began["layers.2.weight"] is None, "too narrow"
-    assert began["layers.4.weight"] == "default of torch.nn.Linear: Kaiming uniform (a=√5)"
+    assert began["layers.4.weight"] == "Kaiming uniform (a=√5), default"
     assert began["layers.4.bias"] == "zeros"
 
 
@@ -221,7 +221,7 @@ def test_fresh_default_weights_are_recognised(seed: int) -> None:
     for found in parameter_graph(network).layers:
         for parameter in found.parameters:
             assert parameter.initializer is not None, parameter
-            assert parameter.initializer.startswith(f"default of torch.nn.{found.kind}: ")
+            assert parameter.initializer.endswith(", default")
 
 
 def test_without_inputs_the_layers_and_parameters_are_listed() -> None:

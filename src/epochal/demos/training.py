@@ -156,7 +156,7 @@ def train(
     parts = split(table, validation=demo.validation, test=demo.test, seed=demo.seed)
     sizes = (table.features.shape[1], *demo.hidden, len(table.classes))
     learner = _learner(engine, sizes, demo)
-    name = "-".join([table.name, *map(str, demo.hidden)])
+    name = "-".join([table.name, *map(str, demo.hidden)]) + (f" seed {demo.seed}" if demo.seed else "")
     start = time.monotonic()
     config = _config(demo, table, parts, learner.engine)
     with (

@@ -20,7 +20,8 @@ class Parameter:
     """One parameter or buffer: its name in the state dict, shape, element type, and where known how it began.
 
     `role` is `weight`, `bias`, `buffer` or `other`. `initializer` says how the first values were drawn, in words
-    of the field (`Kaiming uniform (a=√5)`), None where it is not known.
+    of the field (`Kaiming uniform (a=√5)`), with `, default` where the layer's class draws so by itself; None where it
+    is not known.
     """
 
     name: str

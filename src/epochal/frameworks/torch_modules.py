@@ -142,7 +142,7 @@ def _initializers(module: nn.Module, *, own: bool) -> dict[str, str]:
         name: scheme for name, scheme in _default_scheme(module).items() if name in tensors and name not in words
     }
     if all(_fits(tensors[name], distribution, scale) for name, (_, distribution, scale) in default.items()):
-        words |= {name: f"default of torch.nn.{kind_of(module)}: {scheme[0]}" for name, scheme in default.items()}
+        words |= {name: f"{scheme[0]}, default" for name, scheme in default.items()}
     return words
 
 

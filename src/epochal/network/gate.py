@@ -62,7 +62,7 @@ def pass_gate(source: Path | bytes) -> bytes:
     except Refused as refused:
         raise UntrustedNetworkError(
             f"The recorded network was not loaded, as it could run code. {refused.where}: {refused.why}",
-            hint="Only if you know who made this file: load it with trust=True (`--trust`), which may run code in it.",
+            hint="Only if you know who made this file: load it with trust=True, which may run code in it.",
         ) from None
     except (RecursionError, MemoryError) as error:
         raise UntrustedNetworkError(
