@@ -21,7 +21,7 @@ from tests.store.test_arrow import scalars, stream
 
 
 def values(batches: list[Batch]) -> list[float]:
-    return [float(v) for b in batches for v in b.column(3)]  # type: ignore[arg-type]
+    return [float(v) for b in batches for v in b.column(3)]
 
 
 def ends_of_messages() -> tuple[bytes, list[int]]:

@@ -8,11 +8,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from epochal.store import RunWriter, StoredRun
+from epochal.store import RunWriter, StoredRun, journal, threads
 from epochal.store.parquet import compact
 from epochal.store.repair import repair
 
@@ -38,16 +39,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        from epochal.store import drain, threads
-
-        # No thread folds by itself here: each fold is a rule.
-        started, threads.Workers.start = threads.Workers.start, lambda self: None  # type: ignore[method-assign]
-        original = drain.JournalFile
-        drain.JournalFile = lambda path: original(path, capacity=self.capacity)  # type: ignore[misc,assignment]
-        try:
+        # No thread folds by itself here, each fold is a rule; and a small ring goes round often.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threads.Workers, "start", lambda self: None)
+            patch.setattr(journal, "CAPACITY", self.capacity)
             self.writer = RunWriter.create(self.root, project="p", run_id="r", resume="allow")
-        finally:
-            threads.Workers.start, drain.JournalFile = started, original  # type: ignore[method-assign,misc]
         self.writer._drain.ring.failing = True  # nobody waits for a fold that never comes: memory takes it
         self.boots.append({})
         if not self.readers:

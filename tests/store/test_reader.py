@@ -95,7 +95,12 @@ def test_a_refresh_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.Mo
     assert not run.refresh()
     taken: list[int] = []
     plain = os.pread
-    monkeypatch.setattr(os, "pread", lambda fd, size, at: (taken.append(size), plain(fd, size, at))[1])
+
+    def counted(fd: int, size: int, at: int) -> bytes:
+        taken.append(size)
+        return plain(fd, size, at)
+
+    monkeypatch.setattr(os, "pread", counted)
     writer.append("a", 20_000, 0.0, 1.0)
     assert writer.flush()
     taken.clear()

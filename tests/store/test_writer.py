@@ -6,8 +6,10 @@ import threading
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from epochal.errors import (
@@ -163,7 +165,7 @@ def test_the_caller_may_change_his_arrays_afterwards(tmp_path: Path) -> None:
 def test_snapshots_come_back_bit_for_bit(tmp_path: Path) -> None:
     writer = begin(tmp_path)
     rng = np.random.default_rng(0)
-    taken = {
+    taken: dict[int, dict[str, npt.NDArray[Any]]] = {
         step: {
             "0.weight": rng.normal(size=(12, 4)).astype(np.float32),
             "0.bias": np.full(12, np.nan, np.float32),
@@ -386,7 +388,7 @@ def test_a_newer_format_is_refused_naming_both_versions(tmp_path: Path) -> None:
 def test_bad_names_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     for arguments in ({"project": "a/b"}, {"project": "p", "run_id": ".."}, {"project": "p", "rank": -1}):
         with pytest.raises(UsageError):
-            RunWriter.create(tmp_path / "root", **arguments)  # type: ignore[arg-type]
+            RunWriter.create(tmp_path / "root", **arguments)
     assert not (tmp_path / "root").exists()
 
 

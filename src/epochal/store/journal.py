@@ -44,7 +44,8 @@ def empty_records() -> Records:
 class JournalFile:
     """The ring as its writer sees it. The file is filled before it is mapped: a hole on a full disk would be SIGBUS."""
 
-    def __init__(self, path: Path, *, capacity: int = CAPACITY) -> None:
+    def __init__(self, path: Path, *, capacity: int | None = None) -> None:
+        capacity = CAPACITY if capacity is None else capacity
         if capacity <= 0 or capacity & (capacity - 1):
             raise ValueError(f"capacity {capacity} is not a power of two")
         self.path = path
