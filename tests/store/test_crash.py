@@ -279,6 +279,13 @@ def test_repair_makes_a_torn_segment_whole_for_everyone(tmp_path: Path) -> None:
     assert StoredRun(folder.parent.parent).summaries()["a"].n == 60
 
 
+def test_repair_renews_a_summary_that_is_older_than_the_last_fold(tmp_path: Path) -> None:
+    folder = crashed(tmp_path, rows=40)
+    (folder / "summary.json").write_text('{"format_version": 1, "rows_end": 0, "series": {}}')
+    assert repair(folder.parent.parent).folded == 0
+    assert StoredRun(folder.parent.parent).summaries()["a"].n == 40
+
+
 def test_repair_leaves_a_living_writer_alone(tmp_path: Path) -> None:
     writer = begin(tmp_path)
     writer.log({"a": 1.0}, 0)

@@ -62,8 +62,10 @@ def _repair_writer(run: RunFolder, boot: Boot) -> tuple[int, int, int]:
     folder = boot.folder
     cut, damaged, rows_end = _cut_tail(folder.scalars, SCALAR_COLUMNS)
     cut_stats, damaged_stats, _ = _cut_tail(folder.stats, STATISTICS_COLUMNS)
+    # A journal means that it died: its last summary may be older than its last fold.
+    outdated = cut > 0 or folder.journal.exists()
     rows = _fold_journal(run, boot, rows_end)
-    if rows or cut:
+    if outdated:
         _renew_summary(run, boot)
     for leftover in [*folder.path.glob(".*.tmp"), *folder.path.glob("*/.*.tmp")]:
         with contextlib.suppress(OSError):
