@@ -37,7 +37,7 @@ def staged(made: ArrayProbe) -> dict[str, Any]:
     facts = made.parameters()
     places = [np.zeros(f.size * f.itemsize, np.uint8) for f in facts]
     into = made.bind(places, facts)
-    assert made.stage_parameters(into)
+    assert made.stage(into) is not None
     return {f.name: a for f, a in zip(facts, into, strict=True)}
 
 
@@ -55,11 +55,11 @@ def test_changes_of_shape_type_or_name_are_noticed() -> None:
     made = found(arrays)
     into = list(staged(made).values())
     arrays["a"] = np.zeros(4)
-    assert not made.stage_parameters(into)
+    assert made.stage(into) is None
     arrays["a"] = np.zeros(2, np.float32)
-    assert not made.stage_parameters(into)
+    assert made.stage(into) is None
     del arrays["a"]
-    assert not made.stage_parameters(into)
+    assert made.stage(into) is None
 
 
 def test_only_gradients_of_the_right_shape_are_taken() -> None:
@@ -68,10 +68,13 @@ def test_only_gradients_of_the_right_shape_are_taken() -> None:
         gradients={"a": np.ones(3), "b": [1.0, 2.0, 3.0], "other": np.zeros(1)},
     )
     made = found(model)
-    trainable = [f for f in made.parameters() if f.trainable]
+    facts = made.parameters()
+    trainable = [f for f in facts if f.trainable]
     assert [f.name for f in trainable] == ["a", "b"]
-    into = made.bind([np.zeros(f.size * f.itemsize, np.uint8) for f in trainable], trainable)
-    assert list(made.stage_gradients(into)) == [1]
+    everything, into = (
+        made.bind([np.zeros(f.size * f.itemsize, np.uint8) for f in fs], fs) for fs in (facts, trainable)
+    )
+    assert made.stage(everything, into) == [1]
     assert into[1].tolist() == [1, 2, 3]
 
 

@@ -91,21 +91,21 @@ class ArrayProbe:
         """Arrays over the given memory."""
         return [p.view(_TYPES[f.code]).reshape(f.shape) for p, f in zip(places, facts, strict=True)]
 
-    def stage_parameters(self, into: object) -> bool:
-        """Copy all arrays; False when names, shapes or types changed."""
+    def stage(self, into: object, gradients_into: object = None) -> Sequence[int] | None:
+        """Copy all arrays, and the gradients that the model shows; None when names, shapes or types changed."""
         targets: list[npt.NDArray[Any]] = into  # type: ignore[assignment]
         arrays: Arrays = _parameters(self._model)
         try:
             sources = [arrays[name] for name in self._names]
         except KeyError:
-            return False
+            return None
         if [(a.shape, a.dtype) for a in sources] != self._like:
-            return False
+            return None
         for target, source in zip(targets, sources, strict=True):
             target[...] = source
-        return True
+        return [] if gradients_into is None else self._stage_gradients(gradients_into)
 
-    def stage_gradients(self, into: object) -> Sequence[int]:
+    def _stage_gradients(self, into: object) -> Sequence[int]:
         """Copy the gradients that the model shows, those of the right shape."""
         targets: list[npt.NDArray[Any]] = into  # type: ignore[assignment]
         gradients = getattr(self._model, "gradients", None) if self._want_gradients else None

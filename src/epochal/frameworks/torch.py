@@ -142,38 +142,44 @@ class TorchProbe:
             for place, fact in zip(places, facts, strict=True)
         ]
 
-    def stage_parameters(self, into: object) -> bool:
-        """Copy all tensors into what `bind` made; False when shapes, types or names changed."""
+    def stage(self, into: object, gradients_into: object = None) -> Sequence[int] | None:
+        """Copy all tensors, and the gradients that are there; where zeroing removed all, those that hooks caught.
+
+        None when shapes, types or names changed.
+        """
         self._root()
         try:
-            tensors = self._live()
+            sources = self._live()
         except KeyError:
-            return False
-        if [(t.shape, t.dtype, t.requires_grad) for t in tensors] != self._like:
-            return False
-        if any(not nn.parameter.is_lazy(holder[key]) for holder, key in self._lazy):
-            return False
-        if tensors:
-            with torch.no_grad():
-                torch._foreach_copy_(into, tensors)  # type: ignore[arg-type]
-        return True
-
-    def stage_gradients(self, into: object) -> Sequence[int]:
-        """Copy the gradients that are there; where zeroing removed all of them, those that hooks caught."""
+            return None
+        if [(t.shape, t.dtype, t.requires_grad) for t in sources] != self._like:
+            return None
+        if self._lazy and any(not nn.parameter.is_lazy(holder[key]) for holder, key in self._lazy):
+            return None
         targets: list[torch.Tensor] = into  # type: ignore[assignment]
+        there: Sequence[int] = ()
+        if gradients_into is not None and self._trainable:
+            there, grads = self._gradients(sources)
+            places: list[torch.Tensor] = gradients_into  # type: ignore[assignment]
+            targets = targets + (places if len(there) == len(places) else [places[k] for k in there])
+            sources = sources + grads
+        if targets:
+            with torch.no_grad():
+                torch._foreach_copy_(targets, sources)
+        return there
+
+    def _gradients(self, tensors: list[torch.Tensor]) -> tuple[Sequence[int], list[torch.Tensor]]:
+        """Which trainable tensors have a gradient, and these."""
         caught = {c.index: c.value for c in self._gradient_catches if c.value is not None}
         if caught:
             grads = [caught.get(k) for k in range(len(self._trainable))]
         else:
-            grads = [self._places[i][0][self._places[i][1]].grad for i in self._trainable]
+            grads = [tensors[i].grad for i in self._trainable]
         there = [k for k, grad in enumerate(grads) if grad is not None]
         if not there:
             self._late_gradients = True
-            return there
-        found = [g.to_dense() if g.layout != torch.strided else g for g in grads if g is not None]
-        with torch.no_grad():
-            torch._foreach_copy_([targets[k] for k in there] if len(there) < len(targets) else targets, found)
-        return there
+        found = [g if g.layout is torch.strided else g.to_dense() for g in grads if g is not None]
+        return there, found
 
     def prefer_hooks(self) -> None:
         """Catch gradients in the backward pass from now on: the training zeroes them before it logs."""

@@ -8,8 +8,7 @@ thread and CPU time of the writer's thread), and a look is due once the account 
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import floor, inf, isfinite
 from typing import Literal
 
@@ -18,7 +17,7 @@ Snapshots = Literal["epoch"] | int | None
 CHEAP_SECONDS = 0.0008
 ADVANCE_SECONDS = 0.120
 """What cheap looks may cost before training has earned it, so that a short training of a small network keeps every
-step: 150 looks of `CHEAP_SECONDS`. Dearer looks get less, the square of how much dearer they are."""
+step: 150 looks of `CHEAP_SECONDS`. Dearer looks get much less."""
 ADVANCE_OTHERWISE_SECONDS = 0.010
 """What any looks get in advance."""
 SNAPSHOT_BYTES = 4 << 30
@@ -51,13 +50,14 @@ class Account:
     writer: float = 0.0
     looks: int = 0
     digested: int = 0
-    recent: deque[float] = field(default_factory=lambda: deque([CHEAP_SECONDS / 4], maxlen=5))
+    recent: float = CHEAP_SECONDS / 4
 
     def paid(self, caller: float) -> None:
         """Book a look's time on the caller's thread."""
         self.caller += caller
         self.looks += 1
-        self.recent.append(caller)
+        # One slow look (a page fault, a busy core) says little of the next.
+        self.recent += 0.3 * (min(caller, 4 * self.recent) - self.recent)
 
     def digest(self, writer: float, looks: int) -> None:
         """Book the writer's CPU time for `looks` looks."""
@@ -71,13 +71,13 @@ class Account:
 
     @property
     def per_look(self) -> float:
-        """What the next look will probably cost; one slow look (a page fault, a busy core) does not count."""
-        return sorted(self.recent)[len(self.recent) // 2] + self.writer_per_look
+        """What the next look will probably cost."""
+        return self.recent + self.writer_per_look
 
     def missing(self) -> float:
         """What the account lacks to pay for one more look, looks that the writer has not come to included."""
         each = self.per_look
-        advance = max(ADVANCE_OTHERWISE_SECONDS, ADVANCE_SECONDS * min(1.0, (CHEAP_SECONDS / each) ** 2))
+        advance = max(ADVANCE_OTHERWISE_SECONDS, ADVANCE_SECONDS * min(1.0, (CHEAP_SECONDS / each) ** 4))
         owed = (self.looks - self.digested) * self.writer_per_look
         return self.caller + self.writer + owed + each - advance - self.budget * self.loop
 

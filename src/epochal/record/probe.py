@@ -66,7 +66,7 @@ class RecordedNetwork:
 class Probe(Protocol):
     """One watched model. All methods are called on the thread that logs, and none may block on another thread.
 
-    `stage_*` copy values into memory that `bind` prepared: they are the only cost of a look on the caller's thread.
+    `stage` copies values into memory that `bind` prepared: nearly all that a look costs the caller's thread.
     """
 
     framework: str
@@ -88,15 +88,15 @@ class Probe(Protocol):
         ...
 
     def bind(self, places: Sequence[Bytes], facts: Sequence[TensorFact]) -> object:
-        """Make of one byte array for each tensor what `stage_*` copies into."""
+        """Make of one byte array for each tensor what `stage` copies into."""
         ...
 
-    def stage_parameters(self, into: object) -> bool:
-        """Copy all tensors; False, and nothing can be relied on, when the model no longer has the same ones."""
-        ...
+    def stage(self, into: object, gradients_into: object = None) -> Sequence[int] | None:
+        """Copy all tensors and, where asked, the gradients that there are.
 
-    def stage_gradients(self, into: object) -> Sequence[int]:
-        """Copy the gradients that there are; the indices, among the trainable tensors, of those that were copied."""
+        Returns the indices, among the trainable tensors, of gradients that were copied; None, and then nothing can be
+        relied on, when the model no longer has the tensors that `parameters` told of.
+        """
         ...
 
     def arm(self) -> None:

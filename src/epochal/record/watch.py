@@ -70,7 +70,7 @@ class Watcher:
             self._draw(inputs)
         self._began, start = perf_counter(), thread_time()
         slot = self._pool.take()
-        if untrained and slot is not None and self._stage(slot, step or 0, None, now):
+        if untrained and slot is not None and self._stage(slot, step or 0, None, now, gradients=False):
             slot.statistics, slot.snapshot = self._parameters, self.policy.snapshots is not None
             self._first = self._pool.settle(slot)
         self._probe.arm()
@@ -194,16 +194,15 @@ class Watcher:
             self.policy.skip(now)
             self._writer.drop("looks", 1)
             return False
-        if not self._stage(slot, step, epoch, now):
+        gradients = look.statistics and self._gradients
+        if not self._stage(slot, step, epoch, now, gradients=gradients):
             # The model has other parameters than before: begin again with those that it has now.
             self._pool = self._prepare()
             slot = self._pool.take()
-            if slot is None or not self._stage(slot, step, epoch, now):
+            if slot is None or not self._stage(slot, step, epoch, now, gradients=gradients):
                 raise StoreError("the parameters of the model changed while they were read")
         slot.statistics, slot.snapshot = look.statistics, look.snapshot
         if look.statistics:
-            if self._gradients:
-                slot.with_gradients = self._probe.stage_gradients(slot.grads)
             slot.activations = self._probe.activations()
         self._hand_over(self._pool.settle(slot))
         self.policy.took(step, look, now)
@@ -211,10 +210,11 @@ class Watcher:
             self._probe.arm()
         return True
 
-    def _stage(self, slot: Slot, step: int, epoch: float | None, now: float) -> bool:
-        slot.step, slot.epoch, slot.t = step, epoch, now
-        slot.with_parameters, slot.with_gradients = self._parameters, ()
-        return self._probe.stage_parameters(slot.params)
+    def _stage(self, slot: Slot, step: int, epoch: float | None, now: float, *, gradients: bool) -> bool:
+        slot.step, slot.epoch, slot.t, slot.with_parameters = step, epoch, now, self._parameters
+        there = self._probe.stage(slot.params, slot.grads if gradients else None)
+        slot.with_gradients = there or ()
+        return there is not None
 
     def _hand_over(self, slot: Slot) -> None:
         self._waiting.append(slot)
