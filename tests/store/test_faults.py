@@ -130,6 +130,8 @@ def test_a_disk_that_stays_full_keeps_the_journal(disk: Path) -> None:
     writer.add_statistics(statistics_columns(["a"], 0))
     writer.finish()
     assert "the run ended while 500 numbers could not be written: No space left on device" in said[-1]
+    run = StoredRun(writer.path)
+    assert run.info().status == "running", "not even its end could be written"
     # The name of a series comes before its first number, and there was no room for it either.
     assert (writer.folder / "journal.bin").exists()
 

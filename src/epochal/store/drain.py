@@ -240,9 +240,11 @@ class Drain:
         """Fold what is left, take the journal away and say how it ended."""
         self.ring.close()
         with self._lock:
+            self.renew_all = True
             self.cycle()
             left = self.ring.end - self.ring.folded
-            if not left and not self.failing:
+            # While the journal is there readers count for themselves: it goes after the summary was renewed.
+            if not left and not self.failing and not self._summary_due:
                 self._scalars.end()
                 self.statistics.end()
                 self._journal.remove()
@@ -250,7 +252,10 @@ class Drain:
                 self._scalars.abandon()
                 self.statistics.abandon()
                 self._journal.close()
-                self.problem(f"the run ended while {left} numbers could not be written: {self.failing}")
+                self.ring.give_up()
+                self._count_drops()
+                if left or self.failing:
+                    self.problem(f"the run ended while {left} numbers could not be written: {self.failing}")
             with contextlib.suppress(OSError):
                 os.close(self._names_fd)
             self.set_state({"status": status, "ended": time.time(), **({"error": error} if error else {})})

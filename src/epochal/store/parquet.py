@@ -29,7 +29,7 @@ from epochal.store.segments import list_segments
 
 __all__ = ["CompactReport", "Compacted", "compact", "read_compact", "read_foreign_scalars"]
 
-ROW_GROUP = 500_000
+ROW_GROUP = 250_000
 METADATA_KEY = b"epochal"
 
 
@@ -45,9 +45,10 @@ class CompactReport:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """A compacted file: its series, the names of the segments it replaces, and the number of its last row."""
+    """A compacted file: its series, how many rows, the segments it replaces, and the number of its last row."""
 
     series: Iterator[tuple[str, Steps, Floats, Floats]]
+    rows: int
     replaces: frozenset[str]
     rows_end: int
 
@@ -178,7 +179,7 @@ def read_compact(path: Path) -> Compacted:
     try:
         file = pq.ParquetFile(path, read_dictionary=["name"])
         facts = json.loads(file.schema_arrow.metadata[METADATA_KEY])
-        return Compacted(_series(file), frozenset(facts["replaces"]), int(facts["rows_end"]))
+        return Compacted(_series(file), file.metadata.num_rows, frozenset(facts["replaces"]), int(facts["rows_end"]))
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"{path} cannot be read: {error}", hint="restore it from a copy of the run") from None
 
@@ -198,6 +199,8 @@ def _series(file: pq.ParquetFile) -> Iterator[tuple[str, Steps, Floats, Floats]]
                 if end > start:
                     yield texts[index[start]], step[start:end], t[start:end], v[start:end]
             at += len(index)
+        del table, names
+    pa.default_memory_pool().release_unused()
 
 
 def _column(table: pa.Table, name: str) -> pa.Array:

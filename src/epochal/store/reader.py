@@ -139,7 +139,7 @@ class StoredRun:
         if len(self._ranks) != 1 or len(self._ranks[0]) != 1:
             return None
         boot = self._ranks[0][0]
-        if boot.status(time.time()) == "crashed" and boot.folder.journal.exists():
+        if boot.status(time.time()) != "running" and boot.folder.journal.exists():
             return None
         boot.summary_file.refresh()
         return dict(boot.summary_file.value.get("series") or {})

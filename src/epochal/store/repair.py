@@ -67,6 +67,7 @@ def _repair_writer(run: RunFolder, boot: Boot) -> tuple[int, int, int]:
     rows = _fold_journal(run, boot, rows_end)
     if outdated:
         _renew_summary(run, boot)
+    folder.journal.unlink(missing_ok=True)  # last: while it is there, readers count for themselves
     for leftover in [*folder.path.glob(".*.tmp"), *folder.path.glob("*/.*.tmp")]:
         with contextlib.suppress(OSError):
             leftover.unlink()
@@ -95,7 +96,7 @@ def _cut_tail(folder: Path, columns: tuple[Column, ...]) -> tuple[int, int, int]
 
 
 def _fold_journal(run: RunFolder, boot: Boot, rows_end: int) -> int:
-    """Append what only the journal holds as a new segment, then take the journal away; return how many rows."""
+    """Append what only the journal holds as a new segment; return how many rows that were."""
     folder = boot.folder
     if not folder.journal.exists():
         return 0
@@ -113,7 +114,6 @@ def _fold_journal(run: RunFolder, boot: Boot, rows_end: int) -> int:
         arrays = {"name": rows["series"], "step": rows["step"], "t": rows["t"], "v": rows["v"]}
         writer.write(arrays, names, rows_end=int(records["seq"][-1]))
         writer.end()
-    folder.journal.unlink()
     return len(records)
 
 

@@ -55,6 +55,7 @@ class Ring:
         self.folded = 0
         self._room = threading.Condition(self.lock)
         self._wake = wake
+        self._ids = ids
         self._memory_rows = memory_rows
         self._spilled: list[bytes] = []
         self._spill_first = 0
@@ -194,6 +195,15 @@ class Ring:
         with self.lock:
             self.failing = failing
             self._room.notify_all()
+
+    def give_up(self) -> None:
+        """Count what is only in memory as lost: the run ends and the disk never took it."""
+        with self.lock:
+            if self._spilled:
+                names = {number: name for name, number in self._ids.items()}
+                for record in self._spilled:
+                    name = names[RECORD.unpack(record)[0]]
+                    self.dropped[name] = self.dropped.get(name, 0) + 1
 
     def close(self) -> None:
         """Take on nothing more: from here on a call raises UsageError."""

@@ -16,6 +16,7 @@ from epochal.store.arrowread import Batch
 from epochal.store.columns import Floats, GrowingSeries, Steps
 from epochal.store.journal import JournalReader, Records, empty_records
 from epochal.store.layout import RunFolder, WriterFolder
+from epochal.store.segments import list_segments
 from epochal.store.tail import SegmentsReplacedError, SegmentTail
 
 __all__ = ["ScalarTail"]
@@ -49,16 +50,17 @@ class ScalarTail:
         self._journal_names: list[str] = []
         self._names_read = 0
         self._touched: set[str] = set()
-        self._expected = self._sizes()
         self._compact_stamp = self._stamp()
+        self._expected = self._sizes(0)
         skip: frozenset[str] = frozenset()
         rows_end = 0
         if self._compact_stamp != (0, 0):
             from epochal.store.parquet import read_compact  # pyarrow: only where a run was compacted
 
             compact = read_compact(self.compact_path)
+            self._expected = self._sizes(compact.rows)
             for name, steps, t, v in compact.series:
-                self._of(name, len(steps)).add(steps, t, v)
+                self._of(name).add(steps, t, v)
             skip, rows_end = compact.replaces, compact.rows_end
         self._tail = SegmentTail(
             self.folder.scalars, SCALAR_COLUMNS, take=self._take, skip=skip, rows_end=rows_end, foreign=self._foreign
@@ -69,11 +71,12 @@ class ScalarTail:
         """Where this writer's compacted scalars lie, if they were compacted."""
         return self._run.compact / f"{self.folder.name}.parquet"
 
-    def _sizes(self) -> dict[str, int]:
+    def _sizes(self, compacted: int) -> dict[str, int]:
         """Return how many rows each series will have, by the summary: arrays of the right size need no growing."""
         try:
             told = orjson.loads(self.folder.summary.read_bytes())["series"]
-            limit = sum(e.stat().st_size for e in os.scandir(self.folder.scalars)) // BYTES_PER_ROW + 1
+            segments = (self.folder.scalars / name for name in list_segments(self.folder.scalars))
+            limit = compacted + sum(path.stat().st_size for path in segments) // BYTES_PER_ROW
             return {str(name): min(int(value["n"]), limit) for name, value in told.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
@@ -177,10 +180,10 @@ class ScalarTail:
                 self._journal_names.append(name.encode("utf-8", "backslashreplace").decode("utf-8"))
             self._names_read += whole
 
-    def _of(self, name: str, expected: int = 0) -> GrowingSeries:
+    def _of(self, name: str) -> GrowingSeries:
         found = self.series.get(name)
         if found is None:
-            found = self.series[name] = GrowingSeries(expected or self._expected.get(name, 0))
+            found = self.series[name] = GrowingSeries(self._expected.get(name, 0))
         return found
 
     def _take(self, batches: list[Batch], names: list[str], path: Path) -> None:
