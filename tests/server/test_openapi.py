@@ -22,7 +22,8 @@ from schemathesis.checks import (
 )
 
 from epochal.server import make_app, start_in_background
-from epochal.server.openapi import describe, main, render
+from epochal.server.describe import describe
+from epochal.server.openapi import main, render
 from tests.server.recorded import record
 
 COMMITTED = Path(__file__).parents[2] / "web" / "src" / "wire" / "openapi.json"

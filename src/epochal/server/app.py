@@ -94,7 +94,7 @@ def _describe_once(app: FastAPI) -> Any:
 
     def openapi(request: Request) -> Response:
         if not kept:
-            from epochal.server.openapi import describe
+            from epochal.server.describe import describe
 
             kept.append(orjson.dumps(describe(app)))
         return Response(kept[0], media_type="application/json")
