@@ -359,3 +359,30 @@ def test_integer_and_half_activations_are_read(tmp_path: Path) -> None:
         run.log({"x": 1.0}, epoch=0)
     found = stored(run)
     assert [column(found.statistics(f"act/{n}"), "max")[0] for n in "ab"] == [3, 3]
+
+
+def test_outputs_that_are_no_plain_numbers_are_passed_over(tmp_path: Path) -> None:
+    class Odd(nn.Module):
+        def __init__(self, how: str) -> None:
+            super().__init__()
+            self.how = how
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.to_sparse() if self.how == "sparse" else x.to(torch.complex64)
+
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sparse, self.complex, self.last = Odd("sparse"), Odd("complex"), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.last(self.sparse(x).to_dense() + self.complex(x).real)
+            return out
+
+    with begin(tmp_path) as run:
+        model = Whole()
+        with pytest.warns(RecordingWarning, match="could not be exported"):
+            run.watch(model, inputs=torch.ones(2, 4))
+        model(torch.ones(5000, 4))
+        run.log({"x": 1.0}, epoch=0)
+    assert [n for n in stored(run).statistics_series() if n.startswith("act/")] == ["act/last"]

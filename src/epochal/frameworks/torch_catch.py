@@ -81,12 +81,12 @@ class ActivationCatch(_Once):
 
     def __call__(self, module: nn.Module, args: object, output: object) -> None:
         """Copy the output at once (or, of a large one, a sample): the next layer may change it in place."""
-        if torch.compiler.is_compiling() or not self.probe.training:
+        if torch.compiler.is_compiling() or not (module.training or self.probe.training):
             return  # what is compiled in here would run in every step from now on
         start = perf_counter()
         self._hooks.pop(-id(self), None)
         tensor = output if type(output) is torch.Tensor else _first_tensor(output)
-        if tensor is not None and tensor.layout == torch.strided and not tensor.is_complex():
+        if tensor is not None:
             tensor = tensor.detach()
             self.size = tensor.numel()
             self.value = tensor.clone() if self.size <= SAMPLE else _sample(tensor)
@@ -97,6 +97,8 @@ def read_caught(caught: Sequence[tuple[str, torch.Tensor, int]]) -> list[Activat
     """Caught outputs (layer, values, how many there were) as arrays."""
     found = []
     for layer, value, size in caught:
+        if value.layout is not torch.strided or value.is_complex():
+            continue
         if value.dtype not in (torch.float32, torch.float64) or value.device.type != "cpu":
             value = value.to("cpu", torch.float64 if value.dtype in _WIDE else torch.float32)
         found.append(Activation(layer=layer, values=value.numpy().reshape(-1), size=size))
@@ -158,6 +160,8 @@ def _sample(values: torch.Tensor) -> torch.Tensor:
     They are taken in memory order, whatever that is. Their distance shares no factor with a dimension: one that did
     would look at the same channel or column again and again.
     """
+    if values.layout is not torch.strided:
+        return values
     dense = values.is_contiguous() or values.is_contiguous(
         memory_format=_LAST.get(values.dim(), torch.contiguous_format)
     )

@@ -125,6 +125,8 @@ class Run:
             else:
                 if epoch is None:
                     append(data, step, now)
+                elif type(epoch) is int or type(epoch) is float:
+                    append({**data, "epoch": epoch + 0.0}, step, now)
                 else:
                     epoch = self._log_any(append, data, step, epoch, now)
             watcher = self._watcher
