@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from epochal.cli.terminal import Terminal, columns, duration, spark
+from epochal.cli.terminal import Terminal, columns, duration, shorten, spark
 
 
 def test_sparks_show_the_course_and_leave_gaps() -> None:
@@ -54,3 +54,38 @@ def test_letters_that_the_terminal_lacks_do_not_stop_it() -> None:
     terminal = Terminal(io.TextIOWrapper(raw, encoding="ascii"), io.StringIO())
     terminal.line("▁█ −1")
     assert raw.getvalue() == b"?? ?1\n"
+
+
+def test_json_keeps_every_letter_where_the_stream_lacks_it() -> None:
+    raw = io.BytesIO()
+    terminal = Terminal(io.TextIOWrapper(raw, encoding="ascii"), io.StringIO())
+    terminal.json({"d": "zażółć \x85 \u202e"})
+    assert json.loads(raw.getvalue()) == {"d": "zażółć \x85 \u202e"}
+
+
+class _Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[2J", "\x1b]0;title\x07", "\r", "\x9b1A", "\u202e", "\x08"])
+def test_names_cannot_steer_the_terminal(hostile: str) -> None:
+    out = _Screen()
+    terminal = Terminal(out, io.StringIO())
+    terminal.line(f"{terminal.style('red', 'red')} {hostile}run\tname\nnext")
+    assert not set(hostile) & set("\x07\r\x9b\u202e\x08") & set(out.getvalue())
+    assert "\x1b[2J" not in out.getvalue()
+    assert "\x1b]" not in out.getvalue()
+    assert out.getvalue().endswith("run\tname\nnext\n")
+
+
+def test_a_pipe_gets_no_escapes_at_all() -> None:
+    out = io.StringIO()
+    Terminal(out, io.StringIO()).line("\x1b[31mred")
+    assert out.getvalue() == "\ufffd[31mred\n"
+
+
+def test_columns_stay_one_line_and_count_wide_letters() -> None:
+    assert columns([["a\nb", "1"], ["日本", "2"], ["e\u0301", "3"]]) == ["a b   1", "日本  2", "e\u0301     3"]
+    assert shorten("abcdef", 4) == "abc…"
+    assert shorten("abcd", 4) == "abcd"

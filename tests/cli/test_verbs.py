@@ -33,6 +33,7 @@ def test_ls_lists_newest_first_and_filters(recorded: Recorded) -> None:
     assert "iris-12" in text
     assert "val_loss 0.1000" in text
     assert "\x1b" not in text
+    assert epochal("ls", "-n", "0", "--dir", recorded.root).returncode == 2
 
 
 def test_ls_of_an_empty_folder_says_so(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -153,7 +154,7 @@ def _tell(trained: Trained, args: argparse.Namespace, terminal: Terminal, root: 
     terminal.line()
     summary.show(reader, terminal)
     if args.no_view:
-        folder = f" {args.dir}" if args.dir else ""
+        folder = f" {shlex.quote(args.dir)}" if args.dir else ""
         terminal.line(f"view   epochal view{folder}")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 
-from epochal.cli.options import add_dir, add_json, existing_root
+from epochal.cli.options import add_dir, add_json, existing_root, within
 from epochal.cli.summary import judged_by, metrics_of
-from epochal.cli.terminal import Terminal, columns, duration, spark
+from epochal.cli.terminal import Terminal, columns, duration, shorten, spark
 from epochal.picture.numbers import number
 from epochal.workspace import RunReader
 from epochal.workspace import open as open_workspace
@@ -17,12 +17,13 @@ epochal ls
 epochal ls "project = iris and val_loss < 0.1"
 epochal ls --json
 """
+_LONGEST_NAME = 40
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("query", nargs="?", help="which runs, as the Studio's search understands it")
-    parser.add_argument("-n", "--limit", type=int, metavar="N", help="at most N runs, the newest")
+    parser.add_argument("-n", "--limit", type=within(int, 1, 10**9), metavar="N", help="at most N runs, the newest")
     add_dir(parser)
     add_json(parser)
 
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """List runs, newest first."""
     root = existing_root(args.dir)
     runs = open_workspace(root).runs(args.query)
-    shown = runs if args.limit is None else runs[: max(0, args.limit)]
+    shown = runs if args.limit is None else runs[: args.limit]
     if args.json:
         terminal.json([_document(each) for each in shown])
         return 0
@@ -46,7 +47,18 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         best = f"{judge} {number(metrics[judge]['best'])}" if judge else ""
         course = spark(each.summary[judge].spark, width=16) if judge else ""
         started = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.created))
-        rows.append([info.name, info.project, info.run_id, info.status, started, duration(info.seconds), best, course])
+        rows.append(
+            [
+                shorten(info.name, _LONGEST_NAME),
+                info.project,
+                info.run_id,
+                info.status,
+                started,
+                duration(info.seconds),
+                best,
+                course,
+            ]
+        )
     for i, text in enumerate(columns(rows, right=(5,))):
         terminal.line(terminal.style(text, "soft") if i == 0 else text)
     if len(shown) < len(runs):

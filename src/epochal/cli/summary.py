@@ -132,7 +132,7 @@ def _row(name: str, metric: dict[str, Any], series: SeriesSummary, *, epochs: bo
 
 def _value(value: float) -> str:
     """As `number`, but a whole one among fractions keeps its zeros: 1.0000."""
-    return f"{value:.4f}" if value in (0.0, 1.0) else number(value)
+    return f"{abs(value):.4f}" if value in (0.0, 1.0) else number(value)
 
 
 def _status(info: RunInfo) -> str:

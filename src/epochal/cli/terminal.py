@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
 _STYLES = {"bold": "1", "soft": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_STEERING = re.compile(rf"\x1b(?!\[[0-9;]*m)|(?!\x1b){_CONTROL.pattern}")
+"""Characters that move the cursor, clear the screen or turn the writing round; on a terminal, colours are fine."""
 _BAR_AFTER_SECONDS = 0.4
 _ACCENT = "rgb(224,81,43)"
 
@@ -40,7 +45,9 @@ class Terminal:
 
     def json(self, document: Any) -> None:
         """One JSON document; numbers that JSON does not know become null."""
-        self.line(json.dumps(plain(document), ensure_ascii=False, allow_nan=False, default=str))
+        lacking = not (self.out.encoding or "utf-8").lower().startswith("utf")
+        text = json.dumps(plain(document), ensure_ascii=lacking, allow_nan=False, default=str)
+        self._send(self.out, text + "\n")
 
     def note(self, text: str) -> None:
         """A remark to the person."""
@@ -95,6 +102,10 @@ class Terminal:
                 bar.stop()
 
     def _write(self, stream: TextIO, text: str) -> None:
+        # Names come from files that others may have written: they must not steer the terminal.
+        self._send(stream, (_STEERING if stream.isatty() else _CONTROL).sub("\N{REPLACEMENT CHARACTER}", text))
+
+    def _send(self, stream: TextIO, text: str) -> None:
         try:
             stream.write(text)
         except UnicodeEncodeError:
@@ -120,13 +131,25 @@ def columns(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> list
     """Rows as aligned lines, two spaces between columns; columns in `right` are flush right."""
     if not rows:
         return []
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    cells = [[re.sub(r"\s", " ", cell) for cell in row] for row in rows]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+
+    def placed(cell: str, i: int) -> str:
+        blank = " " * (widths[i] - _width(cell))
+        return blank + cell if i in right else cell + blank
+
+    return ["  ".join(placed(cell, i) for i, cell in enumerate(row)).rstrip() for row in cells]
+
+
+def shorten(text: str, most: int) -> str:
+    """At most so many letters; what is left out shows as three dots."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _width(text: str) -> int:
+    """How many places a terminal gives a text: two to Chinese, Japanese and Korean letters, none to accents."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) > 0 for c in text)
 
 
 def spark(values: Sequence[float | None], *, width: int = 24) -> str:
