@@ -180,6 +180,8 @@ def test_a_running_run_is_exported_as_it_stands(running: Recorded, tmp_path: Pat
         ({"to": "a.png", "size": "800*600"}, "800", "800x600"),
         ({"to": "a.png", "size": "10x10"}, "out of range", "120"),
         ({"to": "a.gif", "fps": 1000}, "fps", ""),
+        ({"to": "a.gif", "fps": 0.001}, "fps must lie between 0.1 and 120", ""),
+        ({"to": "a.png", "format": "gif"}, "'a.png' is named as png, but the format asked for is gif", "Drop one"),
         ({"to": "a.png", "cmap": "jet"}, "jet", "viridis"),
         ({"to": "a.png", "steps": "7"}, "step 7", "Nearest"),
         ({"to": "a.png", "layers": "9"}, "no layer '9'", "0, 2"),

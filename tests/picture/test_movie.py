@@ -79,6 +79,12 @@ def test_gif_of_equal_frames_is_one_frame_that_lasts(tmp_path: Path) -> None:
         assert image.info["duration"] == 600
 
 
+def test_gif_that_stands_still_for_longer_than_the_format_can_say_is_written(tmp_path: Path) -> None:
+    scene = make_scene(still=True)
+    with Image.open(save(scene, tmp_path / "a.gif", fps=0.1, indices=[0] * 100)) as image:
+        assert image.info["duration"] == 655_350
+
+
 @pytest.mark.parametrize(("count", "fps"), [(7, 12.0), (100, 30.0), (3, 0.7), (5, 50.0)])
 def test_gif_times_are_hundredths_that_add_up(count: int, fps: float) -> None:
     times = frame_times(count, fps)
@@ -168,6 +174,7 @@ def test_failing_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         ("a.bmp", {}, UsageError, "'bmp'"),
         ("a", {}, UsageError, "without a suffix"),
         ("a.gif", {"fps": 0}, UsageError, "fps"),
+        ("a.gif", {"fps": 0.001}, UsageError, "fps must lie between 0.1 and 240"),
         ("nowhere/a.gif", {}, UsageError, "no folder"),
         ("a.png", {"indices": [0] * 2000}, PictureError, "too much"),
     ],

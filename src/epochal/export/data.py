@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
-from epochal.errors import UsageError
+from epochal.errors import NotFoundError, UsageError
 from epochal.export.choose import choose_layers, choose_steps
 from epochal.export.curves import chosen_series
 from epochal.export.job import Job
@@ -111,7 +111,7 @@ def _tensor_tables(job: Job, kind: SnapshotKind) -> tuple[pa.Schema, Iterator[pa
         parts = [layer.bias] if job.what == "biases" else [layer.weight, layer.bias, *layer.others]
         tensors += [(layer.layer, part.name) for part in parts if part is not None]
     if not tensors:
-        raise UsageError("None of these layers has a bias.", hint="Export --what weights instead.")
+        raise NotFoundError("None of these layers has a bias.", hint="Export --what weights instead.")
     steps = choose_steps(job.steps, job.run.snapshot_steps(kind))
     dtypes = {job.run.tensor(name, steps[-1], kind).dtype for _, name in tensors}
     number = pa.float32() if dtypes <= {np.dtype(np.float32), np.dtype(np.float16)} else pa.float64()

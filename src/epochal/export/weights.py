@@ -76,6 +76,7 @@ def _write_matrices(job: Job, kind: SnapshotKind) -> int:
         for tensor in (*rest, *layer.others):
             if 0 not in (tensor.shape or ()):
                 card(tensor.name, "×".join(map(str, tensor.shape or (1,))), tensor, None)
+    left = 0
     if len(matrices) > _MOST_CARDS:
         left = len(matrices) - _MOST_CARDS
         job.tell(
@@ -88,6 +89,8 @@ def _write_matrices(job: Job, kind: SnapshotKind) -> int:
     word = "weight" if kind == "params" else "gradient"
     beside_any = any(m.bias is not None for m in matrices)
     notes = ["right of each matrix: bias"] if beside_any else []
+    if left:
+        notes.append(f"{left:,} more not shown")
     if bad:
         notes.append(f"{bad:,} values not finite")
         job.tell("not_finite", f"{bad:,} values are not finite and have the colour of that.", count=bad)

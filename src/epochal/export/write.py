@@ -11,7 +11,7 @@ from typing import get_args
 from epochal.errors import UsageError
 from epochal.export.job import DATA_FORMATS, FORMATS, WHAT, Job, What, Written
 from epochal.film.draw import parse_size
-from epochal.picture import NAMES, Progress
+from epochal.picture import NAMES, SLOWEST, Progress
 from epochal.picture import theme as theme_named
 from epochal.store import StoredRun
 from epochal.workspace import RunReader
@@ -46,8 +46,8 @@ def write(
     stored = run.stored if isinstance(run, RunReader) else run
     target = Path(to)
     kind = _format(target, format)
-    if fps is not None and not 0 < fps <= FASTEST:
-        raise UsageError(f"fps must lie between 0 and {FASTEST:g}, not {fps:g}.")
+    if fps is not None and not SLOWEST <= fps <= FASTEST:
+        raise UsageError(f"fps must lie between {SLOWEST:g} and {FASTEST:g}, not {fps:g}.")
     if cmap is not None and cmap not in NAMES:
         raise UsageError(f"There is no colour map {cmap!r}.", hint=f"Use one of: {', '.join(NAMES)}.")
     job = Job(
@@ -106,6 +106,9 @@ def _format(target: Path, given: str | None) -> str:
     if kind not in FORMATS:
         asked = f"as {kind!r}" if kind else f"to {target.name!r}, which has no suffix"
         raise UsageError(f"A run cannot be exported {asked}.", hint=f"Use one of: {', '.join(FORMATS)}.")
+    named = target.suffix.lstrip(".").lower()
+    if named in FORMATS and named != kind:
+        raise UsageError(f"{target.name!r} is named as {named}, but the format asked for is {kind}.", hint="Drop one.")
     return kind
 
 

@@ -4,7 +4,7 @@ from epochal.picture.charts import Curve, CurveChart, UnitChart
 from epochal.picture.colours import DIVERGING, INTENSITY, NAMES, limit_of, table
 from epochal.picture.grid import GridScene
 from epochal.picture.matrices import MatricesScene, Matrix, tiles
-from epochal.picture.movie import MOVIE_FORMATS, PICTURE_FORMATS, Progress, replacing, save
+from epochal.picture.movie import MOVIE_FORMATS, PICTURE_FORMATS, SLOWEST, Progress, replacing, save
 from epochal.picture.scale import ColourScale
 from epochal.picture.scene import Scene, pictures, svg
 from epochal.picture.spread import SpreadChart
@@ -16,6 +16,7 @@ __all__ = [
     "MOVIE_FORMATS",
     "NAMES",
     "PICTURE_FORMATS",
+    "SLOWEST",
     "ColourScale",
     "Curve",
     "CurveChart",

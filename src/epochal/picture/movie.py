@@ -22,6 +22,7 @@ from epochal.picture.theme import Rgb, Theme
 PICTURE_FORMATS = ("png", "svg")
 MOVIE_FORMATS = ("gif", "mp4")
 FASTEST_GIF = 50.0
+SLOWEST = 0.1
 """Frames a second; browsers slow a GIF down when a frame is shown for less than 20 ms."""
 MOST_PIXELS = 50_000_000
 MOST_GIF_PIXELS = 600_000_000
@@ -53,8 +54,8 @@ def save(
         )
     if scene.frames == 0:
         raise PictureError("There is no frame to draw.")
-    if not 0 < fps <= 240:
-        raise UsageError(f"fps must lie between 0 and 240, not {fps:g}.")
+    if not SLOWEST <= fps <= 240:
+        raise UsageError(f"fps must lie between {SLOWEST:g} and 240, not {fps:g}.")
     pixels = scene.size[0] * scene.size[1]
     if kind in PICTURE_FORMATS:
         chosen = [scene.frames - 1] if indices is None else list(indices)
@@ -209,7 +210,8 @@ def _write_gif(path: Path, frames: Iterable[Image.Image], palette: Table, *, fps
         last = pixels
     ends = np.cumsum([0, *frame_times(sum(held), fps)])
     places = np.cumsum([0, *held])
-    durations = [int(ends[b] - ends[a]) for a, b in pairwise(places)]
+    # The format has 16 bits for hundredths of a second: what stands still for longer is cut to eleven minutes.
+    durations = [min(655_350, int(ends[b] - ends[a])) for a, b in pairwise(places)]
     times = durations if len(shown) > 1 else durations[0]
     options: dict[str, Any] = {"duration": times, "loop": 0, "optimize": False, "interlace": 0}
     if len(shown) > 1:
