@@ -99,6 +99,8 @@ def test_classes_that_are_numbers_go_by_value_and_one_hot_columns_are_fine(tmp_p
         (GOOD.replace("3,6,", ",six,"), "kind", "line 5, column 'a': the cell is empty \\(1 more such cells\\)"),
         (GOOD.replace("3,6,", "nan,6,"), "kind", "line 5, column 'a': 'nan' is not a number"),
         (GOOD.replace("3,6,", "3,inf,"), "kind", "line 5, column 'b': 'inf' is not a number"),
+        (GOOD.replace("3,6,", "3,1e308,"), "kind", "line 5, column 'b': '1e308' is too large"),
+        (GOOD.replace("3,6,", f"3,{'6' * 200_000},"), "kind", "is not a CSV file that can be read: field larger"),
         (GOOD.replace("6,x", "6,"), "kind", "line 5: the class in column 'kind' is empty"),
         (GOOD.replace("y", "x").replace("z", "x"), "kind", "every row of 'kind' is 'x'"),
         (GOOD + "1,2,w\n", "kind", "too few rows of class 'w': 1"),

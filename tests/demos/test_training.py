@@ -107,6 +107,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         (TableDemo(path="nowhere.csv"), "Which column"),
         (TableDemo(target="x"), "without a file"),
         (TableDemo(hidden=(12, 0)), "hidden layer's size must be a whole number from 1"),
+        (TableDemo(hidden=(60_000, 60_000)), "3,600,000,000 weights between them"),
         (TableDemo(epochs=0), "number of epochs must be"),
         (TableDemo(batch_size=-1), "batch size must be"),
         (TableDemo(seed=-1), "seed must be"),
@@ -169,3 +170,9 @@ def test_a_seed_that_was_chosen_is_in_the_name(tmp_path: Path) -> None:
     names = [train(TableDemo(epochs=1, seed=seed), dir=tmp_path, engine="numpy").name for seed in (0, 1)]
     assert names == ["iris-12-12", "iris-12-12 seed 1"]
     assert epochal.open(tmp_path).run("iris/iris-12-12 seed 1").config["seed"] == 1
+
+
+def test_a_training_that_runs_away_is_recorded_without_a_word(engine: Engine, tmp_path: Path) -> None:
+    trained = train(TableDemo(epochs=3, lr=1e30, optimizer="sgd"), dir=tmp_path, engine=engine)
+    assert np.isnan(trained.metrics["loss"])
+    assert StoredRun(trained.path).summaries()["loss"].nan == 3

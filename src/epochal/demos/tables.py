@@ -23,6 +23,8 @@ TABLES = ("iris", "wine", "breast_cancer", "digits")
 
 LEAST_OF_A_CLASS = 3
 MOST_CLASSES = 200
+LARGEST_CELL = 1e100
+"""Beyond it the squares that the deviation needs run over."""
 
 Features = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -97,7 +99,10 @@ def load_csv(path: str | Path, target: str, *, name: str = "") -> Table:
     """
     path = Path(path)
     lines = [(number, line) for number, line in enumerate(_text(path).splitlines(), 1) if not line.startswith("#")]
-    rows = list(_rows(lines))
+    try:
+        rows = list(_rows(lines))
+    except csv.Error as error:
+        raise UsageError(f"{path} is not a CSV file that can be read: {error}.") from error
     if not rows:
         raise UsageError(f"{path} is empty.", hint="The first line must name the columns.")
     (_, header), *body = rows
@@ -210,7 +215,7 @@ def _numbers(path: Path, body: Sequence[tuple[int, list[str]]], header: Sequence
         cells = [cell for j, cell in enumerate(row) if j != at]
         try:
             values[i] = [float(cell) for cell in cells]
-            if np.isfinite(values[i]).all():
+            if (np.abs(values[i]) <= LARGEST_CELL).all():
                 continue
         except ValueError:
             pass
@@ -218,7 +223,9 @@ def _numbers(path: Path, body: Sequence[tuple[int, list[str]]], header: Sequence
         wrong += [(number, column, cell) for column, cell in zip(names, cells, strict=True) if not _is_number(cell)]
     if wrong:
         number, column, cell = wrong[0]
-        what = f"{cell[:40]!r} is not a number" if cell else "the cell is empty"
+        what = (
+            f"{cell[:40]!r} is {'too large' if _is_finite(cell) else 'not a number'}" if cell else "the cell is empty"
+        )
         others = f" ({len(wrong) - 1} more such cells)" if len(wrong) > 1 else ""
         raise UsageError(
             f"{path}, line {number}, column {column!r}: {what}{others}.",
@@ -227,11 +234,15 @@ def _numbers(path: Path, body: Sequence[tuple[int, list[str]]], header: Sequence
     return values
 
 
-def _is_number(cell: str) -> bool:
+def _is_finite(cell: str) -> bool:
     try:
         return math.isfinite(float(cell))
     except ValueError:
         return False
+
+
+def _is_number(cell: str) -> bool:
+    return _is_finite(cell) and abs(float(cell)) <= LARGEST_CELL
 
 
 def _class_order(word: str) -> tuple[int, float, str]:

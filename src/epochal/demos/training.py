@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -31,6 +32,7 @@ OPTIMIZERS = {"adam": 0.005, "rmsprop": 0.002, "sgd": 0.02}
 """Name -> the learning rate it has when none is given; `sgd` has a momentum of 0.9."""
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 LARGEST_LAYER = 65_536
+MOST_WEIGHTS = 50_000_000
 
 BETTER: dict[str, Literal["min", "max"]] = {
     "loss": "min", "val_loss": "min", "test_loss": "min",
@@ -75,6 +77,12 @@ class TableDemo:
         """Raise UsageError, naming what was expected, where a setting cannot be."""
         for size in self.hidden:
             _whole("A hidden layer's size", size, 1, LARGEST_LAYER)
+        weights = sum(a * b for a, b in pairwise(self.hidden))
+        if weights > MOST_WEIGHTS:
+            raise UsageError(
+                f"The hidden layers have {weights:,} weights between them; {MOST_WEIGHTS:,} is the most.",
+                hint="Every epoch keeps a copy of all of them. Choose smaller layers.",
+            )
         _whole("The number of epochs", self.epochs, 1, 10_000_000)
         _whole("The batch size", self.batch_size, 1, 10_000_000)
         _whole("The seed", self.seed, 0, 2**32 - 1)
