@@ -161,6 +161,16 @@ def test_sizes_are_kept(tmp_path: Path) -> None:
         assert image.size == (640, 360)
     assert parse_size(" 800x600") == (800, 600)
     assert parse_size("800×600") == (800, 600)
+    for wrong in ("x", 800, (800,), (800, 600, 3), (800.5, 600), ("800", "600")):
+        with pytest.raises(UsageError, match="cannot be read"):
+            parse_size(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_the_largest_numbers_are_drawn(suffix: str, tmp_path: Path) -> None:
+    most = np.finfo(np.float64).max
+    film = Film("loss", [0, 1, 2], [-most, 0.0, most])
+    assert film.save(tmp_path / f"a.{suffix}").stat().st_size > 0
 
 
 def test_html_holds_a_picture_and_escapes_the_name() -> None:

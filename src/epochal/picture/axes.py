@@ -35,6 +35,10 @@ class Box:
         return self.y + self.height
 
 
+_FARTHEST = 8e307
+"""Values beyond are drawn here: the span of an axis must itself be a number."""
+
+
 def value_range(*values: npt.NDArray[Any]) -> tuple[float, float]:
     """Smallest and largest finite value of all arrays, widened a little; (0, 1) where there is none."""
     lows, highs = [], []
@@ -45,7 +49,7 @@ def value_range(*values: npt.NDArray[Any]) -> tuple[float, float]:
             highs.append(float(finite.max()))
     if not lows:
         return 0.0, 1.0
-    lo, hi = min(lows), max(highs)
+    lo, hi = max(min(lows), -_FARTHEST), min(max(highs), _FARTHEST)
     if lo == hi:
         pad = abs(lo) * 0.1 or 0.5
         return lo - pad, hi + pad
@@ -81,7 +85,7 @@ class Axes:
         """Pixels from above of values; those that are not finite become NaN, a gap."""
         lo, hi = self.y_range
         numbers = np.asarray(values, np.float64)
-        numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+        numbers = np.clip(np.where(np.isfinite(numbers), numbers, np.nan), -_FARTHEST, _FARTHEST)
         return self.inside.bottom - (numbers - lo) / ((hi - lo) or 1) * self.inside.height
 
     def line(self, x: Any, y: Any) -> Line:
