@@ -299,3 +299,18 @@ def test_a_number_is_visible_within_a_moment_of_its_call(tmp_path: Path) -> None
         taken.append(time.perf_counter() - began)
     assert sorted(taken)[len(taken) // 2] < 0.1
     writer.finish()
+
+
+def test_the_last_step_is_that_of_the_journal_and_a_run_without_a_name_has_a_short_one(tmp_path: Path) -> None:
+    writer = begin(tmp_path, run_id="20261121-120000-abcdef")
+    run = StoredRun(writer.path)
+    for step in (3, 7, 5):
+        writer.log({"loss": 1.0}, step)
+    run.refresh()
+    assert run.info().last_step == 7
+    writer.log({"loss": 1.0}, 11)
+    run.refresh()
+    assert run.info().last_step == 11, "before the next fold"
+    assert run.info().name == f"{writer.project}-abcdef"
+    writer.finish()
+    assert run.info().last_step == 11

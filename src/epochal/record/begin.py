@@ -14,7 +14,7 @@ from epochal.record.config import plain_config
 from epochal.record.guard import strict_wanted, warn_user
 from epochal.record.origin import code_facts, environment_facts
 from epochal.record.run import Run
-from epochal.store import Resume, RunWriter, StoredRun, resolve_root
+from epochal.store import Resume, RunWriter, StoredRun, default_name, resolve_root
 
 Mode = Literal["on", "off"]
 
@@ -75,7 +75,7 @@ def init(
     return Run(
         writer,
         run_id=writer.run_id,
-        name=name or writer.run_id,
+        name=name or default_name(where, writer.run_id),
         project=where,
         config=settings,
         strict=strict_wanted(strict),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         RunFolder,
         WriterFolder,
         check_name,
+        default_name,
         new_run_id,
         resolve_root,
     )
@@ -35,6 +36,7 @@ _HOMES = {
         "RunFolder",
         "WriterFolder",
         "check_name",
+        "default_name",
         "new_run_id",
         "resolve_root",
     ),
@@ -62,6 +64,7 @@ __all__ = [
     "TensorPlace",
     "WriterFolder",
     "check_name",
+    "default_name",
     "graph_from_json",
     "graph_to_json",
     "new_run_id",

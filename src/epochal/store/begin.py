@@ -12,7 +12,15 @@ from typing import Any
 
 from epochal.errors import DamagedError, FormatVersionError, NotFoundError, RunExistsError, StorageFullError, UsageError
 from epochal.store.files import read_json, to_json, write_all
-from epochal.store.layout import FORMAT_VERSION, RunFolder, WriterFolder, check_name, new_boot_id, new_run_id
+from epochal.store.layout import (
+    FORMAT_VERSION,
+    RunFolder,
+    WriterFolder,
+    check_name,
+    default_name,
+    new_boot_id,
+    new_run_id,
+)
 from epochal.store.process import identity, is_alive
 
 __all__ = ["begin", "check_version", "undo"]
@@ -136,7 +144,7 @@ def _write_run_json(run: RunFolder, *, now: float, facts: Mapping[str, Any]) -> 
     if run.run_json.exists():
         return
     document = {"format_version": FORMAT_VERSION, "run_id": run.run_id, "project": run.project, "created": now, **facts}
-    document["name"] = document["name"] or run.run_id
+    document["name"] = document["name"] or default_name(run.project, run.run_id)
     temporary = run.path / f".run.json.{os.getpid()}.{new_boot_id()}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

@@ -105,6 +105,11 @@ class GrowingSeries:
         """The smallest step."""
         return int(self._steps[0] if self._sorted else self._steps[: self.rows].min())
 
+    @property
+    def last_step(self) -> int:
+        """The largest step."""
+        return int(self._steps[self.rows - 1] if self._sorted else self._steps[: self.rows].max())
+
 
 def _empty(rows: int) -> tuple[Steps, Floats, Floats]:
     return np.empty(rows, np.int64), np.empty(rows, np.float64), np.empty(rows, np.float64)

@@ -22,6 +22,7 @@ __all__ = [
     "RunFolder",
     "WriterFolder",
     "check_name",
+    "default_name",
     "new_boot_id",
     "new_run_id",
     "resolve_root",
@@ -77,6 +78,12 @@ def new_run_id(now: float | None = None) -> str:
     """Return a new run id that sorts by time: UTC date, time and six random characters."""
     moment = time.gmtime(time.time() if now is None else now)
     return f"{time.strftime('%Y%m%d-%H%M%S', moment)}-{_random(6)}"
+
+
+def default_name(project: str, run_id: str) -> str:
+    """Return what a run without a name is called: short where its id was made here, else the id that was chosen."""
+    made = re.fullmatch(r"\d{8}-\d{6}-([a-z2-7]{6})", run_id)
+    return f"{project}-{made[1]}" if made else run_id
 
 
 def new_boot_id() -> str:

@@ -76,6 +76,11 @@ class Merged:
             made = self._made[name] = (stamp, _join(name, [tail.series[plain] for tail in parts]))
         return made[1]
 
+    def last_step(self, boot: Boot) -> int | None:
+        """Return the largest step read so far of a writer's part; None when nothing was read."""
+        tail = self.tails.get(boot.folder.name)
+        return max((rows.last_step for rows in tail.series.values() if rows.rows), default=None) if tail else None
+
     def mark(self, boot: Boot) -> object:
         """Return what changes when scalars came to a writer's part."""
         return self.tails[boot.folder.name].revision if boot.folder.name in self.tails else 0

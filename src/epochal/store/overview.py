@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from epochal.facts import Notice, RunInfo, RunStatus
 from epochal.store.boots import Boot, is_young
-from epochal.store.layout import RunFolder
+from epochal.store.layout import RunFolder, default_name
 from epochal.store.segments import list_segments
 
 __all__ = ["news_of", "overall_status", "run_info"]
@@ -22,8 +22,13 @@ def run_info(
     meta: Mapping[str, Any],
     ranks: list[list[Boot]],
     notices: tuple[Notice, ...],
+    *,
+    steps_read: Sequence[int] = (),
 ) -> RunInfo:
-    """Return the facts of a run from its run.json, its meta.json and its writers."""
+    """Return the facts of a run from its run.json, its meta.json and its writers.
+
+    `steps_read` are steps that scalars were read at, where those may be later than what the writers' states say.
+    """
     status = overall_status(folder, ranks, time.time())
     latest = [boots[-1] for boots in ranks]
     config = dict(run.get("config") or {})
@@ -34,11 +39,12 @@ def run_info(
             recorder.update(boot.state.get("recorder") or {})
     errors = [str(boot.state["error"]) for boot in latest if boot.state.get("error")]
     steps = [int(boot.state["last_step"]) for boot in latest if boot.state.get("last_step") is not None]
+    steps += steps_read
     epochs = [float(boot.state["last_epoch"]) for boot in latest if boot.state.get("last_epoch") is not None]
     return RunInfo(
         run_id=folder.run_id,
         project=folder.project,
-        name=str(meta.get("name") or run.get("name") or folder.run_id),
+        name=str(meta.get("name") or run.get("name") or default_name(folder.project, folder.run_id)),
         path=str(folder.path),
         created=float(run.get("created") or 0.0),
         status=status,

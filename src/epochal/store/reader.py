@@ -88,7 +88,12 @@ class StoredRun:
         with self._lock, _well_formed(self.path):
             self._look()
             notices = notices_of(self._ranks, self._scalars, self._statistics, self._snapshots, self._meta_file)
-            return run_info(self.folder, self._run_file.value, self._meta_file.value, self._ranks, notices)
+            # state.json is up to a second old; of a killed process, its last word. The journal knows more.
+            later = [self._scalars.last_step(boot) for boot in self._boots.values() if not boot.ended]
+            steps = [step for step in later if step is not None]
+            return run_info(
+                self.folder, self._run_file.value, self._meta_file.value, self._ranks, notices, steps_read=steps
+            )
 
     def refresh(self) -> bool:
         """Read what is new of the scalars; say whether there was anything. Cheap when there is not."""

@@ -1,4 +1,4 @@
-"""The store's speed beside its targets; run with: python bench/store/bench_store.py [NAME ...]
+"""The store's speed beside its targets; run with: python -m bench.store.run [NAME ...]
 
 Each measurement runs in a process of its own. Times are medians; the machine should be quiet.
 """
@@ -137,7 +137,7 @@ OPEN = """
 import gc, sys, time
 from pathlib import Path
 sys.path.insert(0, str(Path(sys.argv[2])))
-from bench_store import rss_mb, peak_mb
+from bench.store.run import rss_mb, peak_mb
 from epochal.store import StoredRun
 if len(sys.argv) > 3: import pyarrow, pyarrow.parquet
 before = rss_mb()
@@ -172,7 +172,7 @@ def opening(root: Path) -> dict[str, float]:
 
 def _open(path: Path, *more: str) -> list[float]:
     done = subprocess.run(
-        [sys.executable, "-c", OPEN, path, Path(__file__).parent, *more], capture_output=True, text=True, check=True
+        [sys.executable, "-c", OPEN, path, Path(__file__).parents[2], *more], capture_output=True, text=True, check=True
     )
     return [float(x) for x in done.stdout.split()]
 
@@ -264,7 +264,7 @@ def importing(root: Path) -> dict[str, float]:
     ]
     code = f"""
 import numpy, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 import resource; from pathlib import Path
 rss = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 before = rss()
@@ -299,7 +299,9 @@ def main() -> None:
             print(json.dumps(MEASURES[sys.argv[2]](Path(root))))
         return
     for name in sys.argv[1:] or MEASURES:
-        done = subprocess.run([sys.executable, __file__, "--one", name], stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.store.run", "--one", name], stdout=subprocess.PIPE, text=True, check=True
+        )
         for what, value in json.loads(done.stdout).items():
             print(f"{what:<72} {value:>12.3f}", flush=True)
 
