@@ -211,3 +211,24 @@ def test_doctor_finds_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None
     done = epochal("doctor", "--dir", tmp_path / "runs")
     assert done.returncode == 1
     assert "cannot be written" in done.stdout
+
+
+def test_a_run_that_cannot_be_read_is_said_and_the_others_are_served(recorded: Recorded) -> None:
+    damaged = record(recorded.root, project="wine", epochs=1)
+    damaged.writer.finish()
+    (Path(damaged.writer.path) / "run.json").write_text("garbage")
+    done = epochal("ls", "--dir", recorded.root)
+    assert (done.returncode, "iris-12" in done.stdout) == (0, True)
+    assert "run.json is not JSON" in done.stderr
+    done = epochal("gc", "--dir", recorded.root)
+    assert done.returncode == 0
+    assert "run.json is not JSON" in done.stderr
+
+
+def test_a_damaged_graph_leaves_the_rest_readable(recorded: Recorded, tmp_path: Path) -> None:
+    (graph,) = Path(recorded.writer.path).rglob("graph.json")
+    graph.write_text("[1")
+    assert "val_loss" in epochal("show", "latest", "--dir", recorded.root).stdout
+    picture = tmp_path / "weights.png"
+    assert epochal("export", "latest", "--to", picture, "--dir", recorded.root).returncode == 0
+    assert picture.stat().st_size > 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,15 @@ def test_the_environment_names_the_folder(recorded: Recorded, monkeypatch: pytes
     assert isinstance(opened, Workspace)
     assert len(opened) == 1
     assert len(reading.open(recorded.root.as_uri())) == 1
+
+
+def test_a_run_of_a_newer_epochal_is_left_out_and_said(recorded: Recorded) -> None:
+    newer = record(recorded.root, project="wine", epochs=1)
+    newer.writer.finish()
+    facts = newer.writer.path / "run.json"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"format_version": 99}))
+    ws = reading.open(recorded.root)
+    assert [run.id for run in ws.runs()] == [recorded.id]
+    (notice,) = ws.notices
+    assert notice.code == "format_version"
+    assert "99" in notice.message

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from epochal.cli.options import add_dir, add_json, existing_root, within
 from epochal.cli.terminal import Terminal
-from epochal.errors import UsageError
-from epochal.store import Library
+from epochal.errors import EpochalError, UsageError
+from epochal.store import Library, StoredRun
 
 EXAMPLES = """
 epochal gc
@@ -40,10 +40,17 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         raise UsageError("--older-than is about the trash.", hint="Add --trash.")
     root = existing_root(args.dir)
     library = Library(root)
-    compacted, saved, skipped = 0, 0, []
-    ended = [each for each in library.runs() if each.info().status != "running"]
+    compacted, saved = 0, 0
+    skipped: list[str] = []
+    ended: list[StoredRun] = []
+    for each in library.runs():
+        try:
+            if each.info().status != "running":
+                ended.append(each)
+        except EpochalError as error:
+            skipped.append(f"{each.project}/{each.run_id}: {error.message}")
     if not args.dry_run:
-        from epochal.store.parquet import compact
+        from epochal.store.compact import compact
 
         with terminal.progress("Compacting", unit="runs") as progress:
             for done, stored in enumerate(ended, 1):

@@ -31,7 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """List runs, newest first."""
     root = existing_root(args.dir)
-    runs = open_workspace(root).runs(args.query)
+    workspace = open_workspace(root)
+    runs = workspace.runs(args.query)
+    for notice in workspace.notices:
+        terminal.warn(notice.message, hint=notice.hint)
     shown = runs if args.limit is None else runs[: args.limit]
     if args.json:
         terminal.json([_document(each) for each in shown])

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from epochal.cli.terminal import Terminal, columns, duration, spark
+from epochal.errors import DamagedError
 from epochal.facts import RunInfo, SeriesSummary
 from epochal.picture.numbers import number
 from epochal.workspace import RunReader
@@ -79,7 +80,10 @@ def judged_by(metrics: dict[str, Any]) -> str | None:
 
 def parameter_count(run: RunReader) -> int | None:
     """Numbers in all weights and biases, None where no model was watched."""
-    graph = run.graph()
+    try:
+        graph = run.graph()
+    except DamagedError:
+        graph = None
     if graph is not None and graph.layers:
         return graph.parameter_count
     stored = run.stored

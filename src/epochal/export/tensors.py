@@ -22,6 +22,14 @@ SMALLEST_PICTURE = 8
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
+def known_graph(run: StoredRun) -> Graph | None:
+    """The run's graph, None where there is none or its file is damaged: what is drawn does not hang on it."""
+    try:
+        return run.graph()
+    except DamagedError:
+        return None
+
+
 def weight_layers(run: StoredRun, kind: SnapshotKind = "params") -> list[WeightLayer]:
     """Layers with their weight, bias and other parameters, in running order; buffers are left out."""
     steps = run.snapshot_steps(kind)
@@ -29,7 +37,7 @@ def weight_layers(run: StoredRun, kind: SnapshotKind = "params") -> list[WeightL
         return []
     header = run.snapshot_header(steps[-1], kind)
     prefix: Literal["param", "grad"] = "param" if kind == "params" else "grad"
-    graph = run.graph()
+    graph = known_graph(run)
     buffers = {p.name for layer in graph.layers for p in layer.parameters if p.role == "buffer"} if graph else set()
     # Layers are grouped by the names of parameters, which gradients share.
     facts = [

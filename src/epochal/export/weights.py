@@ -14,6 +14,7 @@ from epochal.export.tensors import (
     TensorFrames,
     extremes,
     hold_small,
+    known_graph,
     tile_of,
     weight_layers,
 )
@@ -62,7 +63,7 @@ def _write_matrices(job: Job, kind: SnapshotKind) -> int:
             words = "each where its unit is"
             matrices.append(Matrix(title=layer.bias.name, subtitle=words, values=grid, holes=grid.holes))
 
-    graph = job.run.graph()
+    graph = known_graph(job.run)
     first_layer = next((each.layer for each in weight_layers(job.run, kind) if each.weight is not None), None)
     for layer in layers:
         beside = layer.bias if layer.weight is not None and _stands_beside(layer.weight, layer.bias) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
@@ -44,7 +43,7 @@ def parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
         if not (cross and wide.strip().isascii() and wide.strip().isdigit() and high.strip().isdigit()):
             raise UsageError(f"The size {size!r} cannot be read.", hint="Write width x height in pixels: 800x600.")
         size = (int(wide), int(high))
-    if not isinstance(size, Sequence) or len(size) != 2 or not all(isinstance(side, Integral) for side in size):
+    elif not (isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, Integral) for side in size)):
         raise UsageError(f"The size {size!r} cannot be read.", hint="Give (width, height) or '800x600'.")
     width, height = size
     if not (SMALLEST <= width <= LARGEST and SMALLEST <= height <= LARGEST):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from html import escape
 from urllib.parse import urlparse
 
-from epochal.errors import DamagedError, FormatVersionError, NotFoundError, UsageError
+from epochal.errors import DamagedError, EpochalError, FormatVersionError, NotFoundError, UsageError
+from epochal.facts import Notice
 from epochal.store import Library, StoredRun, resolve_root
 from epochal.views.runs import RunFacts, filter_runs
 from epochal.workspace.reader import RunReader
@@ -48,9 +49,9 @@ class Workspace:
     def runs(self, query: str | None = None) -> list[RunReader]:
         """All runs, newest first, or those that a query means: `runs("val_loss < 0.1 and config.lr = 0.01")`.
 
-        A run that cannot be read at all (damaged, or written by a newer Epochal) is left out; `run(id)` says why.
+        A run that cannot be read at all (damaged, or written by a newer Epochal) is left out; `notices` say why.
         """
-        readers = [reader for reader in map(self._reader, self._library.runs()) if _readable(reader)]
+        readers = [reader for reader in map(self._reader, self._library.runs()) if _trouble(reader) is None]
         if query is None or not query.strip():
             return readers
         described = [(RunFacts(info=r.info, summaries=r.summary, version=""), r) for r in readers]
@@ -63,6 +64,12 @@ class Workspace:
         NotFoundError names runs that are called nearly so, UsageError says when several are called so.
         """
         return self._reader(self._library.run(name))
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """Of each run that cannot be read at all: why."""
+        found = map(_trouble, map(self._reader, self._library.runs()))
+        return tuple(Notice(code=e.code, message=e.message, hint=e.hint, count=1) for e in found if e is not None)
 
     def __getitem__(self, name: str) -> RunReader:
         return self.run(name)
@@ -92,9 +99,9 @@ class Workspace:
         return self._readers[stored]
 
 
-def _readable(reader: RunReader) -> bool:
+def _trouble(reader: RunReader) -> EpochalError | None:
     try:
         _ = reader.info
-    except (DamagedError, FormatVersionError, NotFoundError):
-        return False
-    return True
+    except (DamagedError, FormatVersionError, NotFoundError) as error:
+        return error
+    return None
