@@ -8,7 +8,7 @@ thread and CPU time of the writer's thread), and a look is due once the account 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor, inf, isfinite
 from typing import Literal
 
@@ -38,6 +38,8 @@ class Look:
 
 NOTHING = Look()
 ARM = Look(arm=True)
+# Made once: making a frozen object takes a microsecond.
+_LOOKS = {(a, b): Look(statistics=a, snapshot=b) for a in (False, True) for b in (False, True)}
 
 
 @dataclass(slots=True)
@@ -117,10 +119,12 @@ class Policy:
     looks: int = 0
     snapshots_taken: int = 0
     skipped: int = 0
+    every: int = field(init=False, default=0)
+    """Steps from snapshot to snapshot where the user gave them, else 0."""
 
     def __post_init__(self) -> None:
-        if self.every:
-            self.due_step = 0.0
+        if isinstance(self.snapshots, int):
+            self.every, self.due_step = self.snapshots, 0.0
 
     def decide(self, step: int, epoch: float | None, now: float) -> Look:
         """Say what this log call asks for; a step that was looked at is not looked at again."""
@@ -132,7 +136,7 @@ class Policy:
         asked, snapshot = self._asked(step, epoch)
         seen = step == self.last_look
         if asked and not (seen and (not snapshot or step == self.last_snapshot)):
-            return Look(statistics=not seen, snapshot=snapshot)
+            return _LOOKS[not seen, snapshot]
         if seen:
             return NOTHING
         if now >= self.due_time:
@@ -140,7 +144,7 @@ class Policy:
             if wait > 0:
                 self.due_time = now + wait
             elif self.ready:
-                return Look(statistics=True, snapshot=self._volunteer(step))
+                return _LOOKS[True, self._volunteer(step)]
             else:
                 self.ready = True
                 return ARM
@@ -167,11 +171,6 @@ class Policy:
         """Note a look that could not be taken because the writer is behind."""
         self.skipped += 1
         self.due_time = now + max(self.account.wait(), 0.01)
-
-    @property
-    def every(self) -> int:
-        """Steps from snapshot to snapshot where the user gave them, else 0."""
-        return self.snapshots if isinstance(self.snapshots, int) else 0
 
     @property
     def on_demand(self) -> bool:
