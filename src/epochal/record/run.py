@@ -104,7 +104,7 @@ class Run:
         `t` is the time in unix seconds (now). Names in nested dictionaries are joined: `{"train": {"loss": 1.0}}` is
         `train/loss`. When this returns, the numbers survive the death of the process.
         """
-        # The commonest call takes under a microsecond on a quiet core: one pass over the values, one call into the journal.
+        # The commonest call takes about a microsecond: one pass over the values, one call into the journal.
         append = self._append
         if append is None:
             self._refuse()
