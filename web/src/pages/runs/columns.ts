@@ -104,7 +104,8 @@ function metricColumn(name: string, kind: 'best' | 'last', better: 'min' | 'max'
     id: `${kind}.${name}`,
     title: name,
     about: words[kind],
-    width: Math.max(84, Math.min(160, 26 + name.length * 7)),
+    // Room for `−0.001234` in bold: a number that is cut off is worse than none.
+    width: Math.max(100, Math.min(160, 26 + name.length * 7)),
     numeric: true,
     // JSON has no NaN: where a metric has points and its last one is no number, that is what it was.
     text: (r) => {
