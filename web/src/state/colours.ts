@@ -12,24 +12,40 @@ export const COLOURS = PALETTE.light.length
 export const slotColour = (slot: number, theme: Theme): string => PALETTE[theme][slot % COLOURS]!
 
 /**
- * Gives each run a slot: in the order of creation, each the least used so far. Runs that have one keep it, so that
- * new and deleted runs change nobody's colour.
+ * Gives each run a slot: in the order of creation, each the least used so far in its project, since runs of one
+ * project are looked at together; then the least used of all. Runs that have one keep it, so that new and deleted runs
+ * change nobody's colour.
  */
 export function assignSlots(
   known: ReadonlyMap<string, number>,
-  runs: readonly { id: string; created: number }[],
+  runs: readonly { id: string; project: string; created: number }[],
 ): Map<string, number> {
   const slots = new Map(known)
-  const used = new Array<number>(COLOURS).fill(0)
+  const none = () => new Array<number>(COLOURS).fill(0)
+  const all = none()
+  const projects = new Map<string, number[]>()
+  const of = (project: string) => {
+    let used = projects.get(project)
+    if (!used) projects.set(project, (used = none()))
+    return used
+  }
+  const count = (project: string, slot: number) => {
+    all[slot]!++
+    of(project)[slot]!++
+  }
   for (const run of runs) {
     const slot = slots.get(run.id)
-    if (slot !== undefined) used[slot]!++
+    if (slot !== undefined) count(run.project, slot)
   }
   const fresh = runs.filter((r) => !slots.has(r.id)).sort((a, b) => a.created - b.created || (a.id < b.id ? -1 : 1))
   for (const run of fresh) {
-    const slot = used.indexOf(Math.min(...used))
+    const used = of(run.project)
+    let slot = 0
+    for (let i = 1; i < COLOURS; i++) {
+      if ((used[i]! - used[slot]! || all[i]! - all[slot]!) < 0) slot = i
+    }
     slots.set(run.id, slot)
-    used[slot]!++
+    count(run.project, slot)
   }
   return slots
 }
