@@ -84,7 +84,8 @@ export const words = {
     steps: 'steps',
     value: (step: string, epoch: string | null) => (epoch === null ? `Step ${step}` : `Epoch ${epoch}, step ${step}`),
     noRun: 'No run yet',
-    noTime: 'Nothing recorded yet',
+    noTime: 'Nothing recorded',
+    oneStep: (n: string) => `Only step ${n} so far`,
     waiting: 'Waiting for the first numbers',
   },
   chart: {

@@ -15,6 +15,12 @@ class Playhead {
   /** The time of the current run. */
   readonly time: RunTime = $derived(timeOf(catalogue.detail(selection.current?.id)))
 
+  /** Whether the current run has anything to show over time; null until that is known. */
+  readonly recorded: boolean | null = $derived.by(() => {
+    const detail = catalogue.detail(selection.current?.id)
+    return detail ? detail.snapshots.length > 0 || Object.keys(detail.row.metrics).length > 0 : null
+  })
+
   /** The step where the user put it; null when it is at the newest one. */
   readonly #put: number | null = $derived.by(() => {
     const text = address.get('step')
