@@ -85,9 +85,10 @@ export function drawTrack(
   const range = laneRange((main.length ? main : curves).map((c) => c.curve))
   if (range) {
     const [low, high] = range
-    const y = (v: number) => bottom - 5 - ((Math.min(high, v) - low) / (high - low || 1)) * (LANE_HEIGHT - 10)
+    const y = (v: number) => bottom - 5 - ((v - low) / (high - low || 1)) * (LANE_HEIGHT - 10)
+    // Others leave the lane where they are outside of its scale: held at its edge they would look like a plateau.
     for (const one of curves.filter((c) => !c.main)) drawCurve(pen, one, x, y, null)
-    for (const one of main) drawCurve(pen, one, x, y, bottom)
+    for (const one of main) drawCurve(pen, one, x, (v) => y(Math.min(high, v)), bottom)
   }
   pen.restore()
 
