@@ -33,6 +33,8 @@ export const words = {
       .filter(Boolean)
       .join(', '),
   nonfiniteHint: (list: string) => `Not finite, shown as gaps: ${list}`,
+  without: (n: number) => `${n} not drawn`,
+  withoutHint: 'Runs that do not have this x axis are not drawn',
   hidden: (n: number) => `${n.toLocaleString('en')} ≤ 0`,
   hiddenHint: 'A log axis cannot show zero or less',
   charts: (n: number) => String(n),
