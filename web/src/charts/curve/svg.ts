@@ -68,7 +68,10 @@ export function plotSvg(
     for (let i = 0; i < points.length; i += 2) {
       if (Number.isNaN(points[i]!)) pen = false
       else {
-        d += `${pen ? 'L' : 'M'}${points[i]!.toFixed(1)} ${points[i + 1]!.toFixed(1)}`
+        const alone = !pen && (i + 2 >= points.length || Number.isNaN(points[i + 2]!))
+        const x = points[i]! - (alone ? 1.5 : 0)
+        // A point between gaps is a short stroke: a path of one point is not drawn at all.
+        d += `${pen ? 'L' : 'M'}${x.toFixed(1)} ${points[i + 1]!.toFixed(1)}${alone ? 'h3' : ''}`
         pen = true
       }
     }
