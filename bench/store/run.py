@@ -88,7 +88,7 @@ def throughput(root: Path) -> dict[str, float]:
 
 def size(root: Path) -> dict[str, float]:
     """A training's numbers as one second after the other brings them: 300 steps of 4 numbers."""
-    from epochal.store.parquet import compact
+    from epochal.store.compact import compact
 
     w = writer(root)
     w._workers.stop()
@@ -163,7 +163,7 @@ def opening(root: Path) -> dict[str, float]:
             f"  at its peak, MB [{rows}]": peak,
             f"  refresh when nothing is new, us [{rows}]": idle,
         }
-    from epochal.store.parquet import compact
+    from epochal.store.compact import compact
 
     compact(path)
     ms, rss, peak, _ = (statistics.median(c) for c in zip(*[_open(path, "parquet") for _ in range(3)], strict=True))

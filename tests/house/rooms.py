@@ -45,7 +45,7 @@ ARROWS: dict[str, set[str]] = {
 HEAVY: dict[str, tuple[str, ...]] = {
     "torch": ("frameworks/torch", "network/", "demos/torch_"),
     "sklearn": ("demos/tables",),
-    "pyarrow": ("store/parquet.py", "store/foreign.py", "workspace/", "export/"),
+    "pyarrow": ("store/parquet.py", "store/compact.py", "workspace/", "export/"),
     "av": ("picture/movie.py",),
     "fastapi": ("server/",),
     "starlette": ("server/",),

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from epochal.store import StoredRun
-from epochal.store.parquet import compact
+from epochal.store.compact import compact
 from tests.store.helpers import begin, child
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "format.md"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from epochal.store import RunWriter, StoredRun, journal, threads
-from epochal.store.parquet import compact
+from epochal.store.compact import compact
 from epochal.store.repair import repair
 
 NAMES = st.sampled_from(["loss", "acc", "träin/loss", "epoch"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epochal.store.parquet import compact
+from epochal.store.compact import compact
 from tests.store.helpers import begin, run_child, statistics_columns
 
 STEPS = 300

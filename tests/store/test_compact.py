@@ -15,7 +15,7 @@ import pytest
 
 from epochal.errors import DamagedError
 from epochal.store import StoredRun
-from epochal.store.parquet import compact
+from epochal.store.compact import compact
 from epochal.store.repair import repair
 from tests.store.helpers import EPOCH_START, begin
 
@@ -198,7 +198,7 @@ def test_compaction_without_pandas_costs_no_import_of_it() -> None:
     code = """
         import sys, tempfile
         from epochal.store import RunWriter, StoredRun
-        from epochal.store.parquet import compact
+        from epochal.store.compact import compact
         w = RunWriter.create(tempfile.mkdtemp(), project="p")
         w.log({"a": 1.0}, 0); w.finish(); compact(w.path)
         assert StoredRun(w.path).scalars()["a"].v[0] == 1.0
