@@ -16,6 +16,7 @@ from epochal._version import __version__
 
 if TYPE_CHECKING:
     from epochal.errors import EpochalError, RecordingWarning
+    from epochal.facts import Graph, Notice, RunInfo, SeriesSummary
     from epochal.film import Film
     from epochal.record import Run, init
     from epochal.workspace import RunReader, Workspace, open  # noqa: A004 - users say epochal.open
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
 __all__ = [
     "EpochalError",
     "Film",
+    "Graph",
+    "Notice",
     "RecordingWarning",
     "Run",
+    "RunInfo",
     "RunReader",
+    "SeriesSummary",
     "Workspace",
     "__version__",
     "init",
@@ -36,9 +41,13 @@ __all__ = [
 _HOMES = {
     "EpochalError": "epochal.errors",
     "Film": "epochal.film",
+    "Graph": "epochal.facts",
+    "Notice": "epochal.facts",
     "RecordingWarning": "epochal.errors",
     "Run": "epochal.record",
+    "RunInfo": "epochal.facts",
     "RunReader": "epochal.workspace",
+    "SeriesSummary": "epochal.facts",
     "Workspace": "epochal.workspace",
     "init": "epochal.record",
     "open": "epochal.workspace",

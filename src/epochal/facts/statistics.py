@@ -22,7 +22,8 @@ class StatisticsRow:
     values the tensor has, `seen` how many of them were looked at (fewer only where a large tensor was sampled).
     `update_ratio` is the 2-norm of the change since the tensor's previous row over the 2-norm it had then, NaN where
     that is unknown. `counts` [64] uint32 are numpy's `histogram(values, 64, (lo, hi))` of the finite values, taken as
-    float64; `lo` and `hi` are the outer edges (min and max; half a unit more on each side where they are equal).
+    float64; `lo` and `hi` are the outer edges: min and max, half a unit more on each side where they are equal, and a
+    little more where they are too close for 64 edges between them.
     """
 
     series: str
