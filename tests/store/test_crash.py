@@ -395,3 +395,20 @@ def test_a_clock_that_goes_back_does_not_turn_the_boots_round(tmp_path: Path, mo
         second.log({"a": 2.0}, step)
     second.finish()
     assert StoredRun(first.path).scalars()["a"].v.tolist() == [1.0] * 5 + [2.0] * 3
+
+
+def test_a_damaged_snapshot_is_left_out_of_films_and_told(tmp_path: Path) -> None:
+    writer = begin(tmp_path)
+    for step in (1, 2, 3):
+        writer.add_snapshot("params", {"w": np.full(2, step, np.float32)}, step=step)
+    writer.drop("errors", 1)
+    writer.finish()
+    run = StoredRun(writer.path)
+    damaged = next(writer.path.rglob("step-0000000002.safetensors"))
+    damaged.write_bytes(b"\xff" * 40)
+    steps, frames = run.tensor_film("w", None)
+    assert steps.tolist() == [1, 3]
+    assert frames[:, 0].tolist() == [1, 3]
+    told = [notice.message for notice in run.notices()]
+    assert "the params snapshot of step 2 cannot be read; films leave it out" in told
+    assert "1 error was not recorded" in told

@@ -14,12 +14,13 @@ from epochal.store.statistics import StatisticsTail
 
 __all__ = ["notices_of"]
 
+_FULL = ": the disk refused what came, and the memory for it was full"
 _DROPPED = {
-    "scalars": "{count:,} numbers were not recorded: the disk refused them and the memory for them was full",
-    "statistics": "{count:,} rows of statistics were not recorded: the disk refused them and the memory was full",
-    "snapshot": "{count:,} snapshots were not recorded",
-    "file": "{count:,} files were not recorded",
-    "job": "{count:,} parts of the recording failed",
+    "scalars": ("number", _FULL),
+    "statistics": ("row of statistics", _FULL),
+    "snapshot": ("snapshot", ""),
+    "file": ("file", ""),
+    "job": ("part of the recording", ": it failed"),
 }
 
 
@@ -63,6 +64,15 @@ def notices_of(
             )
         )
     for kind, snapshot_set in snapshots.items():
+        found += [
+            Notice(
+                code="damaged",
+                message=f"the {kind} snapshot of step {step} cannot be read; films leave it out",
+                hint=f"it is {file.path.name}; a copy of the run may still hold it",
+                count=1,
+            )
+            for file, step in snapshot_set.damaged.items()
+        ]
         if snapshot_set.hidden:
             found.append(
                 Notice(
@@ -77,7 +87,10 @@ def notices_of(
 def _dropped(boot: Boot) -> list[Notice]:
     found = []
     for code, count in (boot.state.get("dropped") or {}).items():
-        text = _DROPPED.get(code, f"{{count:,}} {code} were not recorded").format(count=count)
+        thing, why = _DROPPED.get(code, (code.removesuffix("s"), ""))
+        first, _, rest = thing.partition(" ")
+        many = " ".join(filter(None, (f"{first}s", rest)))
+        text = (f"1 {thing} was" if count == 1 else f"{count:,} {many} were") + f" not recorded{why}"
         series = boot.state.get("dropped_series") or {}
         hint = f"series: {', '.join(list(series)[:8])}" if code == "scalars" and series else ""
         found.append(Notice(code=f"dropped_{code}", message=text, hint=hint, count=int(count)))

@@ -34,6 +34,8 @@ class SnapshotSet:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.hidden = 0
+        self.damaged: dict[_Listed, int] = {}
+        """Files that could not be read, as far as anybody asked, with their steps."""
         self._folders: list[tuple[WriterFolder, int]] = []
         self._files: dict[int, _Listed] = {}
         self._headers: dict[_Listed, SnapshotHeader] = {}
@@ -58,6 +60,7 @@ class SnapshotSet:
         self._files = dict(sorted(files.items()))
         live = set(self._files.values())
         self._headers = {file: header for file, header in self._headers.items() if file in live}
+        self.damaged = {file: step for file, step in self.damaged.items() if file in live}
         return True
 
     @property
@@ -125,6 +128,7 @@ class SnapshotSet:
             try:
                 place = self._header(file).tensors.get(name)
             except (OSError, DamagedError):
+                self.damaged[file] = step
                 continue
             if place is not None and (not places or _kind(place) == _kind(places[-1][2])):
                 places.append((step, file, place))
