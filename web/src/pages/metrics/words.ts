@@ -42,5 +42,6 @@ export const words = {
   more: (n: number) => `and ${n} more`,
   loading: 'Loading',
   failed: (message: string) => `Could not be loaded: ${message}`,
+  noFinite: 'Recorded, but never a finite number',
   noneOfRuns: 'None of the shown runs has it',
 } as const
