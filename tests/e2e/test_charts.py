@@ -146,8 +146,11 @@ def test_the_list_of_runs_closes_on_a_small_screen(page: Any, address: str, root
     page.set_viewport_size({"width": 768, "height": 1024})
     open_page(page, address, "metrics", run=run_id(root, "iris"))
     switch = page.get_by_role("banner").locator(".side-switch")
-    for close in (lambda: page.keyboard.press("Escape"), lambda: page.mouse.click(600, 700)):
+    for by_key in (True, False):
         switch.click()
         assert switch.get_attribute("aria-expanded") == "true"
-        close()
+        if by_key:
+            page.keyboard.press("Escape")
+        else:
+            page.mouse.click(600, 700)
         assert switch.get_attribute("aria-expanded") == "false"
