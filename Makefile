@@ -6,11 +6,12 @@ PIP    := $(BIN)/python -m pip
 STUDIO := $(shell find web -path web/node_modules -prune -o -type f -print 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test check lint types fix bench wire clean help
+.PHONY: demo test test-frameworks check lint types fix bench wire clean help
 
 help:
 	@echo "make demo    train a network on the Iris flowers and watch it in the Studio (ARGS='--hidden 8 8')"
 	@echo "make test    the tests of the package and of the Studio"
+	@echo "make test-frameworks   the same with every training framework installed: Keras, JAX, Lightning, ..."
 	@echo "make check   lint, types, generated files"
 	@echo "make fix     format, and mend what the linters can mend"
 	@echo "make wire    regenerate web/src/wire from the Python documents"
@@ -22,6 +23,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev web/node_modules/.ready
 	cd web && npm run --silent test
 	$(BIN)/python -m pytest $(ARGS)
+
+test-frameworks: $(VENV)/.frameworks
+	$(BIN)/python -m pytest $(or $(ARGS),tests/frameworks tests/dropin tests/examples)
 
 check: $(VENV)/.dev web/node_modules/.ready
 	$(BIN)/ruff check .
@@ -55,6 +59,10 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt hatch_build.py $(STU
 
 $(VENV)/.dev: $(VENV)/.demo
 	$(PIP) install -q -c constraints.txt -e ".[torch,sklearn,video,dev]"
+	@touch $@
+
+$(VENV)/.frameworks: $(VENV)/.dev
+	$(PIP) install -q -c constraints.txt -e ".[frameworks]"
 	@touch $@
 
 web/node_modules/.ready: $(VENV)/.dev web/package-lock.json

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,11 +48,16 @@ class TensorFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
-    """What a layer put out: at most a sample of its values (1-d, float32 or float64), and how many there were."""
+    """What a layer put out: at most a sample of its values (1-d, float32 or float64), and how many there were.
+
+    `dead` is the share of its units (channels, or last-axis features) that put out exactly 0 for every example of the
+    batch; NaN where units cannot be told.
+    """
 
     layer: str
     values: npt.NDArray[Any]
     size: int
+    dead: float = nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
