@@ -195,6 +195,28 @@ def test_finishing_twice_is_once_and_logging_later_is_told(root: Path) -> None:
     assert series(run) == {"x": [(0, 1.0)]}
 
 
+def test_what_runs_beside_ends_in_reverse_order_whatever_one_of_them_does(root: Path) -> None:
+    ended = []
+
+    def bad() -> None:
+        ended.append("bad")
+        raise RuntimeError("odd")
+
+    for strict in (False, True):
+        run = init("closers", strict=strict)
+        run._closers += [lambda: ended.append("first"), bad, lambda: ended.append("last")]
+        if strict:
+            with pytest.raises(RuntimeError, match="odd"):
+                run.finish()
+        else:
+            with pytest.warns(RecordingWarning, match=r"run.finish\(\) failed, training goes on: RuntimeError: odd"):
+                run.finish()
+        run.finish()
+        assert ended == ["last", "bad", "first"]
+        assert stored(run).info().status == "finished"
+        ended.clear()
+
+
 def test_definitions_reach_the_summary(root: Path) -> None:
     with init("define") as run:
         run.define("acc", better="max", x="epoch")

@@ -41,6 +41,7 @@ class Run:
         "__weakref__",
         "_append",
         "_closed",
+        "_closers",
         "_epoch",
         "_guard",
         "_step",
@@ -70,6 +71,8 @@ class Run:
         self._closed = "" if writer else "off"
         self._guard = Guard(writer.drop if writer else _nowhere, strict=strict)
         self._watcher: Watcher | None = None
+        # What runs beside the training and ends before it, the last begun first: each is called once, guarded.
+        self._closers: list[Callable[[], None]] = []
         self._step = last_step
         # A resumed run, or one that watched before, has frames of earlier steps already.
         self._untrained = last_step < 0
@@ -285,6 +288,7 @@ class Run:
         try:
             if status not in ("finished", "failed", "stopped"):
                 raise UsageError(f"status is {status!r}", hint="use 'finished', 'failed' or 'stopped'")
+            self._close_surroundings()
             self.unwatch()
         finally:
             farewell.forget(self)
@@ -295,6 +299,19 @@ class Run:
                 raise
             except Exception as problem:  # noqa: BLE001 - the guard's edge
                 self._guard.failed("run.finish()", problem)
+
+    def _close_surroundings(self) -> None:
+        """End what runs beside the training; trouble with one does not keep the others from ending."""
+        try:
+            while self._closers:
+                self._closers.pop()()
+        except RecordingWarning:
+            raise
+        except Exception as problem:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.finish()", problem)
+        finally:
+            if self._closers:
+                self._close_surroundings()
 
     def __enter__(self) -> Run:
         return self
@@ -314,6 +331,7 @@ class Run:
     def leave_to_parent(self) -> None:
         """In a forked process: record nothing, the run belongs to the process that made it."""
         self._append, self._closed, self._watcher = None, "forked", None
+        self._closers.clear()
 
 
 def _explained(data: object, error: Exception) -> Exception:
