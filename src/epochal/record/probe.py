@@ -47,17 +47,37 @@ class TensorFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Exact figures of all values of an output, whatever sample of them is kept.
+
+    Each is what facts.StatisticsRow calls so: `mean`, `std` (population), `min`, `max` and the 2-norm are over the finite
+    values, NaN where there is none; `zeros`, `nan` and `inf` count values.
+    """
+
+    mean: float
+    std: float
+    min: float
+    max: float
+    norm: float
+    zeros: int
+    nan: int
+    inf: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Activation:
-    """What a layer put out: at most a sample of its values (1-d, float32 or float64), and how many there were.
+    """What a layer put out: its values (1-d, float32 or float64), or a sample of them, and how many there were.
 
     `dead` is the share of its units (channels, or last-axis features) that put out exactly 0 for every example of the
-    batch; NaN where units cannot be told.
+    batch; NaN where units cannot be told. Where `values` is a sample, an adapter gives the `figures` of all values, so
+    that only the histogram is the sample's; None takes them from `values`.
     """
 
     layer: str
     values: npt.NDArray[Any]
     size: int
     dead: float = nan
+    figures: Figures | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
