@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip
 STUDIO := $(shell find web -path web/node_modules -prune -o -type f -print 2>/dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test test-frameworks check lint types fix bench wire clean help
+.PHONY: demo test test-frameworks check fix bench bench-peers wire clean help
 
 help:
 	@echo "make demo    train a network on the Iris flowers and watch it in the Studio (ARGS='--hidden 8 8')"
@@ -16,6 +16,7 @@ help:
 	@echo "make fix     format, and mend what the linters can mend"
 	@echo "make wire    regenerate web/src/wire from the Python documents"
 	@echo "make bench   measure, beside targets and peers"
+	@echo "make bench-peers   measure recording beside other trackers, which are installed apart"
 
 demo: $(VENV)/.demo
 	$(BIN)/epochal demo iris $(ARGS)
@@ -48,6 +49,12 @@ bench: $(VENV)/.dev
 	$(PIP) install -q -c constraints.txt ".[bench]"
 	$(BIN)/python -m bench
 
+# The trackers want other versions of shared libraries than ours, so they live in an environment of their own.
+bench-peers: $(VENV)/.demo
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install -q torch==$$($(BIN)/python -c "import torch; print(torch.__version__.split('+')[0])") -e ".[peers]"
+	OPENBLAS_NUM_THREADS=1 .venv-peers/bin/python -m bench.record.peers.run $(ARGS)
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -U "pip>=24.2"
@@ -70,4 +77,4 @@ web/node_modules/.ready: $(VENV)/.dev web/package-lock.json
 	@touch $@
 
 clean:
-	rm -rf $(VENV) web/node_modules src/epochal/studio build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-peers web/node_modules src/epochal/studio build dist .mypy_cache .ruff_cache .pytest_cache
