@@ -3,11 +3,27 @@
 from epochal.facts.graph import Edge, Graph, GraphSource, Layer, Parameter, Shape
 from epochal.facts.run import Better, Notice, RunInfo, RunStatus, SeriesSummary
 from epochal.facts.statistics import HISTOGRAM_BINS, STATISTICS, StatisticsRow
+from epochal.facts.surroundings import (
+    SYSTEM_PREFIX,
+    SYSTEM_SERIES,
+    Alert,
+    AlertLevel,
+    ConsoleLine,
+    Stream,
+    SystemSeries,
+    is_system,
+    system_series,
+)
 
 __all__ = [
     "HISTOGRAM_BINS",
     "STATISTICS",
+    "SYSTEM_PREFIX",
+    "SYSTEM_SERIES",
+    "Alert",
+    "AlertLevel",
     "Better",
+    "ConsoleLine",
     "Edge",
     "Graph",
     "GraphSource",
@@ -19,4 +35,8 @@ __all__ = [
     "SeriesSummary",
     "Shape",
     "StatisticsRow",
+    "Stream",
+    "SystemSeries",
+    "is_system",
+    "system_series",
 ]
