@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import struct
 from pathlib import Path
@@ -112,8 +111,8 @@ class TensorBoard(Tracker):
     def count(self, folder: str) -> int:
         from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-        files = glob.glob(f"{folder}/**/events.out*", recursive=True)
-        events = (event for file in files for event in EventFileLoader(file).Load())
+        files = Path(folder).rglob("events.out*")
+        events = (event for file in files for event in EventFileLoader(str(file)).Load())
         return sum(len(e.summary.value) for e in events if e.HasField("summary"))
 
 
@@ -152,8 +151,8 @@ class Wandb(Tracker):
         from wandb.proto import wandb_internal_pb2
 
         found = 0
-        for file in {os.path.realpath(f) for f in glob.glob(f"{folder}/**/*.wandb", recursive=True)}:
-            for data in _wandb_records(Path(file).read_bytes()):
+        for file in {f.resolve() for f in Path(folder).rglob("*.wandb")}:
+            for data in _wandb_records(file.read_bytes()):
                 record = wandb_internal_pb2.Record.FromString(data)
                 if record.HasField("history"):
                     keys = [item.key or "".join(item.nested_key) for item in record.history.item]
