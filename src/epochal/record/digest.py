@@ -17,6 +17,7 @@ TOGETHER = 65_536
 """Looks are described together up to this many values: many looks at a small network cost little more than one."""
 
 _COPIED = ("mean", "std", "min", "max", "norm", "zeros", "nan", "inf", "size", "lo", "hi", "counts")
+_FIGURES = ("mean", "std", "min", "max", "norm", "zeros", "nan", "inf")
 Columns = dict[str, Any]
 
 
@@ -98,6 +99,11 @@ class Digest:
                 table = describe(np.concatenate([a.values for _, a in part]), sizes)
                 columns = _columns(table, np.full(len(part), np.nan))
                 columns["size"] = np.array([a.size for _, a in part], np.int64)
+                columns["dead"] = np.array([a.dead for _, a in part], np.float64)
+                for row, (_, a) in enumerate(part):
+                    if a.figures is not None:
+                        for name in _FIGURES:
+                            columns[name][row] = getattr(a.figures, name)
                 columns["series"] = [f"act/{a.layer}" for _, a in part]
                 columns["step"] = np.array([s.step for s, _ in part], np.int64)
                 columns["t"] = np.array([s.t for s, _ in part])
@@ -143,6 +149,7 @@ def _columns(table: Table, ratio: npt.NDArray[np.float64]) -> Columns:
     columns: Columns = {name: getattr(table, name) for name in _COPIED}
     columns["update_ratio"] = ratio
     columns["seen"] = table.size
+    columns["dead"] = np.full(len(ratio), np.nan)
     return columns
 
 

@@ -17,6 +17,8 @@ from epochal.store.segments import SegmentWriter
 __all__ = ["MEMORY_BYTES", "PendingStatistics"]
 
 MEMORY_BYTES = 32_000_000
+_OPTIONAL = ("dead",)
+"""Columns that most rows have nothing to say in."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -42,11 +44,11 @@ class PendingStatistics:
         for column in STATISTICS_COLUMNS:
             if column.kind == "name":
                 continue
-            if column.name not in columns:
+            if column.name not in columns and column.name not in _OPTIONAL:
                 raise UsageError(f"statistics lack the column {column.name!r}")
             shape = (len(series),) if column.width == 1 else (len(series), column.width)
             try:
-                given = np.asarray(columns[column.name])
+                given = np.asarray(columns.get(column.name, np.nan))
                 arrays[column.name] = np.array(np.broadcast_to(given, shape), column.dtype)
             except (ValueError, TypeError) as error:
                 raise UsageError(f"statistics column {column.name!r}: {error}, expected shape {shape}") from None

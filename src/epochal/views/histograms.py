@@ -17,7 +17,7 @@ __all__ = ["HistogramStack", "change_of_mean", "make_histograms"]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class HistogramStack:
-    """`counts` [T, 64] between the outer edges `lo` and `hi` [T], and `statistics` [T, 11], columns as STATISTICS."""
+    """`counts` [T, 64] between the outer edges `lo` and `hi` [T], and `statistics` [T, 12], columns as STATISTICS."""
 
     steps: npt.NDArray[np.int64]
     counts: npt.NDArray[np.uint32]
