@@ -1,6 +1,7 @@
 """Frozen facts: what the other rooms hand to one another. numpy only, no I/O."""
 
 from epochal.facts.graph import Edge, Graph, GraphSource, Layer, Parameter, Shape
+from epochal.facts.media import BLOB_EXTENSIONS, MediaItem
 from epochal.facts.run import Better, Notice, RunInfo, RunStatus, SeriesSummary
 from epochal.facts.statistics import HISTOGRAM_BINS, STATISTICS, StatisticsRow
 from epochal.facts.surroundings import (
@@ -16,6 +17,7 @@ from epochal.facts.surroundings import (
 )
 
 __all__ = [
+    "BLOB_EXTENSIONS",
     "HISTOGRAM_BINS",
     "STATISTICS",
     "SYSTEM_PREFIX",
@@ -28,6 +30,7 @@ __all__ = [
     "Graph",
     "GraphSource",
     "Layer",
+    "MediaItem",
     "Notice",
     "Parameter",
     "RunInfo",

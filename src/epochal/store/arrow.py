@@ -26,6 +26,7 @@ from epochal.store.arrowtypes import (
     HEADER_BATCH,
     HEADER_DICTIONARY,
     HEADER_SCHEMA,
+    MEDIA_COLUMNS,
     SCALAR_COLUMNS,
     STATISTICS_COLUMNS,
     Column,
@@ -35,6 +36,7 @@ from epochal.store.flatwrite import field, key_values, message, record_batch, ve
 __all__ = [
     "END_OF_STREAM",
     "FORMAT_KEY",
+    "MEDIA_COLUMNS",
     "SCALAR_COLUMNS",
     "STATISTICS_COLUMNS",
     "BatchTemplate",
@@ -68,48 +70,85 @@ def encode_schema(columns: Sequence[Column], metadata: Mapping[str, str]) -> byt
 
 def encode_dictionary(names: Sequence[str]) -> bytes:
     """Return the message, with its body, that gives the series' names; it replaces the one before."""
-    texts = [name.encode("utf-8") for name in names]
-    offsets = np.zeros(len(texts) + 1, "<i4")
-    np.cumsum([len(text) for text in texts], out=offsets[1:])
-    parts = [b"", offsets.tobytes(), b"".join(texts)]
+    parts = [b"", *_text_parts(names)]
     body, buffers = _body(parts)
     b = flatbuffers.Builder(256)
-    data = record_batch(b, len(texts), [len(texts)], buffers)
+    data = record_batch(b, len(names), [len(names)], buffers)
     b.StartObject(3)
     b.PrependInt64Slot(0, DICTIONARY_ID, -1)  # -1: written even though 0 is the format's default
     b.PrependUOffsetTRelativeSlot(1, data, 0)
     return message(b, HEADER_DICTIONARY, b.EndObject(), len(body), {"sum": _number(body_sum(body))}) + body
 
 
-def layout_of(columns: Sequence[Column], rows: int) -> tuple[list[int], int]:
-    """Return where in a body each column's values begin, and how long the body is."""
+def layout_of(columns: Sequence[Column], rows: int, text_sizes: Sequence[int] = ()) -> tuple[list[int], int]:
+    """Return where in a body each column's values begin, and how long the body is.
+
+    A text column has two places: that of its offsets and that of its text, whose sizes are given in order.
+    """
     places, at = [], 0
+    sizes = iter(text_sizes)
     for column in columns:
         places.append(at)
-        size = rows * column.width * column.dtype.itemsize
+        size = (rows + (column.kind == "text")) * column.width * column.dtype.itemsize
         at += size + -size % 8
+        if column.kind == "text":
+            places.append(at)
+            size = next(sizes)
+            at += size + -size % 8
     return places, at
 
 
-def encode_batch(columns: Sequence[Column], arrays: Mapping[str, npt.NDArray[np.generic]], *, rows_end: int) -> bytes:
+def encode_batch(
+    columns: Sequence[Column], arrays: Mapping[str, npt.NDArray[np.generic] | Sequence[str]], *, rows_end: int
+) -> bytes:
     """Return the message, with its body, that holds rows; `arrays` has one array per column, of equal length.
 
-    A `name` column is given as indices into the names of the last dictionary.
+    A `name` column is given as indices into the names of the last dictionary, a `text` column as a list of str.
     """
     rows = len(arrays[columns[0].name])
     parts: list[bytes] = []
     for column in columns:
-        values = np.ascontiguousarray(arrays[column.name], column.dtype)
+        given = arrays[column.name]
+        if column.kind == "text":
+            if len(given) != rows:
+                raise ValueError(f"column {column.name!r} has {len(given)} texts, expected {rows} rows")
+            parts += _text_parts(given)
+            continue
+        values = np.ascontiguousarray(given, column.dtype)
         if values.shape != ((rows,) if column.width == 1 else (rows, column.width)):
             raise ValueError(f"column {column.name!r} has shape {values.shape}, expected {rows} rows")
-        parts += (values.tobytes(), b"\0" * (-values.nbytes % 8))
-    body = b"".join(parts)
+        parts.append(values.tobytes())
+    body, buffers = _body(parts)
+    if any(column.kind == "text" for column in columns):
+        return _varying_head(columns, rows, buffers, body, rows_end) + body
     template = batch_template(tuple(columns))
     head = template.fill(rows)
     head[template.rows_end_at : template.rows_end_at + DIGITS] = _number(rows_end).encode("ascii")
     total = (body_sum(body) + rows_end) % 2**64
     head[template.sum_at : template.sum_at + DIGITS] = _number(total).encode("ascii")
     return bytes(head) + body
+
+
+def _varying_head(
+    columns: Sequence[Column], rows: int, buffers: Sequence[tuple[int, int]], body: bytes, rows_end: int
+) -> bytes:
+    """Metadata of a batch with texts, whose sizes no template knows."""
+    nodes: list[int] = []
+    places: list[tuple[int, int]] = []
+    given = iter(buffers)
+    for column in columns:
+        nodes.append(rows)
+        if column.width > 1:
+            nodes.append(rows * column.width)
+            places.append((0, 0))
+        begin = next(given)
+        places += [(begin[0], 0), begin]  # no validity bitmap: nothing is null
+        if column.kind == "text":
+            places.append(next(given))
+    b = flatbuffers.Builder(1024)
+    header = record_batch(b, rows, nodes, places)
+    total = (body_sum(body) + rows_end) % 2**64
+    return message(b, HEADER_BATCH, header, len(body), {"rows_end": _number(rows_end), "sum": _number(total)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +211,14 @@ def batch_template(columns: tuple[Column, ...]) -> BatchTemplate:
         sum_at=place(total.encode()),
         columns=columns,
     )
+
+
+def _text_parts(texts: Sequence[str]) -> list[bytes]:
+    """Offsets and text of a column or dictionary of texts."""
+    encoded = [text.encode("utf-8") for text in texts]
+    offsets = np.zeros(len(encoded) + 1, "<i4")
+    np.cumsum([len(text) for text in encoded], out=offsets[1:])
+    return [offsets.tobytes(), b"".join(encoded)]
 
 
 def _number(value: int) -> str:

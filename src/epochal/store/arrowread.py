@@ -30,6 +30,7 @@ from epochal.store.flat import (
     key_values,
     places_of,
     pointer,
+    read_texts,
     record_batch,
     strings,
 )
@@ -41,7 +42,7 @@ _I64 = struct.Struct("<q")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A record batch: where it lies in its file, its rows, and per column the place of its values.
+    """A record batch: where it lies in its file, its rows, and per column the place of its values (of a text: two).
 
     `data` is what it was read from and `base` the file offset at which that begins; `places` are file offsets.
     """
@@ -57,8 +58,17 @@ class Batch:
     def column(self, index: int) -> npt.NDArray[np.generic]:
         """Return the values of a column, [rows] or [rows, width]: a view of the bytes that were read."""
         spec = self.columns[index]
-        values = np.frombuffer(self.data, spec.dtype, self.rows * spec.width, self.places[index] - self.base)
+        place = self.places[self._slot(index)] - self.base
+        values = np.frombuffer(self.data, spec.dtype, self.rows * spec.width, place)
         return values if spec.width == 1 else values.reshape(self.rows, spec.width)
+
+    def texts(self, index: int) -> list[str]:
+        """Return the values of a text column."""
+        at = [self.places[self._slot(index) + k] - self.base for k in (0, 1)]
+        return read_texts(self.data, at[0], at[1], rows=self.rows, most=len(self.data) - at[1])
+
+    def _slot(self, index: int) -> int:
+        return index + sum(column.kind == "text" for column in self.columns[:index])
 
 
 @dataclass(slots=True)
@@ -81,10 +91,11 @@ class StreamReader:
     after_damage: bool = False
     ours: bool = False
     _heads: dict[int, tuple[bytes, list[int], int]] = field(default_factory=dict)
-    _template: BatchTemplate = field(init=False)
+    _template: BatchTemplate | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self._template = batch_template(self.columns)
+        varying = any(column.kind == "text" for column in self.columns)
+        self._template = None if varying else batch_template(self.columns)
 
     def feed(self, data: bytes) -> list[Batch]:
         """Take the bytes of the file from `offset` on; return the whole batches in them.
@@ -154,8 +165,8 @@ class StreamReader:
                 self.names = strings(data, body, buffers)
                 return end, None
             rows, buffers = record_batch(data, header, end - body)
-            places = places_of(self.columns, rows, buffers, body)
-        if self.ours and ([p - body for p in places], end - body) != layout_of(self.columns, rows):
+            places, sizes = places_of(self.columns, rows, buffers, data, body)
+        if self.ours and ([p - body for p in places], end - body) != layout_of(self.columns, rows, sizes):
             raise DamagedMessageError
         rows_end = int(facts["rows_end"]) if "rows_end" in facts else self.rows_end + rows
         return end, self._batch(data, base, rows=rows, rows_end=rows_end, places=tuple(p + base for p in places))
@@ -166,6 +177,8 @@ class StreamReader:
         A run of 4 million rows has up to 40,000 batches: following their offsets one by one takes half a second.
         """
         template = self._template
+        if template is None:
+            return None
         body = at + len(template.blank)
         if body > len(data) or data[at : at + 8] != template.blank[:8]:
             return None

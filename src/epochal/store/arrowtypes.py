@@ -9,10 +9,10 @@ import numpy as np
 
 from epochal.facts import HISTOGRAM_BINS, STATISTICS
 
-__all__ = ["SCALAR_COLUMNS", "STATISTICS_COLUMNS", "Column", "Kind"]
+__all__ = ["MEDIA_COLUMNS", "SCALAR_COLUMNS", "STATISTICS_COLUMNS", "Column", "Kind"]
 
-Kind = Literal["name", "i8", "f8", "u4"]
-"""`name` is dictionary<int32, utf8>; the others are numpy's little-endian types."""
+Kind = Literal["name", "i8", "f8", "u4", "text"]
+"""`name` is dictionary<int32, utf8>, `text` is utf8; the others are numpy's little-endian types."""
 
 FORMAT_KEY = "epochal_format"
 """In the schema's metadata: the stream is laid out exactly as here, so whatever is not is damage."""
@@ -31,6 +31,7 @@ _TYPES: dict[str, np.dtype[np.generic]] = {
     "i8": np.dtype("<i8"),
     "f8": np.dtype("<f8"),
     "u4": np.dtype("<u4"),
+    "text": np.dtype("<i4"),
 }
 
 
@@ -44,7 +45,7 @@ class Column:
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """numpy's type of the values on disk."""
+        """numpy's type of the values on disk; of a text, that of the offsets before it."""
         return _TYPES[self.kind]
 
 
@@ -59,4 +60,17 @@ STATISTICS_COLUMNS = (
     Column("lo", "f8"),
     Column("hi", "f8"),
     Column("counts", "u4", HISTOGRAM_BINS),
+)
+
+MEDIA_COLUMNS = (
+    Column("name", "name"),
+    Column("step", "i8"),
+    Column("t", "f8"),
+    Column("kind", "text"),
+    Column("index", "i8"),
+    Column("sha256", "text"),
+    Column("extension", "text"),
+    Column("size", "i8"),
+    Column("caption", "text"),
+    Column("meta", "text"),
 )

@@ -18,6 +18,7 @@ from epochal.store.arrow import SCALAR_COLUMNS
 from epochal.store.files import replace_file, to_json, write_all
 from epochal.store.journal import JournalFile, Records
 from epochal.store.layout import WriterFolder
+from epochal.store.media import PendingMedia
 from epochal.store.pending import PendingStatistics
 from epochal.store.ring import Ring
 from epochal.store.segments import SegmentWriter
@@ -70,6 +71,7 @@ class Drain:
             self.ring = Ring(self._journal, ids=self._ids, intern=self._intern, wake=wake)
             self._scalars = SegmentWriter(folder.scalars, SCALAR_COLUMNS)
             self.statistics = PendingStatistics(folder.stats)
+            self.media = PendingMedia(folder, add_statistics=self.add_statistics, drop=self.drop)
             self._write_state()
         except OSError:
             self._journal.remove()
@@ -102,9 +104,11 @@ class Drain:
                 self._scalars.check_present()
                 wrote = self._fold()
                 wrote |= self.statistics.write()
+                wrote |= self.media.write()
                 if wrote:
                     self._scalars.sync()
                     self.statistics.sync()
+                    self.media.sync()
                 self._succeed()
             except OSError as error:
                 self._fail(error)
@@ -171,6 +175,7 @@ class Drain:
 
     def _fail(self, error: OSError) -> None:
         self.statistics.trim()
+        self.media.trim()
         self.ring.fail(failing=True)
         if not self.failing:
             self.failing = error.strerror or str(error)
@@ -247,10 +252,12 @@ class Drain:
             if not left and not self.failing and not self._summary_due:
                 self._scalars.end()
                 self.statistics.end()
+                self.media.end()
                 self._journal.remove()
             else:
                 self._scalars.abandon()
                 self.statistics.abandon()
+                self.media.abandon()
                 self._journal.close()
                 self.ring.give_up()
                 self._count_drops()

@@ -31,6 +31,7 @@ __all__ = [
     "key_values",
     "places_of",
     "pointer",
+    "read_texts",
     "record_batch",
     "strings",
 ]
@@ -153,22 +154,45 @@ def record_batch(data: bytes, table: int, body_length: int) -> tuple[int, list[t
     return rows, buffers
 
 
-def places_of(columns: tuple[Column, ...], rows: int, buffers: Sequence[tuple[int, int]], body: int) -> tuple[int, ...]:
-    """Return where each column's values lie, after checking that the buffers are those of `columns`."""
-    places = []
+def places_of(
+    columns: tuple[Column, ...], rows: int, buffers: Sequence[tuple[int, int]], data: bytes, body: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return where each column's values lie and the size of each text, the buffers checked to be those of `columns`.
+
+    A text column has two places: that of its offsets and that of its text. Texts are checked too: they can be read.
+    """
+    places: list[int] = []
+    sizes: list[int] = []
     at = 0
     for column in columns:
         at += 2 if column.width > 1 else 1  # validity bitmaps, which hold nothing
         if at >= len(buffers):
             raise DamagedMessageError
         offset, length = buffers[at]
-        if length < rows * column.width * column.dtype.itemsize:
+        if length < (rows + (column.kind == "text")) * column.width * column.dtype.itemsize:
             raise DamagedMessageError
         places.append(body + offset)
         at += 1
+        if column.kind == "text":
+            if at >= len(buffers):
+                raise DamagedMessageError
+            begin, length = buffers[at]
+            places.append(body + begin)
+            read_texts(data, body + offset, body + begin, rows=rows, most=length)
+            sizes.append(length)
+            at += 1
     if at != len(buffers):
         raise DamagedMessageError
-    return tuple(places)
+    return tuple(places), tuple(sizes)
+
+
+def read_texts(data: bytes, offsets_at: int, text_at: int, *, rows: int, most: int) -> list[str]:
+    """Return `rows` texts, whose offsets and bytes lie at these places; they take at most so many bytes."""
+    offsets = struct.unpack_from(f"<{rows + 1}i", data, offsets_at)
+    text = data[text_at : text_at + most]
+    if offsets[0] < 0 or any(b < a for a, b in pairwise(offsets)) or offsets[-1] > len(text):
+        raise DamagedMessageError
+    return [text[a:b].decode("utf-8") for a, b in pairwise(offsets)]
 
 
 def strings(data: bytes, body: int, buffers: Sequence[tuple[int, int]]) -> list[str]:
@@ -176,11 +200,9 @@ def strings(data: bytes, body: int, buffers: Sequence[tuple[int, int]]) -> list[
     if len(buffers) != 3:
         raise DamagedMessageError
     (_, _), (offsets_at, offsets_size), (text_at, text_size) = buffers
-    offsets = struct.unpack_from(f"<{offsets_size // 4}i", data, body + offsets_at)
-    text = data[body + text_at : body + text_at + text_size]
-    if any(b < a for a, b in pairwise(offsets)) or (offsets and offsets[-1] > len(text)):
-        raise DamagedMessageError
-    return [text[a:b].decode("utf-8") for a, b in pairwise(offsets)]
+    if offsets_size < 4:
+        return []
+    return read_texts(data, body + offsets_at, body + text_at, rows=offsets_size // 4 - 1, most=text_size)
 
 
 def check_schema(data: bytes, table: int, columns: tuple[Column, ...]) -> None:
@@ -188,7 +210,11 @@ def check_schema(data: bytes, table: int, columns: tuple[Column, ...]) -> None:
     at, count = _vector(data, table, 1, 4)
     found = [_field(data, place + _U32.unpack_from(data, place)[0]) for place in range(at, at + 4 * count, 4)]
     if tuple(found) != columns:
-        raise ForeignStreamError(f"columns {[c.name for c in found]}, expected {[c.name for c in columns]}")
+        raise ForeignStreamError(f"columns and their types are {_spelt(found)}, expected {_spelt(columns)}")
+
+
+def _spelt(columns: Sequence[Column]) -> str:
+    return ", ".join(f"{c.name} {c.kind}{f'[{c.width}]' * (c.width > 1)}" for c in columns)
 
 
 def _field(data: bytes, table: int) -> Column:
@@ -208,6 +234,8 @@ def _field(data: bytes, table: int) -> Column:
             raise DamagedMessageError
         child = _field(data, first + _U32.unpack_from(data, first)[0])
         return Column(name, child.kind, width)
+    if kind == TYPE_UTF8:
+        return Column(name, "text")
     if kind == TYPE_FLOAT and _integer(data, type_at, 0, 2) == 2:
         return Column(name, "f8")
     if kind == TYPE_INT:

@@ -84,6 +84,8 @@ def _finish_field(b: flatbuffers.Builder, name: int, type_id: int, type_at: int,
 
 
 def _plain_type(b: flatbuffers.Builder, kind: Kind) -> tuple[int, int]:
+    if kind == "text":
+        return TYPE_UTF8, _empty(b)
     if kind == "f8":
         b.StartObject(1)
         b.PrependInt16Slot(0, DOUBLE, 0)

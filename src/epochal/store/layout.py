@@ -143,6 +143,16 @@ class WriterFolder:
         return self.path / "stats"
 
     @property
+    def media(self) -> Path:
+        """Folder of the media's segments."""
+        return self.path / "media"
+
+    @property
+    def blobs(self) -> Path:
+        """Folder of the media's bytes, each file named by the sha256 of what it holds."""
+        return self.path / "media" / "blobs"
+
+    @property
     def network(self) -> Path:
         """Folder of the recorded network."""
         return self.path / "network"

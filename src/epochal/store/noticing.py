@@ -8,6 +8,7 @@ from typing import Any
 
 from epochal.facts import Notice
 from epochal.store.boots import Boot, CachedJson
+from epochal.store.mediaread import MediaSet
 from epochal.store.merge import Merged
 from epochal.store.snapshots import SnapshotSet
 from epochal.store.statistics import StatisticsTail
@@ -20,7 +21,14 @@ _DROPPED = {
     "statistics": ("row of statistics", _FULL),
     "snapshot": ("snapshot", ""),
     "file": ("file", ""),
+    "media": ("value", ""),
     "job": ("part of the recording", ": it failed"),
+}
+
+
+_ALTERED = {
+    "pixels": "{:,} pixels were not finite or lay outside the stated range: they are shown as its nearest end",
+    "samples": "{:,} samples of sounds were not finite or lay outside -1 to 1: they were clamped",
 }
 
 
@@ -30,6 +38,8 @@ def notices_of(
     statistics: Mapping[str, StatisticsTail],
     snapshots: Mapping[Any, SnapshotSet],
     meta: CachedJson,
+    *,
+    media: MediaSet,
 ) -> tuple[Notice, ...]:
     """Return the notices known so far; what was not read yet is not known."""
     found: list[Notice] = []
@@ -54,6 +64,9 @@ def notices_of(
             )
     for name, table in statistics.items():
         found += _damage(f"{name}/stats", table.damaged, table.lost)
+    found += media.notices()
+    for name, (damaged, lost) in media.damage().items():
+        found += _damage(f"{name}/media", damaged, lost)
     if scalars.hidden:
         found.append(
             Notice(
@@ -87,6 +100,9 @@ def notices_of(
 def _dropped(boot: Boot) -> list[Notice]:
     found = []
     for code, count in (boot.state.get("dropped") or {}).items():
+        if code in _ALTERED:
+            found.append(Notice(code=f"altered_{code}", message=_ALTERED[code].format(count), count=int(count)))
+            continue
         thing, why = _DROPPED.get(code, (code.removesuffix("s"), ""))
         first, _, rest = thing.partition(" ")
         many = " ".join(filter(None, (f"{first}s", rest)))

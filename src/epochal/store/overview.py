@@ -84,7 +84,8 @@ def news_of(boot: Boot) -> tuple[object, ...]:
     if boot.ended:
         return (boot.state_file.stamp, *places)
     known = {key: value for key, value in boot.state.items() if key not in ("heartbeat", "recorder")}
-    newest = [_stamp(path / name) for path in (folder.scalars, folder.stats) for name in list_segments(path)[-1:]]
+    streams = (folder.scalars, folder.stats, folder.media)
+    newest = [_stamp(path / name) for path in streams for name in list_segments(path)[-1:]]
     return (repr(known), boot.journal.newest(), *newest, *places)
 
 

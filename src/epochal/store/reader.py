@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import DamagedError, EpochalError, NotFoundError
-from epochal.facts import Graph, Notice, RunInfo, SeriesSummary
+from epochal.facts import Graph, MediaItem, Notice, RunInfo, SeriesSummary
 from epochal.store.begin import check_version
+from epochal.store.blobs import find_blob, read_blob
 from epochal.store.boots import Boot, CachedJson, list_boots
 from epochal.store.columns import ScalarSeries, StatisticsTable
 from epochal.store.graphs import graph_from_json
 from epochal.store.layout import RunFolder
+from epochal.store.mediaread import MediaSeries, MediaSet
 from epochal.store.merge import Merged
 from epochal.store.noticing import notices_of
 from epochal.store.overview import news_of, run_info
@@ -57,6 +59,7 @@ class StoredRun:
         self._ranks: list[list[Boot]] = []
         self._scalars = Merged(self.folder)
         self._statistics: dict[str, StatisticsTail] = {}
+        self._media = MediaSet()
         self._snapshots: dict[SnapshotKind, SnapshotSet] = {k: SnapshotSet(k) for k in get_args(SnapshotKind)}
 
     def __repr__(self) -> str:
@@ -87,7 +90,9 @@ class StoredRun:
         """Return what the run is and how it stands."""
         with self._lock, _well_formed(self.path):
             self._look()
-            notices = notices_of(self._ranks, self._scalars, self._statistics, self._snapshots, self._meta_file)
+            notices = notices_of(
+                self._ranks, self._scalars, self._statistics, self._snapshots, self._meta_file, media=self._media
+            )
             # state.json is up to a second old; of a killed process, its last word. The journal knows more.
             later = [self._scalars.last_step(boot) for boot in self._boots.values() if not boot.ended]
             steps = [step for step in later if step is not None]
@@ -257,6 +262,42 @@ class StoredRun:
                 hint=f"it has: {', '.join(self.statistics_series()[:12]) or 'none'}",
             )
 
+    def _media_set(self) -> MediaSet:
+        self._look()
+        self._media.refresh(self._ranks)
+        return self._media
+
+    def media_series(self) -> dict[str, MediaSeries]:
+        """Return what was logged besides numbers: kinds, counts and steps by series, in the order first recorded."""
+        with self._lock:
+            return self._media_set().series()
+
+    def media(self, name: str, steps: Iterable[int] | None = None) -> list[MediaItem]:
+        """Return the values of a series by step, those of one step in the order logged; raises NotFoundError."""
+        with self._lock:
+            found = self._media_set()
+            if name not in found:
+                raise NotFoundError(
+                    f"run {self.project}/{self.run_id} has no values of {name!r}",
+                    hint=f"it has: {', '.join(list(found.series())[:12]) or 'none'}",
+                )
+            return found.items(name, None if steps is None else set(steps))
+
+    def blob(self, sha256: str) -> Path:
+        """Return the file of a recorded value by its hash.
+
+        Raises UsageError for what is no hash, NotFoundError where no value of this run has it, and DamagedError where
+        the file is gone.
+        """
+        with self._lock:
+            found = self._media_set()
+            name = found.blob_name(sha256)
+            return find_blob(self.path, [boot.folder.blobs for boot in self._boots.values()], name)
+
+    def blob_bytes(self, sha256: str) -> bytes:
+        """Return the bytes of a recorded value, held against their hash; raises DamagedError where they differ."""
+        return read_blob(self.blob(sha256))
+
     def graph(self) -> Graph | None:
         """Return the network's graph, None when none was recorded."""
         path = self._network_file("graph.json")
@@ -281,9 +322,12 @@ class StoredRun:
         with self._lock, _well_formed(self.path):
             self.refresh()
             self._statistics_tails()
+            self._media_set()
             for kind in self._snapshots:
                 self._snapshot_set(kind)
-            return notices_of(self._ranks, self._scalars, self._statistics, self._snapshots, self._meta_file)
+            return notices_of(
+                self._ranks, self._scalars, self._statistics, self._snapshots, self._meta_file, media=self._media
+            )
 
     def version(self) -> str:
         """Return a short word that changes when anything of the run changed on disk, heartbeats left out."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from epochal.store.arrow import SCALAR_COLUMNS, STATISTICS_COLUMNS, Column
+from epochal.store.arrow import MEDIA_COLUMNS, SCALAR_COLUMNS, STATISTICS_COLUMNS, Column
 from epochal.store.arrowread import ForeignStreamError, StreamReader
 from epochal.store.boots import Boot, list_boots
 from epochal.store.files import replace_file
@@ -62,16 +62,17 @@ def _repair_writer(run: RunFolder, boot: Boot) -> tuple[int, int, int]:
     folder = boot.folder
     cut, damaged, rows_end = _cut_tail(folder.scalars, SCALAR_COLUMNS)
     cut_stats, damaged_stats, _ = _cut_tail(folder.stats, STATISTICS_COLUMNS)
+    cut_media, damaged_media, _ = _cut_tail(folder.media, MEDIA_COLUMNS)
     # A journal means that it died: its last summary may be older than its last fold.
     outdated = cut > 0 or folder.journal.exists()
     rows = _fold_journal(run, boot, rows_end)
     if outdated:
         _renew_summary(run, boot)
     folder.journal.unlink(missing_ok=True)  # last: while it is there, readers count for themselves
-    for leftover in [*folder.path.glob(".*.tmp"), *folder.path.glob("*/.*.tmp")]:
+    for leftover in [*folder.path.glob(".*.tmp"), *folder.path.glob("*/.*.tmp"), *folder.blobs.glob(".*.tmp")]:
         with contextlib.suppress(OSError):
             leftover.unlink()
-    return rows, cut + cut_stats, damaged + damaged_stats
+    return rows, cut + cut_stats + cut_media, damaged + damaged_stats + damaged_media
 
 
 def _cut_tail(folder: Path, columns: tuple[Column, ...]) -> tuple[int, int, int]:

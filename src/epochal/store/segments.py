@@ -52,7 +52,9 @@ class SegmentWriter:
         self._names_sent = 0
         self._ended = False
 
-    def write(self, arrays: Mapping[str, npt.NDArray[np.generic]], names: Sequence[str], *, rows_end: int) -> None:
+    def write(
+        self, arrays: Mapping[str, npt.NDArray[np.generic] | Sequence[str]], names: Sequence[str], *, rows_end: int
+    ) -> None:
         """Append rows; `names` are the series' names, only ever longer than before.
 
         Raises OSError when they could not be written whole; then nothing of them is in the file.

@@ -85,6 +85,8 @@ class Workers:
         with self._job_lock:
             if not self._job_lock.wait_for(lambda: self._done >= goal, _left(deadline)):
                 return False
+        if not self._drain.media.wait(_left(deadline)):
+            return False
         with self._cycled:
             # The cycle under way may have begun before the last number came: the one after it has them all.
             goal = self._cycles + 2
@@ -104,6 +106,7 @@ class Workers:
             self._jobs.put(None)
             if self._job_thread is not threading.current_thread():
                 self._job_thread.join()
+        self._drain.media.stop()
         self._stopping = True
         self.wake()
         if self._folder_thread is not threading.current_thread():

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from epochal.errors import StorageFullError, UsageError
 from epochal.facts import Better
 from epochal.store.begin import begin, undo
+from epochal.store.blobs import Encodable
 from epochal.store.drain import Drain
 from epochal.store.files import replace_file
 from epochal.store.layout import RunFolder, WriterFolder
@@ -142,6 +143,18 @@ class RunWriter:
         `step`, `t` and any other field may be one number for all rows. The arrays are copied.
         """
         self._drain.add_statistics(columns)
+
+    def add_media(self, series: str, value: Encodable, *, step: int, t: float, index: int = 0) -> bool:
+        """Record a value that is no number, such as a picture; say whether it was taken.
+
+        The calling thread only queues it; it is encoded and written in another one. `index` is its place in a list.
+        Where values come faster than they can be written, this waits for some seconds, then gives it up and counts it.
+        """
+        return (
+            not self._foreign
+            and not self._finished
+            and self._drain.media.add(series, value, step=step, t=t, index=index)
+        )
 
     def add_snapshot(
         self,
