@@ -21,6 +21,8 @@ GROUP = "epochal.frameworks"
 _BUILT_IN = {"torch": "epochal.frameworks.torch:probe", "numpy": "epochal.frameworks.arrays:probe"}
 
 Bytes = npt.NDArray[np.uint8]
+Late = Callable[[object, object], None]
+"""Copies, on the writer's thread, what `stage` left out into the places that it was given (`into`, `gradients_into`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,17 @@ class Probe(Protocol):
 
     def close(self) -> None:
         """Remove every hook and let go of the model."""
+        ...
+
+
+class LateProbe(Probe, Protocol):
+    """A probe of values that cannot change, so that they may be copied later, when a device is done computing them."""
+
+    def late(self) -> Late | None:
+        """What the last call of `stage` left to the writer's thread, None where it copied all.
+
+        It raises StoreError where a value is no longer there; the look is counted as lost then.
+        """
         ...
 
 

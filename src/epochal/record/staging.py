@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import UsageError
-from epochal.record.probe import Activation, Bytes, TensorFact
+from epochal.record.probe import Activation, Bytes, Late, TensorFact
 
 Bind = Callable[[Sequence[Bytes], Sequence[TensorFact]], object]
 
@@ -131,6 +131,7 @@ class Slot:
     with_parameters: bool = True
     with_gradients: Sequence[int] = ()
     activations: Callable[[], Sequence[Activation]] = tuple
+    late: Late | None = None
 
     def part(self) -> Slot:
         """A copy of this look with memory of its own."""
@@ -149,6 +150,7 @@ class Slot:
             self.with_parameters,
             self.with_gradients,
             self.activations,
+            self.late,
         )
 
 
@@ -187,7 +189,11 @@ class Pool:
             return slot
         with self._lock:
             self.made += 1
-        return slot.part()
+        part = slot.part()
+        if part.late is not None:
+            part.params = self._bind(self.layout.cut(part.buffer), self.layout.facts)
+            part.grads = self._bind(self.grad_layout.cut(part.grad_buffer), self.grad_layout.facts)
+        return part
 
     @property
     def ready(self) -> bool:
@@ -196,7 +202,7 @@ class Pool:
 
     def give(self, slot: Slot) -> None:
         """Give a slot back."""
-        slot.activations = tuple
+        slot.activations, slot.late = tuple, None
         if self._stage is None:
             self._free.append(slot)
         elif slot is not self._stage:

@@ -16,7 +16,7 @@ from typing import Any
 from epochal.errors import RecordingWarning, StoreError
 from epochal.record.digest import Digest, write_snapshot
 from epochal.record.policy import ARM, NOTHING, Look, Policy
-from epochal.record.probe import Probe
+from epochal.record.probe import Late, Probe
 from epochal.record.staging import Layout, Pool, Slot
 from epochal.store import RunWriter, WriterFolder, graph_to_json
 
@@ -55,6 +55,7 @@ class Watcher:
         self._network_seconds = 0.0
         self._folder = WriterFolder(writer.folder)
         self._digester = Digest()
+        self._late: Callable[[], Late | None] = getattr(probe, "late", lambda: None)
         self._pool = self._prepare()
 
     def begin(self, inputs: object, *, step: int | None, untrained: bool, now: float) -> None:
@@ -67,7 +68,7 @@ class Watcher:
             self._probe.await_inputs()
             self._needs_inputs = True
         else:
-            self._draw(inputs)
+            self.draw(inputs)
         self._began, start = perf_counter(), thread_time()
         slot = self._pool.take()
         if untrained and slot is not None and self._stage(slot, step or 0, None, now, gradients=False):
@@ -110,15 +111,23 @@ class Watcher:
             self._lock.release()
 
     def snapshot(self, step: int, epoch: float | None, now: float) -> bool:
-        """Take a snapshot now, after the writer has freed memory for it if there is none; say whether it did."""
+        """Take a snapshot now, unless there is one of this step; say whether there is."""
         with self._lock:
             self._place_first(step)
             if self.policy.last_snapshot == step:
                 return True
+            return self.look(Look(statistics=self.policy.last_look != step, snapshot=True), step, epoch, now)
+
+    def look(self, look: Look, step: int, epoch: float | None, now: float) -> bool:
+        """Take a look now, after the writer has freed memory for it if there is none; say whether it did."""
+        with self._lock:
+            start = thread_time()
             if not self._pool.ready:
                 self._full.set()
                 self._writer.flush()
-            return self._look(Look(statistics=self.policy.last_look != step, snapshot=True), step, epoch, now)
+            taken = self._look(look, step, epoch, now)
+            self.policy.account.paid(thread_time() - start)
+            return taken
 
     def finish(self, step: int | None, epoch: float | None, now: float) -> None:
         """Take the last look, hand over everything, and let go of the model."""
@@ -214,6 +223,7 @@ class Watcher:
         slot.step, slot.epoch, slot.t, slot.with_parameters = step, epoch, now, self._parameters
         there = self._probe.stage(slot.params, slot.grads if gradients else None)
         slot.with_gradients = there or ()
+        slot.late = self._late() if there is not None else None
         return there is not None
 
     def _hand_over(self, slot: Slot) -> None:
@@ -236,10 +246,12 @@ class Watcher:
         slots = [self._waiting.popleft() for _ in range(count)]
         free = slots
         try:
+            slots = [slot for slot in slots if self._arrived(slot)]
+            lost = [slot for slot in free if slot not in slots]
             for slot in slots:
                 if slot.snapshot:
                     self._write(slot)
-            free = self._digester.take(slots, keep=self._pool.limit >= 3)
+            free = lost + self._digester.take(slots, keep=self._pool.limit >= 3)
             rows = self._digester.rows()
             if rows is not None:
                 self._writer.add_statistics(rows)
@@ -253,6 +265,18 @@ class Watcher:
                     self._pool.give(slot)
             self.policy.account.digest(thread_time() - start, count)
             self._report()
+
+    def _arrived(self, slot: Slot) -> bool:
+        """Copy what the probe left to this thread; say whether all of it was still there."""
+        late, slot.late = slot.late, None
+        if late is None:
+            return True
+        try:
+            late(slot.params, slot.grads)
+        except StoreError as error:
+            self._writer.drop("looks", 1, f"step {slot.step} was not looked at: {error.message}")
+            return False
+        return True
 
     def _write(self, slot: Slot) -> None:
         try:
@@ -271,9 +295,9 @@ class Watcher:
         inputs = self._probe.caught_inputs()
         if inputs is not None or last:
             self._needs_inputs = False
-            self._draw(inputs)
+            self.draw(inputs)
 
-    def _draw(self, inputs: object) -> None:
+    def draw(self, inputs: object) -> None:
         """Keep the network's graph and program. Its time is no part of the looks' budget: it happens once."""
         start = perf_counter()
         try:
