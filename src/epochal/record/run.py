@@ -8,12 +8,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from time import time
 from types import TracebackType
-from typing import Any, Literal, SupportsIndex
+from typing import Any, Literal, SupportsIndex, get_args
 
 from epochal.errors import RecordingWarning, UsageError
 from epochal.facts import Better
 from epochal.record import farewell
+from epochal.record.config import plain_config
 from epochal.record.guard import Guard
+from epochal.record.notes import Notes
 from epochal.record.policy import Account, Policy, Snapshots
 from epochal.record.probe import find_probe
 from epochal.record.values import as_number, numbers
@@ -26,7 +28,7 @@ STEP_LIMIT = 2**62
 """Steps are kept as int64; the half of it leaves room to count on."""
 
 
-class Run:
+class Run(Notes):
     """One recorded training; made by `epochal.init`. Use it as a context manager, or call `finish` at the end.
 
     Whatever goes wrong inside is warned of once and counted, and training goes on (`strict=True` raises instead).
@@ -84,6 +86,11 @@ class Run:
     def path(self) -> Path | None:
         """Folder of the run; None when recording is off."""
         return self._writer.path if self._writer else None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run was finished: nothing is recorded in it any more."""
+        return self._closed in get_args(EndStatus)
 
     @property
     def step(self) -> int | None:
@@ -144,6 +151,24 @@ class Run:
             raise  # the user's own filter makes errors of warnings
         except Exception as error:  # noqa: BLE001 - the guard's edge: recording never breaks training
             self._guard.failed("run.log()", _explained(data, error))
+
+    def aside(self, data: Mapping[str, Any], *, step: SupportsIndex | None = None, t: float | None = None) -> None:
+        """Record numbers beside the training's own steps, such as an evaluation's, as `log` does.
+
+        The watched model is not looked at, the epoch is a number like others, and `run.step` stays where it is.
+        Without `step` that of the last log call is taken.
+        """
+        append = self._append
+        if append is None:
+            self._refuse()
+            return
+        try:
+            at = max(self._step, 0) if step is None else self._as_step(step)
+            self._log_any(append, data, at, None, time() if t is None else float(t))
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.aside()", _explained(data, error))
 
     def _log_any(
         self,
@@ -280,6 +305,19 @@ class Run:
             raise
         except Exception as error:  # noqa: BLE001 - the guard's edge
             self._guard.failed("run.define()", error)
+
+    def set_config(self, settings: Mapping[str, Any] | object) -> None:
+        """Add settings that were not known when the run began, or change some; the others stay as they are."""
+        if self._writer is None or self._append is None:
+            return
+        try:
+            plain, _ = plain_config(settings)
+            self.config = {**self.config, **plain}
+            self._writer.set_state(config=self.config)
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.set_config()", error)
 
     def finish(self, status: EndStatus = "finished", *, error: str | None = None) -> None:
         """Write what is pending and end the run. A second call does nothing."""

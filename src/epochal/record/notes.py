@@ -1,0 +1,97 @@
+"""What a run is told besides values: further configuration, a network's graph, files to keep."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from epochal.errors import RecordingWarning, UsageError
+from epochal.record.config import plain_config
+from epochal.record.guard import Guard
+from epochal.record.probe import find_probe
+from epochal.store import RunWriter, graph_to_json
+
+
+class Notes:
+    """The part of `Run` that has nothing to do with steps."""
+
+    __slots__ = ()
+
+    _writer: RunWriter | None
+    _guard: Guard
+    config: Mapping[str, Any]
+
+    def update_config(self, changes: Mapping[str, Any] | object) -> None:
+        """Add to the run's configuration, or change it: settings that are known only after `epochal.init`.
+
+        `changes` is a mapping, dataclass or namespace; its entries replace those of the same name.
+        """
+        try:
+            plain, _ = plain_config(changes)
+            self.config = {**self.config, **plain}
+            if self._writer is not None:
+                self._writer.set_state(config=self.config)
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.update_config()", error)
+
+    def log_graph(self, model: object, inputs: object = None) -> None:
+        """Keep the graph of a network, and its program where it can be exported, without watching it.
+
+        `inputs` is one example batch; without it only the layers and their parameters are known.
+        """
+        if self._writer is None or self._writer.finished:
+            return
+        try:
+            probe = find_probe(model, activations=False, gradients=False)
+            try:
+                network = probe.network(inputs)
+            finally:
+                probe.close()
+            self._writer.put_file("network/graph.json", graph_to_json(network.graph))
+            if network.program is not None:
+                self._writer.put_file("network/network.pt2", network.program)
+            elif network.trouble:
+                message = f"the network could not be exported, only its graph is recorded: {network.trouble}"
+                self._guard.lost("network", message, once=message)
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.log_graph()", error)
+
+    def keep_file(self, path: str | os.PathLike[str], name: str | None = None) -> Path | None:
+        """Copy a file or a folder into the run, as `files/<name>`; return where it lies, None when it was not kept.
+
+        A second file of the same name replaces the first.
+        """
+        if self._writer is None or self._writer.finished:
+            return None
+        try:
+            source = Path(path)
+            target = _below(self._writer.folder / "files", name or source.name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, dirs_exist_ok=True)
+            elif source.is_file():
+                partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+                shutil.copy2(source, partial)
+                partial.replace(target)
+            else:
+                raise UsageError(f"there is no file {source}", hint="give the path of a file or a folder")
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.keep_file()", error)
+            return None
+        return target
+
+
+def _below(folder: Path, name: str) -> Path:
+    parts = Path(name).parts
+    if not parts or Path(name).is_absolute() or any(part in ("..", ".") or part.startswith(".") for part in parts):
+        raise UsageError(f"file name {name!r} leads out of the run's folder", hint="use a name like 'model.onnx'")
+    return folder.joinpath(*parts)
