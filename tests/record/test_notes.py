@@ -13,8 +13,8 @@ from epochal.errors import RecordingWarning, UsageError
 
 def test_configuration_that_comes_late_is_laid_over_what_was_there(tmp_path: Path) -> None:
     with epochal.init("notes", dir=tmp_path, config={"lr": 0.1, "model": {"depth": 2}}) as run:
-        run.update_config({"lr": 0.2, "epochs": 3})
-        run.update_config(Namespace(seed=7))
+        run.set_config({"lr": 0.2, "epochs": 3})
+        run.set_config(Namespace(seed=7))
         assert run.config["lr"] == 0.2
         (live,) = epochal.open(tmp_path).runs()
     assert epochal.open(tmp_path).run("latest").config == {"lr": 0.2, "model": {"depth": 2}, "epochs": 3, "seed": 7}
@@ -23,7 +23,7 @@ def test_configuration_that_comes_late_is_laid_over_what_was_there(tmp_path: Pat
 
 def test_a_configuration_that_is_none_is_said_to_be(tmp_path: Path) -> None:
     with epochal.init("notes", dir=tmp_path) as run, pytest.warns(RecordingWarning, match="config is a list"):
-        run.update_config([1, 2])
+        run.set_config([1, 2])
 
 
 @pytest.mark.torch

@@ -24,20 +24,21 @@ class Notes:
     _guard: Guard
     config: Mapping[str, Any]
 
-    def update_config(self, changes: Mapping[str, Any] | object) -> None:
-        """Add to the run's configuration, or change it: settings that are known only after `epochal.init`.
+    def set_config(self, settings: Mapping[str, Any] | object) -> None:
+        """Add settings that were not known when the run began, or change some; the others stay as they are.
 
-        `changes` is a mapping, dataclass or namespace; its entries replace those of the same name.
+        `settings` is a mapping, dataclass or namespace.
         """
+        if self._writer is None or self._writer.finished:
+            return
         try:
-            plain, _ = plain_config(changes)
+            plain, _ = plain_config(settings)
             self.config = {**self.config, **plain}
-            if self._writer is not None:
-                self._writer.set_state(config=self.config)
+            self._writer.set_state(config=self.config)
         except RecordingWarning:
             raise
         except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.update_config()", error)
+            self._guard.failed("run.set_config()", error)
 
     def log_graph(self, model: object, inputs: object = None) -> None:
         """Keep the graph of a network, and its program where it can be exported, without watching it.

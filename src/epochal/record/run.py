@@ -13,7 +13,6 @@ from typing import Any, Literal, SupportsIndex, get_args
 from epochal.errors import RecordingWarning, UsageError
 from epochal.facts import Better
 from epochal.record import farewell
-from epochal.record.config import plain_config
 from epochal.record.guard import Guard
 from epochal.record.notes import Notes
 from epochal.record.policy import Account, Policy, Snapshots
@@ -305,19 +304,6 @@ class Run(Notes):
             raise
         except Exception as error:  # noqa: BLE001 - the guard's edge
             self._guard.failed("run.define()", error)
-
-    def set_config(self, settings: Mapping[str, Any] | object) -> None:
-        """Add settings that were not known when the run began, or change some; the others stay as they are."""
-        if self._writer is None or self._append is None:
-            return
-        try:
-            plain, _ = plain_config(settings)
-            self.config = {**self.config, **plain}
-            self._writer.set_state(config=self.config)
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.set_config()", error)
 
     def finish(self, status: EndStatus = "finished", *, error: str | None = None) -> None:
         """Write what is pending and end the run. A second call does nothing."""
