@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from epochal.errors import RecordingWarning
+from epochal.facts import is_system
 from epochal.store.arrow import SCALAR_COLUMNS
 from epochal.store.files import replace_file, to_json, write_all
 from epochal.store.journal import JournalFile, Records
@@ -58,6 +59,7 @@ class Drain:
         self._written_at = 0.0
         self._names: list[str] = []
         self._ids: dict[str, int] = {}
+        self._system_ids: list[int] = []
         self._unwritten_names = b""
         self._names_fd = -1
         self._tallies: list[Tally] = []
@@ -85,6 +87,8 @@ class Drain:
             self._write_names()
         self._names.append(name.encode("utf-8", "backslashreplace").decode("utf-8"))
         self._ids[name] = number
+        if is_system(name):
+            self._system_ids.append(number)
         return number
 
     def _write_names(self) -> None:
@@ -146,6 +150,10 @@ class Drain:
         self._summary_due = True
 
     def _note_progress(self, records: Records) -> None:
+        if self._system_ids:  # the machine's numbers are no steps of the training
+            records = records[~np.isin(records["series"], self._system_ids)]
+            if not len(records):
+                return
         changes: dict[str, Any] = {"last_step": int(records["step"][-1])}
         if "epoch" in self._ids:
             epochs = records["v"][records["series"] == self._ids["epoch"]]

@@ -153,6 +153,36 @@ class WriterFolder:
         return self.path / "media" / "blobs"
 
     @property
+    def console(self) -> Path:
+        """What was printed, a JSON object a line."""
+        return self.path / "console.jsonl"
+
+    @property
+    def alerts(self) -> Path:
+        """Alerts, a JSON object a line."""
+        return self.path / "alerts.jsonl"
+
+    @property
+    def code(self) -> Path:
+        """Folder of where the run comes from."""
+        return self.path / "code"
+
+    @property
+    def origin(self) -> Path:
+        """What was found out of code and environment after the start."""
+        return self.path / "code" / "origin.json"
+
+    @property
+    def diff(self) -> Path:
+        """Changes of the code since its commit, as git tells them."""
+        return self.path / "code" / "diff.patch"
+
+    @property
+    def packages(self) -> Path:
+        """Installed packages, `name==version` a line."""
+        return self.path / "code" / "packages.txt"
+
+    @property
     def network(self) -> Path:
         """Folder of the recorded network."""
         return self.path / "network"

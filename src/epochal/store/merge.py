@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from epochal.facts import is_system
 from epochal.store.boots import Boot
 from epochal.store.columns import GrowingSeries, ScalarSeries, frozen
 from epochal.store.layout import RunFolder
@@ -77,9 +78,12 @@ class Merged:
         return made[1]
 
     def last_step(self, boot: Boot) -> int | None:
-        """Return the largest step read so far of a writer's part; None when nothing was read."""
+        """Return the largest step read so far of a writer's part, the machine's series left out; None without any."""
         tail = self.tails.get(boot.folder.name)
-        return max((rows.last_step for rows in tail.series.values() if rows.rows), default=None) if tail else None
+        if tail is None:
+            return None
+        steps = (rows.last_step for name, rows in tail.series.items() if rows.rows and not is_system(name))
+        return max(steps, default=None)
 
     def mark(self, boot: Boot) -> object:
         """Return what changes when scalars came to a writer's part."""

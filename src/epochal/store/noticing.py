@@ -23,9 +23,13 @@ _DROPPED = {
     "file": ("file", ""),
     "media": ("value", ""),
     "job": ("part of the recording", ": it failed"),
+    "console": ("console line", ": its file was full, or the disk refused it"),
+    "system": ("sample of the machine", ": it failed"),
+    "code": ("part of the code's state", ": it could not be found out"),
 }
 
 
+_UNDELIVERED = ("1 alert did not reach its webhook or function", "{:,} alerts did not reach their webhook or function")
 _ALTERED = {
     "pixels": "{:,} pixels were not finite or lay outside the stated range: they are shown as its nearest end",
     "samples": "{:,} samples of sounds were not finite or lay outside -1 to 1: they were clamped",
@@ -102,6 +106,10 @@ def _dropped(boot: Boot) -> list[Notice]:
     for code, count in (boot.state.get("dropped") or {}).items():
         if code in _ALTERED:
             found.append(Notice(code=f"altered_{code}", message=_ALTERED[code].format(count), count=int(count)))
+            continue
+        if code == "delivery":
+            text = _UNDELIVERED[count != 1].format(count)
+            found.append(Notice(code="undelivered", message=text, hint="they are kept in the run", count=int(count)))
             continue
         thing, why = _DROPPED.get(code, (code.removesuffix("s"), ""))
         first, _, rest = thing.partition(" ")

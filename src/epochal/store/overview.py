@@ -86,7 +86,8 @@ def news_of(boot: Boot) -> tuple[object, ...]:
     known = {key: value for key, value in boot.state.items() if key not in ("heartbeat", "recorder")}
     streams = (folder.scalars, folder.stats, folder.media)
     newest = [_stamp(path / name) for path in streams for name in list_segments(path)[-1:]]
-    return (repr(known), boot.journal.newest(), *newest, *places)
+    beside = [_stamp(path) for path in (folder.console, folder.alerts)]
+    return (repr(known), boot.journal.newest(), *newest, *places, *beside)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

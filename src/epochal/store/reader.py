@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import DamagedError, EpochalError, NotFoundError
-from epochal.facts import Graph, MediaItem, Notice, RunInfo, SeriesSummary
+from epochal.facts import Alert, ConsoleLine, Graph, MediaItem, Notice, RunInfo, SeriesSummary
+from epochal.store import beside
 from epochal.store.begin import check_version
 from epochal.store.blobs import find_blob, read_blob
 from epochal.store.boots import Boot, CachedJson, list_boots
@@ -176,7 +177,7 @@ class StoredRun:
     def _snapshot_set(self, kind: SnapshotKind) -> SnapshotSet:
         self._look()
         found = self._snapshots[kind]
-        found.refresh([[boot.folder for boot in boots] for boots in self._ranks])
+        found.refresh(self._ranks)
         return found
 
     def snapshot_steps(self, kind: SnapshotKind = "params") -> list[int]:
@@ -297,6 +298,42 @@ class StoredRun:
     def blob_bytes(self, sha256: str) -> bytes:
         """Return the bytes of a recorded value, held against their hash; raises DamagedError where they differ."""
         return read_blob(self.blob(sha256))
+
+    def console(self, *, last: int | None = None) -> list[ConsoleLine]:
+        """Return what was printed, in the order of time; with `last`, only that many lines from the end."""
+        with self._lock:
+            self._look()
+            return beside.console_of(self._ranks, last=last)
+
+    def alerts(self) -> list[Alert]:
+        """Return the alerts in the order of time."""
+        with self._lock:
+            self._look()
+            return beside.alerts_of(self._ranks)
+
+    def code(self) -> dict[str, Any]:
+        """Return script, command, commit, branch and what was changed since: of the latest process of rank 0."""
+        with self._lock:
+            self._look()
+            return beside.facts_of(self._ranks, "code", self._run_file.value.get("code") or {})
+
+    def environment(self) -> dict[str, Any]:
+        """Return Python, machine, processors, GPUs, seeds and a few variables: of the latest process of rank 0."""
+        with self._lock:
+            self._look()
+            return beside.facts_of(self._ranks, "environment", self._run_file.value.get("environment") or {})
+
+    def diff(self) -> str | None:
+        """Return the changes of the code since its commit (`git diff HEAD`), None when there is nothing of that."""
+        with self._lock:
+            self._look()
+            return beside.text_of(self._ranks, lambda boot: boot.folder.diff)
+
+    def packages(self) -> dict[str, str]:
+        """Return the versions of the installed packages by name; empty when they were not recorded."""
+        with self._lock:
+            self._look()
+            return beside.packages_of(self._ranks)
 
     def graph(self) -> Graph | None:
         """Return the network's graph, None when none was recorded."""

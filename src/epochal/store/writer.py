@@ -203,9 +203,11 @@ class RunWriter:
         """Change what state.json says of this process, such as `recorder={...}`."""
         self._drain.set_state(changes)
 
-    def define(self, series: str, *, better: Better | None = None, x: str | None = None) -> None:
-        """Say which way a series is better and what it is drawn over."""
-        facts = {key: value for key, value in (("better", better), ("x", x)) if value is not None}
+    def define(
+        self, series: str, *, better: Better | None = None, x: str | None = None, alert: Sequence[str] | None = None
+    ) -> None:
+        """Say which way a series is better, what it is drawn over, and which conditions of it raise an alert."""
+        facts = {key: value for key, value in (("better", better), ("x", x), ("alert", alert)) if value is not None}
         self._drain.define(series, facts)
 
     def drop(self, code: str, count: int, message: str = "") -> None:
