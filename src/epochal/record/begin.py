@@ -14,7 +14,7 @@ from epochal.record.config import plain_config
 from epochal.record.guard import strict_wanted, warn_user
 from epochal.record.origin import code_facts, environment_facts
 from epochal.record.run import Run
-from epochal.store import Resume, RunWriter, StoredRun, default_name, resolve_root
+from epochal.store import Resume, RunWriter, StoredRun, default_name, new_run_id, resolve_root
 
 Mode = Literal["on", "off"]
 
@@ -53,7 +53,7 @@ def init(
     if isinstance(tags, str):
         raise UsageError(f"tags is the string {tags!r}", hint="give a list, such as tags=['baseline']")
     settings, by_repr = plain_config(config)
-    where = project if project is not None else _project_of_script()
+    where = project if project is not None else project_of_script()
     if mode == "off":
         return Run(None, run_id=id or "off", name=name or "off", project=where, config=settings, strict=False)
     writer = RunWriter.create(
@@ -83,7 +83,18 @@ def init(
     )
 
 
-def _project_of_script() -> str:
+def new_id() -> str:
+    """An id for a run that begins later, for those who must name it before."""
+    return new_run_id()
+
+
+def root_of(dir: str | os.PathLike[str] | None) -> Path:  # noqa: A002 - as `init` has it
+    """The folder below which a run of `init(dir=dir)` lies."""
+    return resolve_root(dir)
+
+
+def project_of_script() -> str:
+    """The project of runs that name none: the script's name."""
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     stem = re.sub(r"[^\w -]", "", Path(file).stem).strip(" _") if file else ""
     return stem[:60] or "untitled"
