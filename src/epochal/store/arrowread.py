@@ -19,12 +19,14 @@ from epochal.store.arrowtypes import (
     HEADER_DICTIONARY,
     HEADER_SCHEMA,
     Column,
+    layouts_of,
 )
 from epochal.store.flat import (
     BAD,
     DamagedMessageError,
     ForeignStreamError,
     TornMessageError,
+    buffers_of,
     check_schema,
     frame,
     key_values,
@@ -75,6 +77,7 @@ class Batch:
 class StreamReader:
     """Reads one segment that may still grow. Not thread-safe.
 
+    `columns` are those of today; once a segment shows itself to be of an earlier version, they are that one's.
     `offset` is the file offset of the first byte not used yet; `torn` how many bytes lie after it; `damaged` how many
     bytes were stepped over; `names` the dictionary as of the last message. `ours` says that the schema declares this
     format, or that a sum was found right: then messages without one, or laid out in another way, are damage.
@@ -91,11 +94,17 @@ class StreamReader:
     after_damage: bool = False
     ours: bool = False
     _heads: dict[int, tuple[bytes, list[int], int]] = field(default_factory=dict)
+    _layouts: list[tuple[Column, ...]] = field(init=False)
     _template: BatchTemplate | None = field(init=False)
 
     def __post_init__(self) -> None:
-        varying = any(column.kind == "text" for column in self.columns)
-        self._template = None if varying else batch_template(self.columns)
+        self._layouts = layouts_of(self.columns)
+        self._use(self.columns)
+
+    def _use(self, columns: tuple[Column, ...]) -> None:
+        self.columns = columns
+        self._heads.clear()
+        self._template = None if any(c.kind == "text" for c in columns) else batch_template(columns)
 
     def feed(self, data: bytes) -> list[Batch]:
         """Take the bytes of the file from `offset` on; return the whole batches in them.
@@ -149,7 +158,9 @@ class StreamReader:
         if kind == HEADER_SCHEMA:
             self.ours |= FORMAT_KEY in key_values(data, header, 2)
             with _foreign_is_damage(self.ours):
-                check_schema(data, header, self.columns)
+                found = check_schema(data, header, self._layouts)
+            if found != self.columns:
+                self._use(found)
             return end, None
         facts = key_values(data, table, 4)
         if "sum" in facts:
@@ -165,6 +176,8 @@ class StreamReader:
                 self.names = strings(data, body, buffers)
                 return end, None
             rows, buffers = record_batch(data, header, end - body)
+            if len(buffers) != buffers_of(self.columns):  # the schema, which said so, was damaged
+                self._use(next((c for c in self._layouts if buffers_of(c) == len(buffers)), self.columns))
             places, sizes = places_of(self.columns, rows, buffers, data, body)
         if self.ours and ([p - body for p in places], end - body) != layout_of(self.columns, rows, sizes):
             raise DamagedMessageError

@@ -9,7 +9,7 @@ import numpy as np
 
 from epochal.facts import HISTOGRAM_BINS, STATISTICS
 
-__all__ = ["MEDIA_COLUMNS", "SCALAR_COLUMNS", "STATISTICS_COLUMNS", "Column", "Kind"]
+__all__ = ["MEDIA_COLUMNS", "SCALAR_COLUMNS", "STATISTICS_COLUMNS", "Column", "Kind", "layouts_of"]
 
 Kind = Literal["name", "i8", "f8", "u4", "text"]
 """`name` is dictionary<int32, utf8>, `text` is utf8; the others are numpy's little-endian types."""
@@ -61,6 +61,7 @@ STATISTICS_COLUMNS = (
     Column("hi", "f8"),
     Column("counts", "u4", HISTOGRAM_BINS),
 )
+_EARLIER = {STATISTICS_COLUMNS: [tuple(c for c in STATISTICS_COLUMNS if c.name != "dead")]}
 
 MEDIA_COLUMNS = (
     Column("name", "name"),
@@ -74,3 +75,8 @@ MEDIA_COLUMNS = (
     Column("caption", "text"),
     Column("meta", "text"),
 )
+
+
+def layouts_of(columns: tuple[Column, ...]) -> list[tuple[Column, ...]]:
+    """Return these columns, and those that streams of the same kind had in earlier versions."""
+    return [columns, *_EARLIER.get(columns, ())]

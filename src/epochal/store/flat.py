@@ -26,6 +26,7 @@ __all__ = [
     "DamagedMessageError",
     "ForeignStreamError",
     "TornMessageError",
+    "buffers_of",
     "check_schema",
     "frame",
     "key_values",
@@ -154,6 +155,11 @@ def record_batch(data: bytes, table: int, body_length: int) -> tuple[int, list[t
     return rows, buffers
 
 
+def buffers_of(columns: tuple[Column, ...]) -> int:
+    """Return how many buffers a batch of these columns has."""
+    return sum(3 if column.width > 1 or column.kind == "text" else 2 for column in columns)
+
+
 def places_of(
     columns: tuple[Column, ...], rows: int, buffers: Sequence[tuple[int, int]], data: bytes, body: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -205,12 +211,13 @@ def strings(data: bytes, body: int, buffers: Sequence[tuple[int, int]]) -> list[
     return read_texts(data, body + offsets_at, body + text_at, rows=offsets_size // 4 - 1, most=text_size)
 
 
-def check_schema(data: bytes, table: int, columns: tuple[Column, ...]) -> None:
-    """Raise ForeignStreamError unless the schema's fields are exactly these columns."""
+def check_schema(data: bytes, table: int, layouts: Sequence[tuple[Column, ...]]) -> tuple[Column, ...]:
+    """Return the columns of a schema; raise ForeignStreamError unless they are exactly one of these layouts."""
     at, count = _vector(data, table, 1, 4)
-    found = [_field(data, place + _U32.unpack_from(data, place)[0]) for place in range(at, at + 4 * count, 4)]
-    if tuple(found) != columns:
-        raise ForeignStreamError(f"columns and their types are {_spelt(found)}, expected {_spelt(columns)}")
+    found = tuple([_field(data, place + _U32.unpack_from(data, place)[0]) for place in range(at, at + 4 * count, 4)])
+    if found not in layouts:
+        raise ForeignStreamError(f"columns and their types are {_spelt(found)}, expected {_spelt(layouts[0])}")
+    return found
 
 
 def _spelt(columns: Sequence[Column]) -> str:
