@@ -12,7 +12,7 @@ from epochal.errors import RecordingWarning, UsageError
 from epochal.record.config import plain_config
 from epochal.record.guard import Guard
 from epochal.record.probe import find_probe
-from epochal.store import RunWriter, graph_to_json
+from epochal.store import RunWriter, ScalarSeries, StoredRun, graph_to_json
 
 
 class Notes:
@@ -63,6 +63,20 @@ class Notes:
             raise
         except Exception as error:  # noqa: BLE001 - the guard's edge
             self._guard.failed("run.log_graph()", error)
+
+    def flush(self, timeout: float | None = 30.0) -> bool:
+        """Wait until all that was given so far is in the run's files; say whether that came true in time (seconds)."""
+        return self._writer is None or self._writer.finished or self._writer.flush(timeout)
+
+    def recorded_scalars(self) -> dict[str, ScalarSeries]:
+        """The numbers recorded so far, read back from the run's files: by name, each with steps, t and v."""
+        return {} if self._writer is None else StoredRun(self._writer.path).scalars()
+
+    def note_lost(self, message: str) -> None:
+        """Count something that cannot be recorded, and warn of it once: for code that records on a user's behalf."""
+        if self._guard.strict:
+            raise UsageError(message)
+        self._guard.lost("values", message, once=message)
 
     def keep_file(self, path: str | os.PathLike[str], name: str | None = None) -> Path | None:
         """Copy a file or a folder into the run, as `files/<name>`; return where it lies, None when it was not kept.

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from epochal.errors import DamagedError, NotFoundError, UsageError
 
-__all__ = ["RawTensor", "SnapshotHeader", "TensorPlace", "read_header", "read_tensor", "write_snapshot"]
+__all__ = ["RawTensor", "SnapshotHeader", "TensorPlace", "pack_tensors", "read_header", "read_tensor", "write_snapshot"]
 
 HEADER_LIMIT = 100_000_000
 PARTS_PER_CALL = 512
@@ -68,6 +68,34 @@ def write_snapshot(
 
     Raises OSError when the disk does not take it; nothing is left behind then.
     """
+    head, parts = _pieces(tensors, metadata)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            _write_parts(fd, [memoryview(head), *parts])
+        finally:
+            os.close(fd)
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    return len(head) + sum(part.nbytes for part in parts)
+
+
+def pack_tensors(
+    tensors: Mapping[str, npt.NDArray[Any] | RawTensor], *, metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """Return the bytes of a safetensors file."""
+    head, parts = _pieces(tensors, metadata or {})
+    return b"".join([head, *parts])
+
+
+def _pieces(
+    tensors: Mapping[str, npt.NDArray[Any] | RawTensor], metadata: Mapping[str, str]
+) -> tuple[bytes, list[memoryview]]:
+    """The length and header that a file begins with, and the bytes of its tensors in the order they lie."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt", **metadata}}
     parts: list[memoryview] = []
     at = 0
@@ -80,19 +108,7 @@ def write_snapshot(
     text = json.dumps({"__metadata__": header.pop("__metadata__"), **{name: header[name] for name in tensors}})
     head = text.encode("utf-8")
     head += b" " * (-len(head) % 8)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            _write_parts(fd, [memoryview(struct.pack("<Q", len(head)) + head), *parts])
-        finally:
-            os.close(fd)
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    return 8 + len(head) + at
+    return struct.pack("<Q", len(head)) + head, parts
 
 
 def _item_size(tensor: npt.NDArray[Any] | RawTensor) -> int:
