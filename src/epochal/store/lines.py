@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from epochal.store.files import to_json, write_all
 
 __all__ = ["LineFile", "read_lines"]
@@ -69,6 +67,8 @@ def read_lines(path: Path, *, last: int | None = None) -> tuple[list[dict[str, A
 
     A line without its line feed is being written or was torn: it is left out and not counted.
     """
+    import orjson  # a training only writes, and does not pay for it
+
     try:
         data = path.read_bytes() if last is None else _tail(path, last)
     except FileNotFoundError:

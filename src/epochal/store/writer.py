@@ -19,6 +19,7 @@ from epochal.store.blobs import Encodable
 from epochal.store.drain import Drain
 from epochal.store.files import replace_file
 from epochal.store.layout import RunFolder, WriterFolder
+from epochal.store.lines import LineFile
 from epochal.store.safetensors import RawTensor, write_snapshot
 from epochal.store.threads import Workers
 
@@ -198,6 +199,11 @@ class RunWriter:
             self.drop("file", 1, message)
             raise StorageFullError(message, hint=f"free some space at {self._folder.path}") from error
         return path
+
+    def lines(self, what: Literal["console", "alerts"], *, limit_bytes: int) -> LineFile:
+        """Return the file of JSON lines for what is printed, or for alerts; the caller writes and closes it."""
+        place = self._folder.console if what == "console" else self._folder.alerts
+        return LineFile(place, limit_bytes=limit_bytes)
 
     def set_state(self, **changes: Any) -> None:
         """Change what state.json says of this process, such as `recorder={...}`."""
