@@ -28,6 +28,8 @@ from epochal.store.summary import Tally, summaries_to_json
 __all__ = ["HEARTBEAT_SECS", "Drain"]
 
 HEARTBEAT_SECS = 2.0
+LOSSES = ("val_loss", "val/loss", "validation_loss", "loss", "train_loss", "train/loss")
+"""What people call the number that tells the best snapshot, where they did not say so."""
 SUMMARY_SHARE = 50  # a summary of thousands of series is renewed less often than each second
 
 
@@ -227,6 +229,26 @@ class Drain:
             if any(defined.get(key) != value for key, value in facts.items()):
                 defined.update(facts)
                 self._state_changed = True
+
+    def best_steps(self) -> dict[str, int]:
+        """The step at which each series whose better way is known was best, with all numbers logged so far.
+
+        Where no way was defined, that of the usual loss, if there is one: the least.
+        """
+        with self._lock:
+            with contextlib.suppress(OSError):
+                self._fold()
+            with self._state_lock:
+                ways = {name: facts.get("better") for name, facts in self._state["defines"].items()}
+            ways = {name: way for name, way in ways.items() if way}
+            tallies = {tally.name: tally for tally in self._tallies if tally.n > tally.nan + tally.inf}
+            if not ways:
+                ways = dict.fromkeys([name for name in LOSSES if name in tallies][:1], "min")
+            return {
+                name: tallies[name].max_step if way == "max" else tallies[name].min_step
+                for name, way in ways.items()
+                if name in tallies
+            }
 
     def drop(self, code: str, count: int, message: str) -> None:
         """Count a loss; say so the first time."""

@@ -187,6 +187,11 @@ class WriterFolder:
         """Folder of the recorded network."""
         return self.path / "network"
 
+    @property
+    def thinned(self) -> Path:
+        """Steps whose snapshots were let go of, one a line."""
+        return self.path / "thinned"
+
     def snapshots(self, kind: str) -> Path:
         """Folder of the snapshots of a kind, `params` or `grads`."""
         return self.path / kind

@@ -21,6 +21,7 @@ from epochal.store.files import replace_file
 from epochal.store.layout import RunFolder, WriterFolder
 from epochal.store.lines import LineFile
 from epochal.store.safetensors import RawTensor, write_snapshot
+from epochal.store.thinning import Shelf
 from epochal.store.threads import Workers
 
 __all__ = ["Resume", "RunWriter"]
@@ -48,6 +49,8 @@ class RunWriter:
         self._pid = os.getpid()
         self._drain = Drain(folder, state, on_problem=on_problem, wake=lambda: self._workers.wake())
         self._workers = Workers(self._drain)
+        self.shelf = Shelf(folder, None, told=lambda facts: self._drain.set_state({"thinned": facts}))
+        """The snapshots of watched models on the disk."""
         self.append, self.append_many = self._drain.ring.append, self._drain.ring.append_many
         _LIVE.add(self)
         _register_hooks()
@@ -208,6 +211,10 @@ class RunWriter:
     def set_state(self, **changes: Any) -> None:
         """Change what state.json says of this process, such as `recorder={...}`."""
         self._drain.set_state(changes)
+
+    def best_steps(self) -> dict[str, int]:
+        """Return the step at which each series whose better way is known was best so far."""
+        return self._drain.best_steps()
 
     def define(
         self, series: str, *, better: Better | None = None, x: str | None = None, alert: Sequence[str] | None = None
