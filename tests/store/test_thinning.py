@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import pairwise
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ def test_what_is_left_is_dense_early_and_logarithmic_later() -> None:
     assert found[:8] == list(range(8))
     assert found[-1] == 999
     # Ratios of neighbours, as evenly as a greedy choice makes them: nothing is twice as far as it need be.
-    ratios = [(b + 1) / (a + 1) for a, b in zip(found[16:], found[17:], strict=False)]
+    ratios = [(b + 1) / (a + 1) for a, b in pairwise(found[16:])]
     assert max(ratios) < min(ratios) ** 2.5
     assert max(ratios) < 1.3
 
@@ -38,11 +40,9 @@ def test_what_is_left_is_dense_early_and_logarithmic_later() -> None:
 @given(st.sets(st.integers(0, 10_000), min_size=2, max_size=60), st.data())
 @settings(deadline=None, max_examples=200)
 def test_the_order_is_that_of_the_smallest_hole_each_time(chosen: set[int], data: st.DataObject) -> None:
-    from math import log
-
     steps = sorted(chosen)
     fixed = data.draw(st.sets(st.sampled_from(steps)))
-    unit = max(1, min(b - a for a, b in zip(steps, steps[1:], strict=False)))
+    unit = max(1, min(b - a for a, b in pairwise(steps)))
     place = {step: log((step - steps[0]) / unit + 1) for step in steps}
     order, there = list(to_let_go(steps, fixed)), list(steps)
     for step in order:

@@ -6,6 +6,7 @@ import contextlib
 import heapq
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
 from math import log
 from typing import Any
 
@@ -22,8 +23,8 @@ Best = Callable[[], Mapping[str, int]]
 class Shelf:
     """The snapshots on the disk, and room for more. Belongs to the thread that writes them, apart from `keep`.
 
-    `limit` is what they may take in bytes, None for all that come. `told` is called with what readers must know whenever
-    snapshots were let go of: a mapping for state.json's `thinned`.
+    `limit` is what they may take in bytes, None for all that come. `told` is called with what readers must know
+    whenever snapshots were let go of: a mapping for state.json's `thinned`.
     """
 
     def __init__(self, folder: WriterFolder, limit: float | None, *, told: Callable[[Mapping[str, Any]], None]) -> None:
@@ -104,7 +105,7 @@ def to_let_go(steps: Sequence[int], fixed: Collection[int]) -> Iterator[int]:
     """
     if len(steps) < 2:
         return
-    unit = max(1, min(b - a for a, b in zip(steps, steps[1:], strict=False)))
+    unit = max(1, min(b - a for a, b in pairwise(steps)))
     place = [log((step - steps[0]) / unit + 1) for step in steps]
     before, after = list(range(-1, len(steps) - 1)), list(range(1, len(steps) + 1))
     there = [True] * len(steps)
