@@ -44,7 +44,7 @@ ARROWS: dict[str, set[str]] = {
 """Room -> the rooms it may import. `_version` is open to all."""
 
 HEAVY: dict[str, tuple[str, ...]] = {
-    "torch": ("frameworks/", "network/", "demos/torch_"),
+    "torch": ("frameworks/", "dropin/tensorboard_tee", "network/", "demos/torch_"),
     "keras": ("frameworks/keras",),
     "tensorflow": ("frameworks/keras",),
     "lightning": ("frameworks/lightning",),
