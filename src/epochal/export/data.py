@@ -16,10 +16,11 @@ from epochal.export.choose import choose_layers, choose_steps
 from epochal.export.curves import chosen_series
 from epochal.export.job import Job
 from epochal.export.spreads import tables
-from epochal.export.tensors import weight_layers
+from epochal.export.tensors import known_graph, weight_layers
 from epochal.export.weights import nothing_kept
 from epochal.picture import replacing
 from epochal.store import SnapshotKind
+from epochal.views.layers import layouts
 from epochal.workspace.films import epochs_at
 
 _ROWS_AT_ONCE = 1 << 18
@@ -131,14 +132,18 @@ def _tensor_tables(job: Job, kind: SnapshotKind) -> tuple[pa.Schema, Iterator[pa
 def _rows(
     job: Job, kind: SnapshotKind, tensors: Sequence[tuple[str, str]], steps: Sequence[int], schema: pa.Schema
 ) -> Iterator[pa.Table]:
-    """Row: the first index (unit, output channel). Col: where the value lies in that row, all other indices in one."""
+    """Row: the unit or output channel. Col: where the value lies in that row, all other indices in one."""
+    orders = layouts(known_graph(job.run))
     for done, step in enumerate(steps, 1):
         snapshot = job.run.snapshot(step, kind)
         for layer, name in tensors:
             if name not in snapshot:
                 job.tell("missing", f"{name} was not kept at step {step}.")
                 continue
-            values = snapshot[name].reshape(snapshot[name].shape[0] if snapshot[name].ndim else 1, -1)
+            values = snapshot[name]
+            if len(order := orders.get(name, ())) == values.ndim:
+                values = values.transpose(order)
+            values = values.reshape(values.shape[0] if values.ndim else 1, -1)
             for start in range(0, values.size, _ROWS_AT_ONCE):
                 part = values.reshape(-1)[start : start + _ROWS_AT_ONCE]
                 place = np.arange(start, start + len(part))

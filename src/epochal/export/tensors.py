@@ -13,7 +13,7 @@ from epochal.errors import DamagedError, NotFoundError
 from epochal.facts import Graph
 from epochal.picture import tiles
 from epochal.store import SnapshotKind, StoredRun
-from epochal.views.layers import TensorFacts, WeightLayer, group_layers
+from epochal.views.layers import TensorFacts, WeightLayer, group_layers, layouts, turned
 
 Values = npt.NDArray[Any]
 _HELD_AT_MOST = 256 << 20
@@ -39,32 +39,53 @@ def weight_layers(run: StoredRun, kind: SnapshotKind = "params") -> list[WeightL
     prefix: Literal["param", "grad"] = "param" if kind == "params" else "grad"
     graph = known_graph(run)
     buffers = {p.name for layer in graph.layers for p in layer.parameters if p.role == "buffer"} if graph else set()
-    # Layers are grouped by the names of parameters, which gradients share.
-    facts = [
-        TensorFacts(
-            series=f"{prefix}/{name}",
-            kind="param",
-            name=name,
-            shape=place.shape,
-            dtype=place.dtype,
-            frames=len(steps),
-            rows=0,
-            change=None,
+    orders = layouts(graph)
+    facts = []
+    for name, place in header.tensors.items():
+        if name in buffers or name.endswith(_BUFFERS):
+            continue
+        shape, layout = turned(place.shape, orders.get(name, ()))
+        # Layers are grouped by the names of parameters, which gradients share.
+        facts.append(
+            TensorFacts(
+                series=f"{prefix}/{name}",
+                kind="param",
+                name=name,
+                shape=shape,
+                layout=layout,
+                dtype=place.dtype,
+                frames=len(steps),
+                rows=0,
+                change=None,
+            )
         )
-        for name, place in header.tensors.items()
-        if name not in buffers and not name.endswith(_BUFFERS)
-    ]
     return group_layers(facts, graph)
 
 
 class TensorFrames:
-    """One tensor at chosen steps: `frames[i]` is read when it is asked for. Missing or damaged ones are all NaN."""
+    """One tensor at chosen steps: `frames[i]` is read when it is asked for, missing or damaged ones are all NaN.
 
-    def __init__(self, run: StoredRun, name: str, kind: SnapshotKind, steps: Sequence[int], shape: tuple[int, ...]):
+    `shape` is that of a frame after its axes were put in the order `layout`.
+    """
+
+    def __init__(
+        self,
+        run: StoredRun,
+        name: str,
+        kind: SnapshotKind,
+        steps: Sequence[int],
+        shape: tuple[int, ...],
+        layout: tuple[int, ...] = (),
+    ) -> None:
         self._run, self._name, self._kind, self._steps = run, name, kind, steps
-        self._frame_shape = shape
+        self._frame_shape, self._layout = shape, layout
         self._held: dict[int, Values] | None = None
         self.missing = 0
+
+    @classmethod
+    def of(cls, run: StoredRun, tensor: TensorFacts, kind: SnapshotKind, steps: Sequence[int]) -> TensorFrames:
+        """The frames of a tensor as the views describe it."""
+        return cls(run, tensor.name, kind, steps, tensor.shape or (), tensor.layout)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,6 +104,8 @@ class TensorFrames:
             return self._held[index]
         try:
             frame = self._run.tensor(self._name, self._steps[index], self._kind)
+            if self._layout and frame.ndim == len(self._layout):
+                frame = frame.transpose(self._layout)
             if frame.shape != self._frame_shape:
                 raise NotFoundError("the tensor had another shape then")
         except (NotFoundError, DamagedError):

@@ -45,7 +45,7 @@ def _write_matrices(job: Job, kind: SnapshotKind) -> int:
     matrices: list[Matrix] = []
 
     def frames_of(tensor: TensorFacts) -> TensorFrames:
-        frames.append(TensorFrames(job.run, tensor.name, kind, steps, tensor.shape or ()))
+        frames.append(TensorFrames.of(job.run, tensor, kind, steps))
         return frames[-1]
 
     def card(title: str, subtitle: str, tensor: TensorFacts, bias: TensorFacts | None) -> None:
@@ -116,11 +116,7 @@ def write_biases(job: Job) -> int:
     # A still picture shows where they have been, too: it needs the frames before the one it shows.
     before = [s for s in job.run.snapshot_steps("params") if s < steps[0]] if not job.moving else []
     shown = sorted({*thin(before, 24), *steps})
-    frames = [
-        TensorFrames(job.run, layer.bias.name, "params", shown, layer.bias.shape or ())
-        for layer in layers
-        if layer.bias is not None
-    ]
+    frames = [TensorFrames.of(job.run, layer.bias, "params", shown) for layer in layers if layer.bias is not None]
     for each in frames:
         each.hold()
     lo, hi, bad = extremes(frames, len(shown))

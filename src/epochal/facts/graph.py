@@ -21,7 +21,9 @@ class Parameter:
 
     `role` is `weight`, `bias`, `buffer` or `other`. `initializer` says how the first values were drawn, in words
     of the field (`Kaiming uniform (a=√5)`), with `, default` where the layer's class draws so by itself; None where it
-    is not known.
+    is not known. `layout` is the order of axes in which the tensor is looked at: transposed so it is [outputs, inputs,
+    places of a kernel...], as PyTorch keeps it; empty where it lies so already. A Keras kernel [inputs, outputs] has
+    (1, 0).
     """
 
     name: str
@@ -30,6 +32,7 @@ class Parameter:
     role: Literal["weight", "bias", "buffer", "other"]
     trainable: bool = True
     initializer: str | None = None
+    layout: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:
@@ -38,6 +41,11 @@ class Parameter:
         for s in self.shape:
             n *= s
         return n
+
+    @property
+    def shown_shape(self) -> Shape:
+        """Its shape as it is looked at, outputs first."""
+        return tuple(self.shape[i] for i in self.layout) if self.layout else self.shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

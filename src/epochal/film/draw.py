@@ -120,10 +120,19 @@ def _units(film: Film, theme: Theme, size: tuple[int, int] | None) -> Scene:
     )
 
 
+_DOWN = ("unit", "output", "input", "tap", "slice", "row", "column")
+"""Axes in the order in which they are drawn: one row for each unit."""
+
+
 def _matrix(film: Film, theme: Theme, size: tuple[int, int] | None, cmap: str | None) -> Scene:
-    values, holes = (film.frames, None) if film.frames.ndim == 3 else tiles(film.frames)
-    words = film.axes or (("unit", "input") if film.frames.ndim == 3 else ())
-    shape = "×".join(map(str, film.frames.shape[1:]))
+    frames = film.frames
+    words = film.axes or (("unit", "input") if frames.ndim == 3 else ())
+    if words and set(words) <= set(_DOWN):
+        order = sorted(range(len(words)), key=lambda axis: _DOWN.index(words[axis]))
+        frames = frames.transpose(0, *(axis + 1 for axis in order))
+        words = tuple(words[axis] for axis in order)
+    values, holes = (frames, None) if frames.ndim == 3 else tiles(frames)
+    shape = "×".join(map(str, frames.shape[1:]))
     matrix = Matrix(
         title=" × ".join(words) if words else "tiles", subtitle=shape.replace("×", " × "), values=values, holes=holes
     )

@@ -42,9 +42,16 @@ def _layer(value: Mapping[str, Any]) -> Layer:
             **value,
             "inputs": _shapes(value.get("inputs", ())),
             "outputs": _shapes(value.get("outputs", ())),
-            "parameters": tuple(Parameter(**{**p, "shape": tuple(p["shape"])}) for p in value.get("parameters", ())),
+            "parameters": tuple(_parameter(p) for p in value.get("parameters", ())),
         }
     )
+
+
+def _parameter(value: Mapping[str, Any]) -> Parameter:
+    shape, layout = tuple(value["shape"]), tuple(value.get("layout", ()))
+    if layout and sorted(layout) != list(range(len(shape))):
+        raise ValueError(f"layout {layout} is no order of the axes of {shape}")
+    return Parameter(**{**value, "shape": shape, "layout": layout})
 
 
 def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:

@@ -13,7 +13,7 @@ from epochal.facts import Graph, Notice
 from epochal.store.reader import StoredRun
 from epochal.store.safetensors import TensorPlace
 from epochal.views.histograms import change_of_mean
-from epochal.views.layers import TensorFacts, WeightLayer, group_layers
+from epochal.views.layers import TensorFacts, WeightLayer, group_layers, layouts, turned
 from epochal.views.runs import RunFacts
 
 __all__ = ["ChangeCache", "DetailFacts", "read_detail", "read_tensors"]
@@ -50,13 +50,14 @@ class DetailFacts:
 
 def read_detail(run: StoredRun, row: RunFacts, *, changes: ChangeCache | None = None) -> DetailFacts:
     """Ask a run for everything small; `changes` remembers what takes longest."""
-    tensors = read_tensors(run, changes=changes, most=_CHANGES_AT_ONCE if row.info.status == "running" else None)
     notices: list[Notice] = []
     graph: Graph | None = None
     try:
         graph = run.graph()
     except DamagedError as error:
         notices.append(Notice(code=error.code, message=error.message, hint=error.hint))
+    most = _CHANGES_AT_ONCE if row.info.status == "running" else None
+    tensors = read_tensors(run, graph, changes=changes, most=most)
     epoch_steps, epochs = _epochs(run)
     return DetailFacts(
         row=row,
@@ -72,13 +73,17 @@ def read_detail(run: StoredRun, row: RunFacts, *, changes: ChangeCache | None = 
     )
 
 
-def read_tensors(run: StoredRun, *, changes: ChangeCache | None = None, most: int | None = None) -> list[TensorFacts]:
+def read_tensors(
+    run: StoredRun, graph: Graph | None = None, *, changes: ChangeCache | None = None, most: int | None = None
+) -> list[TensorFacts]:
     """All tensors recorded through time: parameters in the order of the snapshot, gradients, activations.
 
+    The run's `graph` says which are kept in another order of axes than outputs first, which their shapes are told in.
     At most `most` tensors' changes are brought up to date, those that are furthest behind; the others' stay as known.
     """
     rows = run.statistics_rows()
     known: ChangeCache = {} if changes is None else changes
+    orders = layouts(graph)
     _update_changes(run, rows, known, most=most)
     tensors: dict[str, TensorFacts] = {}
     kinds: tuple[tuple[Literal["param", "grad"], Literal["params", "grads"]], ...] = (
@@ -89,11 +94,13 @@ def read_tensors(run: StoredRun, *, changes: ChangeCache | None = None, most: in
         steps = run.snapshot_steps(folder)
         for name, place in _newest_header(run, steps, folder).items():
             series = f"{kind}/{name}"
+            shape, layout = turned(place.shape, orders.get(name, ()))
             tensors[series] = TensorFacts(
                 series=series,
                 kind=kind,
                 name=name,
-                shape=place.shape,
+                shape=shape,
+                layout=layout,
                 dtype=_DTYPES.get(place.dtype, place.dtype.lower()),
                 frames=len(steps),
                 rows=rows.get(series, 0),
@@ -109,6 +116,7 @@ def read_tensors(run: StoredRun, *, changes: ChangeCache | None = None, most: in
             kind=kind_word,  # type: ignore[arg-type]  # one of the three, checked above
             name=name,
             shape=like.shape if like is not None else None,
+            layout=like.layout if like is not None else (),
             dtype=like.dtype if like is not None else None,
             frames=0,
             rows=count,

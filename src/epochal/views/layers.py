@@ -10,7 +10,7 @@ from typing import Literal
 
 from epochal.facts import Graph, Layer, Shape
 
-__all__ = ["TensorFacts", "WeightLayer", "group_layers"]
+__all__ = ["TensorFacts", "WeightLayer", "group_layers", "layouts", "turned"]
 
 Role = Literal["weight", "bias", "other"]
 
@@ -23,8 +23,10 @@ _NUMBERED = re.compile(r"(weights?|kernel|w|bias(?:es)?|b)[_-]?(\d+)", re.IGNORE
 class TensorFacts:
     """A tensor recorded through time; `series` is `param/<name>`, `grad/<name>` or `act/<layer>`.
 
-    `frames` counts the steps at which its values are kept, `rows` those of its statistics. `change` is how far its
-    mean moved over the run in units of its first standard deviation, None where that says nothing.
+    `shape` is that which it is looked at in, outputs first: a tensor that is kept in another order has the order of its
+    axes in `layout` (facts.Parameter). `frames` counts the steps at which its values are kept, `rows` those of its
+    statistics. `change` is how far its mean moved over the run in units of its first standard deviation, None where
+    that says nothing.
     """
 
     series: str
@@ -35,6 +37,7 @@ class TensorFacts:
     frames: int
     rows: int
     change: float | None
+    layout: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,17 @@ def group_layers(tensors: Sequence[TensorFacts], graph: Graph | None) -> list[We
     return layers
 
 
+def layouts(graph: Graph | None) -> dict[str, tuple[int, ...]]:
+    """The order of axes of the parameters that are not kept outputs first, by name."""
+    found = (p for layer in graph.layers for p in layer.parameters) if graph is not None else ()
+    return {p.name: p.layout for p in found if p.layout}
+
+
+def turned(shape: Shape, layout: tuple[int, ...]) -> tuple[Shape, tuple[int, ...]]:
+    """The shape outputs first, and the order of axes that was taken: none where it does not fit the shape."""
+    return (tuple(shape[i] for i in layout), layout) if len(layout) == len(shape) else (shape, ())
+
+
 def _by_name(tensor: TensorFacts) -> tuple[str, Role]:
     """Layer and role of a parameter from its name alone: `layers.0.weight`, `Dense_0/kernel`, `W1`, `b1`."""
     prefix, dot, leaf = tensor.name.rpartition("." if "." in tensor.name else "/")
@@ -113,7 +127,7 @@ def _sized(built: WeightLayer, layer: Layer | None) -> WeightLayer:
     if len(shape) == 1:
         return replace(built, inputs=shape[0], outputs=shape[0])
     outputs, inputs = shape[0], shape[1]
-    # PyTorch keeps [outputs, inputs], embeddings and Keras the other way round; a bias, one for each output, tells.
+    # Where no graph says how a matrix lies, as of arrays, its bias does: it has one number for each output.
     if kind == "Embedding" or (len(shape) == 2 and len(bias) == 1 and bias[0] == inputs != outputs):
         outputs, inputs = inputs, outputs
     elif kind.startswith("ConvTranspose"):

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from epochal.errors import EpochalError, NotFoundError, UsageError
+from epochal.errors import DamagedError, EpochalError, NotFoundError, UsageError
 from epochal.store.reader import StoredRun
 from epochal.views.films import Encoding, Extremes, FilmStack, Mode, make_film
+from epochal.views.layers import layouts, turned
 
 __all__ = ["FilmMemory", "make_stored_film", "snapshot_kind"]
 
@@ -38,16 +39,21 @@ class _GapError(Exception):
 
 
 class _StoredFrames:
+    """Frames outputs first, whichever order of axes they are kept in."""
+
     def __init__(self, run: StoredRun, name: str, kind: Literal["params", "grads"]) -> None:
         self.steps = run.snapshot_steps(kind)
         self._run, self._name, self._kind = run, name, kind
-        self.shape = self._find_shape()
+        self.shape, self._layout = turned(self._find_shape(), _layout(run, name))
 
     def read(self, steps: Sequence[int]) -> npt.NDArray[Any]:
         try:
             found, frames = self._run.tensor_film(self._name, steps, self._kind)
         except NotFoundError:
             found, frames = np.empty(0, np.int64), np.empty((0, *self.shape))
+        else:
+            if self._layout and frames.ndim == len(self._layout) + 1:
+                frames = frames.transpose(0, *(axis + 1 for axis in self._layout))
         if len(found) < len(steps) or frames.shape[1:] != self.shape:
             good = set(found.tolist()) if frames.shape[1:] == self.shape else set()
             missing = set(steps) - good
@@ -65,6 +71,13 @@ class _StoredFrames:
                 return place.shape
         shape: tuple[int, ...] = self._run.tensor_film(self._name, None, self._kind)[1].shape[1:]
         return shape
+
+
+def _layout(run: StoredRun, name: str) -> tuple[int, ...]:
+    try:
+        return layouts(run.graph()).get(name, ())
+    except DamagedError:
+        return ()
 
 
 def snapshot_kind(series: str) -> tuple[str, Literal["params", "grads"]]:
@@ -87,7 +100,10 @@ def make_stored_film(
     end: int | None = None,
     memory: FilmMemory | None = None,
 ) -> FilmStack:
-    """The film of `param/<name>` or `grad/<name>`; snapshots that cannot be read, or lack it, are left out."""
+    """The film of `param/<name>` or `grad/<name>`, outputs first (facts.Parameter.layout).
+
+    Snapshots that cannot be read, or lack it, are left out.
+    """
     name, kind = snapshot_kind(series)
     if not run.snapshot_steps(kind):
         what = "parameters" if kind == "params" else "gradients"

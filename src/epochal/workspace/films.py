@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epochal.errors import NotFoundError
+from epochal.errors import DamagedError, NotFoundError
 from epochal.facts import STATISTICS
 from epochal.film import Film
 from epochal.store import SnapshotKind, StoredRun
+from epochal.views.layers import layouts
 
 _KINDS: dict[str, SnapshotKind] = {"param": "params", "grad": "grads"}
 _AXES = {
@@ -82,7 +83,20 @@ def nearest_step(steps: Sequence[int], step: int) -> int:
 
 def _tensor_film(stored: StoredRun, name: str, tensor: str, kind: SnapshotKind) -> Film:
     steps, frames = stored.tensor_film(tensor, None, kind)
-    return Film(name, steps, _closed(frames), axes=_AXES.get(frames.ndim - 1, ()), epochs=epochs_at(stored, steps))
+    axes = _axes(stored, tensor, frames.ndim - 1)
+    return Film(name, steps, _closed(frames), axes=axes, epochs=epochs_at(stored, steps))
+
+
+def _axes(stored: StoredRun, tensor: str, count: int) -> tuple[str, ...]:
+    """What each axis of a tensor says, in the order in which it is kept."""
+    shown = _AXES.get(count, ())
+    try:
+        layout = layouts(stored.graph()).get(tensor, ())
+    except DamagedError:
+        layout = ()
+    if len(layout) != len(shown):
+        return shown
+    return tuple(shown[layout.index(axis)] for axis in range(count))
 
 
 def _histogram_film(stored: StoredRun, name: str, series: str) -> Film:
