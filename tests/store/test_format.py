@@ -77,14 +77,37 @@ def read(run: Path) -> Rows:
     assert json.loads((run / "run.json").read_text())["format_version"] == 1
     folders = sorted(run.glob("w/r*"), key=lambda f: json.loads((f / "state.json").read_text())["started"])
     shown: Rows = {}
+    ranks: dict[str, set[str]] = {}
     for folder in folders:
         rank = int(folder.name[1:].partition("-")[0])
+        prefix = f"rank{rank}/" if rank else ""
+        back = json.loads((folder / "state.json").read_text()).get("rewind_to")
+        if back is not None:
+            for name in ranks.get(prefix, set()):
+                shown[name] = [row for row in shown[name] if row[0] <= back]
         for plain, rows in writer_rows(run, folder).items():
-            name = f"rank{rank}/{plain}" if rank else plain
+            ranks.setdefault(prefix, set()).add(prefix + plain)
             first = min(step for step, _, _ in rows)
-            kept = [row for row in shown.get(name, []) if row[0] < first]
-            shown[name] = kept + sorted(rows, key=lambda row: row[0])
-    return shown
+            kept = [row for row in shown.get(prefix + plain, []) if row[0] < first]
+            shown[prefix + plain] = kept + sorted(rows, key=lambda row: row[0])
+    return {name: rows for name, rows in (shown | reduced(shown, list(ranks))).items() if rows}
+
+
+def reduced(shown: Rows, prefixes: list[str]) -> Rows:
+    found: Rows = {}
+    for name in {name.removeprefix(prefix) for prefix in prefixes for name in shown if name.startswith(prefix)}:
+        steps: dict[int, list[tuple[float, float]]] = {}
+        for prefix in prefixes:
+            for step, last in {row[0]: row for row in shown.get(prefix + name, [])}.items():
+                steps.setdefault(step, []).append(last[1:])
+        if name != "epoch" and not name.startswith("rank"):
+            for how, make in (("mean", lambda v: sum(v) / len(v)), ("min", min), ("max", max)):
+                found[f"ranks/{how}/{name}"] = [
+                    (step, max(t for t, _ in rows), make([v for _, v in rows]))
+                    for step, rows in sorted(steps.items())
+                    if len(rows) > 1
+                ]
+    return found
 
 
 def agree(run: Path) -> bool:
@@ -121,6 +144,12 @@ def test_a_reader_made_from_the_page_sees_the_same_run(tmp_path: Path) -> None:
     other.finish()
     assert agree(run)
     assert compact(run).rows == 60
+    assert agree(run)
+    back = begin(tmp_path, run_id="r", resume="must", rewind_to=405)
+    assert agree(run)
+    assert len(read(run)["epoch"]) == 6
+    back.log({"loss": 4.0}, 411)
+    back.finish()
     assert agree(run)
 
 

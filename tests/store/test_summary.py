@@ -83,3 +83,10 @@ def test_enormous_values_do_not_break_the_mean() -> None:
     assert (found.max, found.min, found.mean) == (1.7e308, 1.0, math.inf)
     text = summaries_to_json([tally([[1.7e308] * 200])], rows_end=0)
     assert json.loads(text)["series"]["a"]["mean"] == "Infinity"
+
+
+def test_sums_beyond_the_largest_number_are_told_as_such_without_a_warning() -> None:
+    huge = 1.7e308
+    found = tally([[huge] * 100, [-huge] * 100]).summary()
+    assert (found.min, found.max, found.n) == (-huge, huge, 200)
+    assert math.isnan(found.mean) or math.isinf(found.mean)

@@ -366,7 +366,7 @@ def test_ranks_share_a_run(tmp_path: Path) -> None:
     assert run.info().status == "running"
     writers[1].finish("failed", error="boom")
     writers[2].finish()
-    assert (run.info().status, run.info().error) == ("failed", "boom")
+    assert (run.info().status, run.info().error) == ("failed", "rank 0: boom")
     assert run.notices() == ()
 
 

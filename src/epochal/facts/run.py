@@ -27,7 +27,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """What a run is and how it stands. Times are unix seconds; `path` is the run's folder."""
+    """What a run is and how it stands. Times are unix seconds; `path` is the run's folder.
+
+    `parent` is the run that it was forked from, as `project/run_id`, at `parent_step`; `ranks` is how many processes
+    of a distributed training have recorded into it.
+    """
 
     run_id: str
     project: str
@@ -42,6 +46,8 @@ class RunInfo:
     config: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
     parent: str | None = None
+    parent_step: int | None = None
+    ranks: int = 1
     tags: tuple[str, ...] = ()
     notes: str = ""
     archived: bool = False

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,52 @@ from epochal.store.layout import (
 )
 from epochal.store.process import identity, is_alive
 
-__all__ = ["begin", "check_version", "undo"]
+__all__ = ["Joining", "begin", "check_version", "undo"]
 
 ATTEMPTS = 100
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joining:
+    """How a process takes part in a run: `resume` is `never`, `allow` or `must`.
+
+    `rewind_to` is the step that an existing run is taken back to. A process of a rank above 0 waits up to `wait_secs`
+    for rank 0 to make the run.
+    """
+
+    resume: str = "never"
+    rewind_to: int | None = None
+    rank: int = 0
+    world_size: int = 1
+    wait_secs: float = 0.0
+
+    def check(self, run_id: str | None) -> None:
+        """Raise UsageError for what cannot be."""
+        if self.resume not in ("never", "allow", "must"):
+            raise UsageError(f"resume is {self.resume!r}", hint="use 'never', 'allow' or 'must'")
+        if run_id is None and self.resume == "must":
+            raise UsageError("resume='must' needs the id of the run to go on with", hint="pass id=")
+        if not 0 <= self.rank < 1_000_000:
+            raise UsageError(f"rank is {self.rank}, expected 0 or more")
+        step = self.rewind_to
+        if step is None:
+            return
+        if type(step) is not int or not 0 <= step < 2**62:
+            raise UsageError(f"rewind_to is {step!r}", hint="give the last step to keep: a whole number from 0 on")
+        if self.resume == "never" or run_id is None:
+            raise UsageError("rewind_to needs a run to go back in", hint="pass id= and resume='must' (or 'allow')")
+
+
 def begin(
-    root: Path, *, project: str, run_id: str | None, resume: str, rank: int, facts: Mapping[str, Any]
+    root: Path, *, project: str, run_id: str | None, joining: Joining, facts: Mapping[str, Any]
 ) -> tuple[RunFolder, WriterFolder, dict[str, Any], str]:
     """Make or join a run; return its folder, this process's folder, its first state and a warning ('' for none)."""
     check_name(project, what="project")
     if run_id is not None:
         check_name(run_id, what="run id")
-    if resume not in ("never", "allow", "must"):
-        raise UsageError(f"resume is {resume!r}", hint="use 'never', 'allow' or 'must'")
-    if not 0 <= rank < 1_000_000:
-        raise UsageError(f"rank is {rank}, expected 0 or more")
+    joining.check(run_id)
     try:
-        return _begin(root, project=project, run_id=run_id, resume=resume, rank=rank, facts=facts)
+        return _begin(root, project=project, run_id=run_id, joining=joining, facts=facts)
     except OSError as error:
         raise StorageFullError(
             f"no run can be recorded below {root}: {error.strerror or error}",
@@ -49,18 +78,18 @@ def begin(
 
 
 def _begin(
-    root: Path, *, project: str, run_id: str | None, resume: str, rank: int, facts: Mapping[str, Any]
+    root: Path, *, project: str, run_id: str | None, joining: Joining, facts: Mapping[str, Any]
 ) -> tuple[RunFolder, WriterFolder, dict[str, Any], str]:
-    now = time.time()
+    now, rank = time.time(), joining.rank
     if run_id is None:
-        if resume == "must":
-            raise UsageError("resume='must' needs the id of the run to go on with", hint="pass id=")
         run = _fresh(root, project, now)
     else:
         run = RunFolder.of(root, project, run_id)
-        _check_joinable(run, resume=resume, rank=rank)
+        if rank:
+            _await_run(run, joining.wait_secs)
+        _check_joinable(run, resume=joining.resume, rank=rank)
         run.path.mkdir(parents=True, exist_ok=True)
-    _write_run_json(run, now=now, facts=facts)
+    made = _write_run_json(run, now=now, facts=facts)
     states = {folder.name: _state(folder) for folder in run.writers()}
     # Boots are told apart by when they started; a clock that went back must not turn their order round.
     started = max([now, *(_last_sign(state, now) + 0.001 for state in states.values())])
@@ -69,6 +98,7 @@ def _begin(
     state = {
         "format_version": FORMAT_VERSION,
         "rank": rank,
+        "world_size": joining.world_size,
         "boot": folder.name.partition("-")[2],
         **identity(),
         "started": started,
@@ -80,7 +110,11 @@ def _begin(
         "recorder": {},
         "dropped": {},
     }
-    if len(states) and facts["config"]:
+    ranks = {run.writer(name).rank for name in states}
+    if states and joining.rewind_to is not None:
+        state["rewind_to"] = state["last_step"] = joining.rewind_to
+    # Settings of a process that goes on with the run; of the ranks of one training, the lowest speaks for all.
+    if facts["config"] and not made and (rank == 0 or min(ranks, default=0) == rank):
         state["config"] = facts["config"]
     # Readers that look at finished runs seldom look at the run's folder only: tell them.
     with contextlib.suppress(OSError):
@@ -105,6 +139,13 @@ def _fresh(root: Path, project: str, now: float) -> RunFolder:
             run.path.mkdir()
             return run
     raise RunExistsError(f"no free run id was found in {root / project}")
+
+
+def _await_run(run: RunFolder, secs: float) -> None:
+    """Wait for rank 0 to make the run; where it does not, this process makes it."""
+    deadline = time.monotonic() + secs
+    while not run.run_json.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _check_joinable(run: RunFolder, *, resume: str, rank: int) -> None:
@@ -139,10 +180,10 @@ def check_version(document: Mapping[str, Any], path: Path) -> int:
     return version
 
 
-def _write_run_json(run: RunFolder, *, now: float, facts: Mapping[str, Any]) -> None:
-    """Write run.json unless another process did: whole, or not at all."""
+def _write_run_json(run: RunFolder, *, now: float, facts: Mapping[str, Any]) -> bool:
+    """Write run.json unless another process did: whole, or not at all. Say whether this one did."""
     if run.run_json.exists():
-        return
+        return False
     document = {"format_version": FORMAT_VERSION, "run_id": run.run_id, "project": run.project, "created": now, **facts}
     document["name"] = document["name"] or default_name(run.project, run.run_id)
     temporary = run.path / f".run.json.{os.getpid()}.{new_boot_id()}.tmp"
@@ -156,9 +197,10 @@ def _write_run_json(run: RunFolder, *, now: float, facts: Mapping[str, Any]) -> 
         try:
             os.link(temporary, run.run_json)
         except FileExistsError:
-            pass
+            return False
         except OSError:  # a file system without hard links
             temporary.replace(run.run_json)
+        return True
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

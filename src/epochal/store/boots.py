@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from epochal.store.journal import JournalReader
 from epochal.store.layout import RunFolder, WriterFolder
 from epochal.store.process import HEARTBEAT_LIMIT_SECS, is_alive
 
-__all__ = ["Boot", "CachedJson", "is_young", "list_boots"]
+__all__ = ["Boot", "CachedJson", "is_young", "list_boots", "shown_before"]
 
 _ENDED = ("finished", "failed", "stopped")
 
@@ -94,6 +94,12 @@ class Boot:
         """Whether it said farewell."""
         return self.state.get("status") in _ENDED
 
+    @property
+    def rewound_to(self) -> int | None:
+        """The step that the run was taken back to when this process joined it, None when it went on as it was."""
+        step = self.state.get("rewind_to")
+        return step if isinstance(step, int) else None
+
     def status(self, now: float) -> RunStatus:
         """How it stands: what it says, or `crashed` when it says `running` and is dead."""
         said = self.state.get("status")
@@ -114,6 +120,20 @@ def is_young(path: Path, now: float) -> bool:
         return now - os.stat(path).st_mtime < HEARTBEAT_LIMIT_SECS  # noqa: PTH116
     except OSError:
         return False
+
+
+def shown_before(boots: Sequence[Boot]) -> list[tuple[Boot, int | None]]:
+    """Return the boots of one rank with the step from which on what each wrote is hidden; None where nothing is.
+
+    A run that was taken back to a step hides what came after it, whether or not it is logged again.
+    """
+    found: list[tuple[Boot, int | None]] = []
+    end: int | None = None
+    for boot in reversed(boots):
+        found.insert(0, (boot, end))
+        if (step := boot.rewound_to) is not None:
+            end = step + 1 if end is None else min(end, step + 1)
+    return found
 
 
 def list_boots(run: RunFolder, known: Mapping[str, Boot]) -> list[list[Boot]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -11,7 +12,7 @@ from epochal.store.boots import Boot, CachedJson
 from epochal.store.mediaread import MediaSet
 from epochal.store.merge import Merged
 from epochal.store.snapshots import SnapshotSet
-from epochal.store.statistics import StatisticsTail
+from epochal.store.statistics import StatisticsSet
 
 __all__ = ["notices_of"]
 
@@ -39,7 +40,7 @@ _ALTERED = {
 def notices_of(
     ranks: list[list[Boot]],
     scalars: Merged,
-    statistics: Mapping[str, StatisticsTail],
+    statistics: StatisticsSet,
     snapshots: Mapping[Any, SnapshotSet],
     meta: CachedJson,
     *,
@@ -56,6 +57,7 @@ def notices_of(
         found.append(Notice(code="damaged", message=meta.damaged, hint="its name, tags and notes are lost"))
     for rank in ranks:
         found += _overlaps(rank)
+    found += _dead_ranks(ranks)
     for name, tail in scalars.tails.items():
         found += _damage(f"{name}/scalars", tail.damaged, tail.lost)
         if tail.unknown:
@@ -66,7 +68,7 @@ def notices_of(
                     count=tail.unknown,
                 )
             )
-    for name, table in statistics.items():
+    for name, table in statistics.tails.items():
         found += _damage(f"{name}/stats", table.damaged, table.lost)
     found += media.notices()
     for name, (damaged, lost) in media.damage().items():
@@ -75,7 +77,7 @@ def notices_of(
         found.append(
             Notice(
                 code="hidden",
-                message=f"{scalars.hidden:,} numbers are hidden: the run went back and logged those steps again",
+                message=f"{scalars.hidden:,} numbers are hidden: {_went_back(boots)}",
                 hint="the later ones are shown; the earlier ones are still in the run's folder",
                 count=scalars.hidden,
             )
@@ -94,7 +96,7 @@ def notices_of(
             found.append(
                 Notice(
                     code="hidden",
-                    message=f"{snapshot_set.hidden:,} {kind} snapshots are hidden: the run went back and took others",
+                    message=f"{snapshot_set.hidden:,} {kind} snapshots are hidden: {_went_back(boots)}",
                     count=snapshot_set.hidden,
                 )
             )
@@ -131,6 +133,34 @@ def _damage(where: str, damaged: int, lost: int) -> list[Notice]:
             message=f"{damaged:,} bytes in {where} cannot be read{rows}; the rest is shown",
             hint="a copy of the run may still hold them",
             count=lost or damaged,
+        )
+    ]
+
+
+def _went_back(boots: list[Boot]) -> str:
+    """Say why something is hidden: the user took the run back, or it logged steps again."""
+    steps = sorted({boot.rewound_to for boot in boots if boot.rewound_to is not None})
+    if not steps:
+        return "the run went back and logged those steps again"
+    return f"the run was taken back to step {', '.join(f'{step:,}' for step in steps)}"
+
+
+def _dead_ranks(ranks: list[list[Boot]]) -> list[Notice]:
+    """Tell of ranks that died while others of the run live or came to an end; a run that died whole is a crash."""
+    now = time.time()
+    latest = [boots[-1] for boots in ranks]
+    dead = [boot for boot in latest if boot.status(now) == "crashed"]
+    if not dead or len(dead) == len(latest):
+        return []
+    names = ", ".join(str(boot.folder.rank) for boot in dead[:8]) + (", ..." if len(dead) > 8 else "")
+    return [
+        Notice(
+            code="dead_rank",
+            message=f"rank {names} died before the end: its numbers end where it died"
+            if len(dead) == 1
+            else f"ranks {names} died before the end: their numbers end where they died",
+            hint="means over ranks are those of the ranks that went on",
+            count=len(dead),
         )
     ]
 

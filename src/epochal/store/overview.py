@@ -37,8 +37,8 @@ def run_info(
         for boot in boots:
             config.update(boot.state.get("config") or {})
             recorder.update(boot.state.get("recorder") or {})
-    errors = [str(boot.state["error"]) for boot in latest if boot.state.get("error")]
-    steps = [int(boot.state["last_step"]) for boot in latest if boot.state.get("last_step") is not None]
+    errors = [_error_of(boot, several=len(ranks) > 1) for boot in latest if boot.state.get("error")]
+    steps = [step for boots in ranks if (step := _last_step(boots)) is not None]
     steps += steps_read
     epochs = [float(boot.state["last_epoch"]) for boot in latest if boot.state.get("last_epoch") is not None]
     return RunInfo(
@@ -55,6 +55,8 @@ def run_info(
         config=config,
         group=run.get("group"),
         parent=run.get("parent"),
+        parent_step=run.get("parent_step"),
+        ranks=max(1, len(ranks)),
         tags=tuple(str(tag) for tag in meta.get("tags", run.get("tags")) or ()),
         notes=str(meta.get("notes", run.get("notes")) or ""),
         archived=bool(meta.get("archived")),
@@ -66,14 +68,29 @@ def run_info(
     )
 
 
+def _error_of(boot: Boot, *, several: bool) -> str:
+    return f"rank {boot.folder.rank}: {boot.state['error']}" if several else str(boot.state["error"])
+
+
+def _last_step(boots: Sequence[Boot]) -> int | None:
+    """The last step of a rank: what its latest boot says, or, before that logged anything, the one before."""
+    for boot in reversed(boots):
+        if (step := boot.state.get("last_step")) is not None:
+            return int(step)
+    return None
+
+
 def overall_status(run: RunFolder, ranks: list[list[Boot]], now: float) -> RunStatus:
-    """How the run stands: by the latest boot of each rank, a living one first, then trouble, then the rest."""
+    """How the run stands, by the latest boot of each rank: running while one lives, failed if one failed.
+
+    Else it stands as its lowest rank does: a rank that died in a run that went on to its end is told in a notice.
+    """
     latest = [boots[-1].status(now) for boots in ranks]
-    for status in ("running", "failed", "crashed", "stopped"):
+    for status in ("running", "failed"):
         if status in latest:
             return status
     if latest:
-        return "finished"
+        return latest[0]
     return "running" if is_young(run.path, now) else "crashed"
 
 

@@ -29,7 +29,7 @@ from epochal.store.noticing import notices_of
 from epochal.store.overview import news_of, run_info
 from epochal.store.safetensors import SnapshotHeader
 from epochal.store.snapshots import SnapshotSet
-from epochal.store.statistics import StatisticsTail, join_tables
+from epochal.store.statistics import StatisticsSet
 from epochal.store.summary import Tally, summary_from_json, summary_to_json
 
 __all__ = ["SnapshotKind", "StoredRun"]
@@ -59,7 +59,7 @@ class StoredRun:
         self._boots: dict[str, Boot] = {}
         self._ranks: list[list[Boot]] = []
         self._scalars = Merged(self.folder)
-        self._statistics: dict[str, StatisticsTail] = {}
+        self._statistics = StatisticsSet()
         self._media = MediaSet()
         self._snapshots: dict[SnapshotKind, SnapshotSet] = {k: SnapshotSet(k) for k in get_args(SnapshotKind)}
 
@@ -212,56 +212,31 @@ class StoredRun:
         with self._lock:
             return self._snapshot_set(kind).film(name, None if steps is None else list(steps))
 
-    def _statistics_tails(self) -> list[list[StatisticsTail]]:
+    def _statistics_set(self) -> StatisticsSet:
         self._look()
-        tails: dict[str, StatisticsTail] = {}
-        ranks: list[list[StatisticsTail]] = []
-        for boots in self._ranks:
-            ranks.append([])
-            for boot in boots:
-                tail = self._statistics.get(boot.folder.name) or StatisticsTail(boot.folder)
-                tail.refresh(ended=boot.ended)
-                tails[boot.folder.name] = tail
-                ranks[-1].append(tail)
-        self._statistics = tails
-        return ranks
+        self._statistics.refresh(self._ranks)
+        return self._statistics
 
     def statistics_series(self) -> list[str]:
         """Return the names of the series that have statistics, in the order first recorded."""
         with self._lock:
-            names: dict[str, None] = {}
-            for tails in self._statistics_tails():
-                for tail in tails:
-                    names.update(dict.fromkeys(tail.places))
-            return list(names)
+            return self._statistics_set().names()
 
     def statistics_rows(self) -> dict[str, int]:
         """Return how many rows of statistics each series has, without reading them."""
         with self._lock:
-            rows: dict[str, int] = {}
-            for tails in self._statistics_tails():
-                for tail in tails:
-                    for name, places in tail.places.items():
-                        rows[name] = rows.get(name, 0) + sum(len(p.rows) for p in places)
-            return rows
+            return self._statistics_set().rows()
 
     def statistics(self, series: str) -> StatisticsTable:
         """Return the statistics and histograms of a tensor; raises NotFoundError for a series that has none."""
         with self._lock:
-            for tails in self._statistics_tails():
-                tables = [tail.read(series) for tail in tails if series in tail.places]
-                if tables:
-                    ends: list[int | None] = []
-                    first: int | None = None
-                    for table in reversed(tables):
-                        ends.insert(0, first)
-                        start = int(table.steps.min())
-                        first = start if first is None else min(first, start)
-                    return tables[0] if len(tables) == 1 else join_tables(series, tables, ends=ends)
-            raise NotFoundError(
-                f"run {self.project}/{self.run_id} has no statistics of {series!r}",
-                hint=f"it has: {', '.join(self.statistics_series()[:12]) or 'none'}",
-            )
+            table = self._statistics_set().read(series)
+            if table is None:
+                raise NotFoundError(
+                    f"run {self.project}/{self.run_id} has no statistics of {series!r}",
+                    hint=f"it has: {', '.join(self.statistics_series()[:12]) or 'none'}",
+                )
+            return table
 
     def _media_set(self) -> MediaSet:
         self._look()
@@ -358,7 +333,7 @@ class StoredRun:
         """Return what a reader must be told, after reading scalars and statistics whole."""
         with self._lock, _well_formed(self.path):
             self.refresh()
-            self._statistics_tails()
+            self._statistics_set()
             self._media_set()
             for kind in self._snapshots:
                 self._snapshot_set(kind)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import DamagedError, NotFoundError
+from epochal.store.boots import Boot, shown_before
 from epochal.store.layout import WriterFolder, snapshot_step
 from epochal.store.safetensors import SnapshotHeader, TensorPlace, find_tensor, read_header, read_tensor
 
@@ -28,7 +29,8 @@ class _Listed:
 class SnapshotSet:
     """Snapshots of one kind over all writers of the lowest rank that has any. Not thread-safe.
 
-    As with scalars, a later boot's snapshots hide those of earlier boots from its first one on.
+    As with scalars, a later boot's snapshots hide those of earlier boots from its first one on, and from the step on
+    that it went back to.
     """
 
     def __init__(self, kind: str) -> None:
@@ -36,21 +38,24 @@ class SnapshotSet:
         self.hidden = 0
         self.damaged: dict[_Listed, int] = {}
         """Files that could not be read, as far as anybody asked, with their steps."""
-        self._folders: list[tuple[WriterFolder, int]] = []
+        self._folders: list[tuple[WriterFolder, int, int | None]] = []
         self._files: dict[int, _Listed] = {}
         self._headers: dict[_Listed, SnapshotHeader] = {}
 
-    def refresh(self, boots: list[list[WriterFolder]]) -> bool:
-        """Look at the folders; `boots` holds, rank by rank, the writers in the order they began."""
-        stamps = [(folder, _stamp(folder.snapshots(self.kind))) for rank in boots for folder in rank]
+    def refresh(self, ranks: list[list[Boot]]) -> bool:
+        """Look at the folders of the boots of each rank, in the order they began."""
+        boots = [[(boot.folder, end) for boot, end in shown_before(rank)] for rank in ranks]
+        stamps = [(folder, _stamp(folder.snapshots(self.kind)), end) for rank in boots for folder, end in rank]
         if stamps == self._folders:
             return False
         self._folders = stamps
         files: dict[int, _Listed] = {}
         self.hidden = 0
         for rank in boots:
-            for folder in rank:
-                listed = _listing(folder.snapshots(self.kind))
+            for folder, end in rank:
+                every = _listing(folder.snapshots(self.kind))
+                listed = every if end is None else {step: file for step, file in every.items() if step < end}
+                self.hidden += len(every) - len(listed)
                 if listed:
                     first = min(listed)
                     self.hidden += sum(step >= first for step in files)
@@ -71,7 +76,7 @@ class SnapshotSet:
     @property
     def stamp(self) -> tuple[int, ...]:
         """Changes whenever a snapshot is added."""
-        return tuple(stamp for _, stamp in self._folders)
+        return tuple(stamp for _, stamp, _ in self._folders)
 
     def header(self, step: int) -> SnapshotHeader:
         """Return the header of the snapshot at a step; raises NotFoundError naming the nearest steps."""

@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.facts import STATISTICS
-from epochal.store.arrow import STATISTICS_COLUMNS
+from epochal.store.arrow import STATISTICS_COLUMNS, Column
 from epochal.store.arrowread import Batch
+from epochal.store.boots import Boot, shown_before
 from epochal.store.columns import StatisticsTable
 from epochal.store.layout import WriterFolder
 from epochal.store.tail import SegmentTail
 
-__all__ = ["StatisticsTail", "join_tables"]
+__all__ = ["StatisticsSet", "StatisticsTail", "join_tables"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -30,7 +31,8 @@ class _Place:
     """Rows of one series in one batch: file, file offset of each column, first row, and which rows from there on."""
 
     path: Path
-    columns: tuple[int, ...]
+    columns: tuple[Column, ...]
+    places: tuple[int, ...]
     first: int
     rows: npt.NDArray[np.int64]
 
@@ -73,7 +75,7 @@ class StatisticsTail:
                     self.unknown += len(rows)
                     continue
                 first = int(rows[0])
-                place = _Place(path, batch.places, first, rows - first)
+                place = _Place(path, batch.columns, batch.places, first, rows - first)
                 self.places.setdefault(names[number], []).append(place)
 
     def read(self, series: str) -> StatisticsTable:
@@ -88,6 +90,85 @@ class StatisticsTail:
         while len(self._cache) > 64:
             self._cache.pop(next(iter(self._cache)))
         return table
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A series' rows in one writer's part; those from step `end` on are hidden."""
+
+    tail: StatisticsTail
+    name: str
+    end: int | None
+
+    def read(self) -> StatisticsTable:
+        table = self.tail.read(self.name)
+        return table if self.end is None else join_tables(self.name, [table], ends=[self.end])
+
+
+class StatisticsSet:
+    """Statistics by series over all writers of a run. Not thread-safe.
+
+    Series of the lowest rank that has any keep their names; those of another rank r are called `rank<r>/<name>`. Later
+    boots hide rows of earlier ones as they do with scalars.
+    """
+
+    def __init__(self) -> None:
+        self.tails: dict[str, StatisticsTail] = {}
+        self._parts: dict[str, list[_Part]] = {}
+        self._layout: object = None
+
+    def refresh(self, ranks: list[list[Boot]]) -> None:
+        """Look for new rows of all writers."""
+        tails: dict[str, StatisticsTail] = {}
+        changed = False
+        for boots in ranks:
+            for boot in boots:
+                tail = self.tails.get(boot.folder.name) or StatisticsTail(boot.folder)
+                changed |= tail.refresh(ended=boot.ended)
+                tails[boot.folder.name] = tail
+        layout = [(boot.folder.name, end) for boots in ranks for boot, end in shown_before(boots)]
+        if changed or layout != self._layout:
+            self.tails, self._layout = tails, layout
+            self._arrange(ranks)
+
+    def _arrange(self, ranks: list[list[Boot]]) -> None:
+        self._parts = {}
+        for boots in ranks:
+            prefix = f"rank{boots[0].folder.rank}/" if self._parts else ""
+            parts: dict[str, list[_Part]] = {}
+            for boot, end in shown_before(boots):
+                tail = self.tails[boot.folder.name]
+                for name in tail.places:
+                    part = _Part(tail, name, end)
+                    if end is None or len(part.read()):
+                        parts.setdefault(name, []).append(part)
+            self._parts |= {prefix + name: found for name, found in parts.items()}
+
+    def names(self) -> list[str]:
+        """Return the names of all series, in the order first recorded."""
+        return list(self._parts)
+
+    def rows(self) -> dict[str, int]:
+        """Return how many rows each series has on disk, without reading them."""
+        return {
+            name: sum(len(place.rows) for part in parts for place in part.tail.places[part.name])
+            for name, parts in self._parts.items()
+        }
+
+    def read(self, series: str) -> StatisticsTable | None:
+        """Return the rows of a series; None when there is none of that name."""
+        tables = [part.read() for part in self._parts.get(series, ())]
+        if not tables:
+            return None
+        ends: list[int | None] = []
+        first: int | None = None
+        for table in reversed(tables):
+            ends.insert(0, first)
+            start = int(table.steps.min())
+            first = start if first is None else min(first, start)
+        # The tails know a series by its plain name, without the rank.
+        named = len(tables) == 1 and tables[0].series == series
+        return tables[0] if named else join_tables(series, tables, ends=ends)
 
 
 def _read_places(places: list[_Place]) -> Arrays:
@@ -113,7 +194,7 @@ def _read_places(places: list[_Place]) -> Arrays:
 def _read_place(fd: int, place: _Place) -> Arrays:
     span = int(place.rows[-1]) + 1
     out: Arrays = {}
-    for column, at in zip(STATISTICS_COLUMNS, place.columns, strict=True):
+    for column, at in zip(place.columns, place.places, strict=True):
         if column.kind == "name":
             continue
         size = column.dtype.itemsize * column.width
@@ -122,6 +203,9 @@ def _read_place(fd: int, place: _Place) -> Arrays:
         if column.width > 1:
             values = values.reshape(-1, column.width)
         out[column.name] = values[place.rows]
+    for column in STATISTICS_COLUMNS:
+        if column.kind == "f8" and column.name not in out:  # of a segment of an earlier version
+            out[column.name] = np.full(len(place.rows), np.nan)
     return out
 
 

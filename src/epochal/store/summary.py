@@ -55,18 +55,19 @@ class Tally:
             self.min, self.min_step = float(values[low]), int(steps[low])
         if not self.max >= values[high]:
             self.max, self.max_step = float(values[high]), int(steps[high])
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             self._sum += float(values.sum())
 
     def _add_spark(self, values: npt.NDArray[np.float64], finite: npt.NDArray[np.bool_]) -> None:
         total = self.n + len(values)
         while total > SPARK_POINTS * self._stretch:
             for bins in (self._sums, self._counts):
-                bins[: SPARK_POINTS // 2] = bins[::2] + bins[1::2]
+                with np.errstate(over="ignore", invalid="ignore"):
+                    bins[: SPARK_POINTS // 2] = bins[::2] + bins[1::2]
                 bins[SPARK_POINTS // 2 :] = 0
             self._stretch *= 2
         place = (np.arange(self.n, total) // self._stretch)[finite]
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             self._sums += np.bincount(place, values[finite], SPARK_POINTS)
         self._counts += np.bincount(place, minlength=SPARK_POINTS)
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from epochal.errors import StorageFullError, UsageError
 from epochal.facts import Better
-from epochal.store.begin import begin, undo
+from epochal.store.begin import Joining, begin, undo
 from epochal.store.blobs import Encodable
 from epochal.store.drain import Drain
 from epochal.store.files import replace_file
@@ -66,17 +66,23 @@ class RunWriter:
         config: Mapping[str, Any] | None = None,
         group: str | None = None,
         parent: str | None = None,
+        parent_step: int | None = None,
         tags: Sequence[str] = (),
         notes: str = "",
         run_id: str | None = None,
         resume: Resume = "never",
+        rewind_to: int | None = None,
         rank: int = 0,
+        world_size: int = 1,
+        wait_secs: float = 0.0,
         code: Mapping[str, Any] | None = None,
         environment: Mapping[str, Any] | None = None,
         on_problem: Callable[[str], None] | None = None,
     ) -> RunWriter:
         """Begin a run, or this process's part of one, and return its writer.
 
+        `rewind_to` takes a run that is gone on with back to a step: readers hide what it has of later steps. Of the
+        `world_size` processes of a run, those of a rank above 0 wait up to `wait_secs` for the first to make it.
         `on_problem` is called with one sentence whenever something cannot be recorded, from any thread; the default
         warns with RecordingWarning. Raises UsageError for a bad name, RunExistsError, NotFoundError (`resume="must"`),
         FormatVersionError, and StorageFullError where the folder cannot be written.
@@ -86,14 +92,16 @@ class RunWriter:
             "config": dict(config or {}),
             "group": group,
             "parent": parent,
+            "parent_step": parent_step,
             "tags": [str(tag) for tag in tags],
             "notes": notes,
             "code": dict(code or {}),
             "environment": dict(environment or {}),
         }
-        run, folder, state, warning = begin(
-            Path(root), project=project, run_id=run_id, resume=resume, rank=rank, facts=facts
+        joining = Joining(
+            resume=resume, rewind_to=rewind_to, rank=rank, world_size=world_size, wait_secs=wait_secs
         )
+        run, folder, state, warning = begin(Path(root), project=project, run_id=run_id, joining=joining, facts=facts)
         try:
             writer = cls(run, folder, state, on_problem=on_problem)
         except OSError as error:
