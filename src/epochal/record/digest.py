@@ -12,6 +12,8 @@ from epochal.record.staging import Group, Layout, Slot
 from epochal.record.statistics import Table, describe
 from epochal.store import WriterFolder
 from epochal.store.files import replace_file
+from epochal.store.safetensors import RawTensor
+from epochal.store.safetensors import write_snapshot as store_snapshot
 
 TOGETHER = 65_536
 """Looks are described together up to this many values: many looks at a small network cost little more than one."""
@@ -166,3 +168,23 @@ def write_snapshot(folder: WriterFolder, slot: Slot) -> int:
         path.parent.mkdir()
         replace_file(path, slot.buffer.data)  # type: ignore[arg-type]
     return slot.layout.bytes
+
+
+def write_gradients(folder: WriterFolder, slot: Slot) -> int:
+    """Write the gradients that a slot holds as those of its step and return the file's size.
+
+    Raises OSError when it cannot be written; nothing of it is left then.
+    """
+    layout = slot.grad_layout
+    path = folder.snapshot("grads", slot.step)
+    path.parent.mkdir(exist_ok=True)
+    if len(slot.with_gradients) == len(layout.facts):
+        layout.fill_header(slot.grad_buffer, slot.step, slot.epoch)
+        replace_file(path, slot.grad_buffer.data)  # type: ignore[arg-type]
+        return layout.bytes
+    tensors = {}
+    for k in slot.with_gradients:
+        fact, (begin, end) = layout.facts[k], layout.places[k]
+        tensors[fact.name] = RawTensor(fact.code, fact.shape, slot.grad_buffer[begin:end])
+    facts = {"step": str(slot.step), **({} if slot.epoch is None else {"epoch": repr(slot.epoch)})}
+    return store_snapshot(path, tensors, metadata=facts)

@@ -1,14 +1,15 @@
 """When to look at the network, and what it may cost.
 
 A *look* reads parameters, gradients and activations; a *snapshot* is a look that also keeps the parameters' values.
-Looks that the user asked for (each new epoch, every n steps, `run.snapshot()`) are always taken. The others live on
-an account: it earns `budget` seconds for each second of training, every look is paid from it (time on the caller's
-thread and CPU time of the writer's thread), and a look is due once the account covers what looks cost lately.
+Looks that the user asked for (each new epoch, every n-th step's snapshot, `run.snapshot()`) are always taken. The others
+live on an account: it earns `budget` seconds for each second of training, every look is paid from it (time on the
+caller's thread and CPU time of the writer's thread), and a look is due once the account covers what looks cost lately.
+Where there is no budget (None), every one of them is due.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import floor, inf, isfinite
 from typing import Literal
 
@@ -20,8 +21,10 @@ ADVANCE_SECONDS = 0.120
 step: 150 looks of `CHEAP_SECONDS`. Dearer looks get much less."""
 ADVANCE_OTHERWISE_SECONDS = 0.010
 """What any looks get in advance."""
-SNAPSHOT_BYTES = 4 << 30
-"""Snapshots that nobody asked for by name grow scarce once they fill about this much."""
+ROOM = 1024
+"""Snapshots that nobody asked for by name grow scarce once they are so many."""
+DISK_BYTES = 4 << 30
+"""What snapshots may take on the disk where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +47,12 @@ _LOOKS = {(a, b): Look(statistics=a, snapshot=b) for a in (False, True) for b in
 
 @dataclass(slots=True)
 class Account:
-    """What looking has cost in seconds, and what it may; `loop` is the time since watching began."""
+    """What looking has cost in seconds, and what it may; `loop` is the time since watching began.
 
-    budget: float = 0.02
+    A `budget` of None lets it cost whatever it takes.
+    """
+
+    budget: float | None = 0.02
     loop: float = 0.0
     caller: float = 0.0
     writer: float = 0.0
@@ -76,16 +82,18 @@ class Account:
         """What the next look will probably cost."""
         return self.recent + self.writer_per_look
 
-    def missing(self) -> float:
+    def missing(self, budget: float) -> float:
         """What the account lacks to pay for one more look, looks that the writer has not come to included."""
         each = self.per_look
         advance = max(ADVANCE_OTHERWISE_SECONDS, ADVANCE_SECONDS * min(1.0, (CHEAP_SECONDS / each) ** 4))
         owed = (self.looks - self.digested) * self.writer_per_look
-        return self.caller + self.writer + owed + each - advance - self.budget * self.loop
+        return self.caller + self.writer + owed + each - advance - budget * self.loop
 
     def wait(self) -> float:
         """Seconds of training until the account covers a look; 0 when it does."""
-        missing = self.missing()
+        if self.budget is None:
+            return 0.0
+        missing = self.missing(self.budget)
         if missing <= 0:
             return 0.0
         return missing / self.budget if self.budget > 0 else inf
@@ -100,12 +108,15 @@ class Account:
 class Policy:
     """The schedule of one watched model; one thread at a time may ask it.
 
-    `bytes` is what a snapshot takes on disk. `due_time` and `due_step` say when `decide` wants to be asked next,
+    `every` is the least distance of looks that nobody asked for, in steps; they are taken at its multiples, or at the
+    first call after one. `disk` is what all snapshots may take, `bytes` what one takes. `due_time` and `due_step` say when `decide` wants to be asked next,
     besides every call that names an epoch. `ready` is set while activations are prepared for the very next call.
     """
 
     snapshots: Snapshots
     account: Account
+    every: int = 1
+    disk: float | None = DISK_BYTES
     bytes: int = 0
     due_time: float = 0.0
     due_step: float = inf
@@ -115,16 +126,21 @@ class Policy:
     last_step: int | None = None
     last_look: int | None = None
     last_snapshot: int | None = None
+    last_period: int | None = None
+    """The last step at which a snapshot of the period that the user gave was taken, or could not be."""
     stride: int = 1
     looks: int = 0
     snapshots_taken: int = 0
     skipped: int = 0
-    every: int = field(init=False, default=0)
-    """Steps from snapshot to snapshot where the user gave them, else 0."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.snapshots, int):
-            self.every, self.due_step = self.snapshots, 0.0
+        if self.snapshots_every or self.every > 1:
+            self.due_step = 0.0
+
+    @property
+    def snapshots_every(self) -> int:
+        """Steps from snapshot to snapshot where the user gave them, else 0."""
+        return self.snapshots if isinstance(self.snapshots, int) else 0
 
     def decide(self, step: int, epoch: float | None, now: float) -> Look:
         """Say what this log call asks for; a step that was looked at is not looked at again."""
@@ -139,43 +155,55 @@ class Policy:
             return _LOOKS[not seen, snapshot]
         if seen:
             return NOTHING
-        if now >= self.due_time:
+        following = step + self.stride
+        if now >= self.due_time or self.every > 1:
             wait = self.account.wait()
             if wait > 0:
-                self.due_time = now + wait
-            elif self.ready:
+                self._plan(step, now, wait)
+            elif self.every == 1 and not self.ready:
+                return self._prepare()
+            elif _passes(self.last_look, step, self.every):
                 return _LOOKS[True, self._volunteer(step)]
-            else:
-                self.ready = True
-                return ARM
-        if self.every and not self.ready and self._slice(step + self.stride) != self._slice(step):
-            self.ready = True
-            return ARM
+            elif _passes(step, following, self.every) and not self.ready:
+                return self._prepare()
+        if self.snapshots_every and not self.ready and _passes(step, following, self.snapshots_every):
+            return self._prepare()
         return NOTHING
+
+    def _prepare(self) -> Look:
+        self.ready = True
+        return ARM
 
     def took(self, step: int, look: Look, now: float) -> None:
         """Note a look that was taken and plan the next."""
         self.looks += look.statistics
         self.last_look = step
         if look.snapshot:
-            self.last_snapshot = step
+            self.last_snapshot = self.last_period = step
             self.snapshots_taken += 1
         wait = self.account.wait()
-        self.ready = wait == 0.0
-        self.due_time = now + wait
-        if self.every:
-            # One call earlier than the next multiple, to prepare it.
-            self.due_step = (step // self.every + 1) * self.every - self.stride
+        self.ready = wait == 0.0 and _passes(step, step + self.stride, self.every)
+        self._plan(step, now, wait)
 
     def skip(self, now: float) -> None:
         """Note a look that could not be taken because the writer is behind."""
         self.skipped += 1
-        self.due_time = now + max(self.account.wait(), 0.01)
+        if self.last_step is not None:
+            self.last_period = self.last_step
+            self._plan(self.last_step, now, max(self.account.wait(), 0.01))
+
+    def _plan(self, step: int, now: float, wait: float) -> None:
+        """When to be asked next: once the account covers a look, and one call before a multiple, to prepare it."""
+        self.due_time, self.due_step = now + wait, inf
+        if self.every > 1 and wait == 0.0:
+            self.due_time, self.due_step = inf, (step // self.every + 1) * self.every - self.stride
+        if period := self.snapshots_every:
+            self.due_step = min(self.due_step, (step // period + 1) * period - self.stride)
 
     @property
     def on_demand(self) -> bool:
         """Whether the next look may come without a warning one call earlier."""
-        return self.epoch is not None or self.snapshots != "epoch"
+        return self.epoch is not None or self.snapshots != "epoch" or self.every > 1
 
     @property
     def period(self) -> int:
@@ -190,12 +218,9 @@ class Policy:
         if epoch is not None and isfinite(epoch) and floor(epoch) != self.epoch:
             self.epoch = floor(epoch)
             asked, snapshot = True, self.snapshots == "epoch"
-        if self.every and self._slice(step) != self._slice(self.last_snapshot):
+        if self.snapshots_every and _passes(self.last_period, step, self.snapshots_every):
             asked = snapshot = True
         return asked, snapshot
-
-    def _slice(self, step: int | None) -> int | None:
-        return None if step is None else step // self.every
 
     def _volunteer(self, step: int) -> bool:
         """Whether a look that nobody asked for is kept as a snapshot too.
@@ -207,5 +232,10 @@ class Policy:
             return False
         if self.last_snapshot is None or self.first_step is None:
             return True
-        room = min(1024, max(32, SNAPSHOT_BYTES // max(1, self.bytes)))
+        room = ROOM if self.disk is None else min(ROOM, max(32, self.disk // max(1, self.bytes)))
         return (step - self.last_snapshot) * room >= step - self.first_step
+
+
+def _passes(before: int | None, step: int, every: int) -> bool:
+    """Whether a multiple of `every` lies after step `before`, up to and with `step`."""
+    return before is None or step // every != before // every

@@ -165,7 +165,7 @@ class Pool:
         self.layout, self.grad_layout = layout, grad_layout
         self._bind = bind
         self._free: list[Slot] = []
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self.made = 0
         each = max(1, layout.bytes + grad_layout.bytes)
         # At least three (one being filled, one being written, one kept to say how far parameters moved), where memory
@@ -200,14 +200,20 @@ class Pool:
         """Whether `take` would return a slot."""
         return bool(self._free) or self.made < self.limit
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until `take` would return a slot; say whether that came true in time."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self.ready, seconds)
+
     def give(self, slot: Slot) -> None:
         """Give a slot back."""
         slot.activations, slot.late = tuple, None
-        if self._stage is None:
-            self._free.append(slot)
-        elif slot is not self._stage:
-            with self._lock:
+        with self._lock:
+            if self._stage is None:
+                self._free.append(slot)
+            elif slot is not self._stage:
                 self.made -= 1
+            self._lock.notify_all()
 
     def _make(self) -> Slot:
         self.made += 1

@@ -1,7 +1,8 @@
-"""Looking at one model while it trains: `tick` on the thread that logs, `_digest` on the writer's.
+"""Looking at the models of a run while they train: `tick` on the thread that logs, `_digest` on the writer's.
 
 A look costs the caller a copy into memory that lies ready; files, statistics and histograms are made by the writer's
-thread, for several looks at once. When that falls behind, looks are skipped and counted: training never waits.
+thread, for several looks at once. When that falls behind, looks are skipped and counted: training never waits, unless
+it was told to by a budget of None.
 """
 
 from __future__ import annotations
@@ -13,50 +14,62 @@ from math import inf
 from time import perf_counter, thread_time
 from typing import Any
 
-from epochal.errors import RecordingWarning, StoreError
-from epochal.record.digest import Digest, write_snapshot
+from epochal.errors import StoreError
+from epochal.record.digest import Digest, write_gradients, write_snapshot
+from epochal.record.drawing import Drawing
+from epochal.record.models import Model, Models
 from epochal.record.policy import ARM, NOTHING, Look, Policy
-from epochal.record.probe import Late, Probe
+from epochal.record.probe import Probe
 from epochal.record.staging import Layout, Pool, Slot
-from epochal.store import RunWriter, WriterFolder, graph_to_json
+from epochal.store import RunWriter, WriterFolder
 
 GATHER_SECONDS = 0.4
 """How long the writer lets looks gather before it digests them together."""
 GATHER_BYTES = 4 << 20
+WAIT_SECONDS = 60.0
+"""How long a look that must be taken waits for the writer to free memory."""
 
 
 class Watcher:
-    """The watch over one model. `due_time` and `due_step` tell `Run.log` when to call `tick`."""
+    """The watch over the models of a run. `due_time` and `due_step` tell `Run.log` when to call `tick`."""
 
     def __init__(
         self,
-        probe: Probe,
+        probe: Probe | Model,
         policy: Policy,
         writer: RunWriter,
         *,
-        parameters: bool,
-        gradients: bool,
-        chosen: Callable[[str], bool],
+        parameters: bool = True,
+        gradients: bool = True,
+        chosen: Callable[[str], bool] = lambda _: True,
+        gradient_snapshots: bool = False,
         told: Callable[[str], None],
         failed: Callable[[str, Exception], None],
     ) -> None:
         self.policy = policy
+        self.gradient_snapshots = gradient_snapshots
         self.due_time = 0.0
         self.due_step: float = policy.due_step
-        self._probe, self._writer, self._told, self._failed = probe, writer, told, failed
-        self._parameters, self._gradients, self._chosen = parameters, gradients, chosen
+        self._writer, self._told = writer, told
         self._lock = threading.RLock()
         self._waiting: deque[Slot] = deque()
         self._submitted = self._ending = self._looking = False
         self._full = threading.Event()
         self._began = perf_counter()
         self._first: Slot | None = None
-        self._needs_inputs = False
-        self._network_seconds = 0.0
         self._folder = WriterFolder(writer.folder)
         self._digester = Digest()
-        self._late: Callable[[], Late | None] = getattr(probe, "late", lambda: None)
+        self._drawing = Drawing(writer, told=told, failed=failed)
+        self._models = Models()
+        given = isinstance(probe, Model)
+        self._models.every.append(probe if given else Model("", probe, parameters, gradients, chosen))
+        writer.shelf.limit = policy.disk
         self._pool = self._prepare()
+
+    @property
+    def models(self) -> list[Model]:
+        """The watched models, in the order in which they came."""
+        return list(self._models.every)
 
     def begin(self, inputs: object, *, step: int | None, untrained: bool, now: float) -> None:
         """Draw the network, and keep its `untrained` parameters until the first log call says which step that was.
@@ -64,32 +77,61 @@ class Watcher:
         `step` is the last one logged before watching began, None when there is none; parameters read now belong to
         it, or else to step 0, unless the first log call is one of step 0 itself.
         """
-        if inputs is None:
-            self._probe.await_inputs()
-            self._needs_inputs = True
-        else:
-            self.draw(inputs)
-        self._began, start = perf_counter(), thread_time()
+        self._drawing.begin(self._models.every[0], inputs)
+        self._began = perf_counter()
+        self._start(step or 0, now, untrained=untrained)
+
+    def add(self, model: Model, inputs: object, *, step: int | None, now: float) -> None:
+        """Watch one more model, at the same steps as the others.
+
+        Raises UsageError when one of its tensors is called as one of theirs.
+        """
+        with self._lock:
+            self._models.every.append(model)
+            try:
+                pool = self._prepare()
+            except BaseException:
+                self._models.every.remove(model)
+                self._models.gather()
+                raise
+            self._pool = pool
+            drawn = self._drawing.seconds
+            self._drawing.begin(model, inputs)
+            self._began += self._drawing.seconds - drawn
+            if self._first is not None:  # nothing was logged since: the untrained network is all of them
+                self._start(step or 0, now, untrained=True)
+            self.due_time = 0.0
+
+    def remove(self, model: Model, step: int | None, epoch: float | None, now: float) -> None:
+        """Take the last look at a model, and let go of it; the others are watched on."""
+        with self._lock:
+            self._look_last(step, epoch, now)
+            if model.awaits_inputs and not model.probe.gone:
+                self._drawing.late(model, last=True)
+            self._models.every.remove(model)
+            model.probe.close()
+            self._pool = self._prepare()
+
+    def _start(self, step: int, now: float, *, untrained: bool) -> None:
+        start = thread_time()
         slot = self._pool.take()
-        if untrained and slot is not None and self._stage(slot, step or 0, None, now, gradients=False):
-            slot.statistics, slot.snapshot = self._parameters, self.policy.snapshots is not None
+        if untrained and slot is not None and self._stage(slot, step, None, now, gradients=False):
+            slot.statistics, slot.snapshot = True, self.policy.snapshots is not None
             self._first = self._pool.settle(slot)
-        self._probe.arm()
+        self._models.arm()
         self.policy.account.caller += thread_time() - start
 
     def tick(self, step: int, epoch: float | None, now: float) -> None:
-        """Look at the model if this log call asks for it.
+        """Look at the models if this log call asks for it.
 
         To be called when `due_time` or `due_step` has come, and for each call that names a new epoch.
         """
         if not self._lock.acquire(blocking=epoch is not None):
             return  # another thread logs and looks right now; only what was asked for is worth waiting for it
         try:
-            if self._probe.gone:
-                self._tell_gone()
+            if (gone := self._models.gone) and not self._drop_gone(gone):
                 return
-            if self._needs_inputs:
-                self._draw_late()
+            self._draw_late()
             account = self.policy.account
             account.loop = perf_counter() - self._began
             self._place_first(step)
@@ -99,78 +141,103 @@ class Watcher:
             # Processor time: on a busy machine others' work is not what looking costs.
             start = thread_time()
             if look is ARM:
-                self._probe.arm()
+                self._models.arm()
                 account.caller += thread_time() - start
             else:
                 self._look(look, step, epoch, now)
-                account.paid(thread_time() - start + self._probe.hook_seconds)
-                self._probe.hook_seconds = 0.0
+                account.paid(thread_time() - start + self._models.take_hook_seconds())
         finally:
-            self.due_time = 0.0 if self._needs_inputs else self.policy.due_time
+            waits = any(model.awaits_inputs for model in self._models.every)
+            self.due_time = 0.0 if waits else self.policy.due_time
             self.due_step = self.policy.due_step
             self._lock.release()
 
     def snapshot(self, step: int, epoch: float | None, now: float) -> bool:
-        """Take a snapshot now, unless there is one of this step; say whether there is."""
+        """Take a snapshot that is never let go of, unless there is one of this step; say whether there is."""
         with self._lock:
-            self._place_first(step)
-            if self.policy.last_snapshot == step:
-                return True
-            return self.look(Look(statistics=self.policy.last_look != step, snapshot=True), step, epoch, now)
+            self._writer.shelf.keep(step)
+            return self._snapshot(step, epoch, now)
+
+    def _snapshot(self, step: int, epoch: float | None, now: float) -> bool:
+        self._place_first(step)
+        if self.policy.last_snapshot == step:
+            return True
+        return self.look(Look(statistics=self.policy.last_look != step, snapshot=True), step, epoch, now)
 
     def look(self, look: Look, step: int, epoch: float | None, now: float) -> bool:
         """Take a look now, after the writer has freed memory for it if there is none; say whether it did."""
         with self._lock:
             start = thread_time()
-            if not self._pool.ready:
-                self._full.set()
-                self._writer.flush()
-            taken = self._look(look, step, epoch, now)
+            taken = self._look(look, step, epoch, now, wait=True)
             self.policy.account.paid(thread_time() - start)
             return taken
 
+    def draw(self, inputs: object) -> None:
+        """Draw the first model anew."""
+        drawn = self._drawing.seconds
+        self._drawing.draw(self._models.every[0], inputs)
+        self._began += self._drawing.seconds - drawn
+
     def finish(self, step: int | None, epoch: float | None, now: float) -> None:
-        """Take the last look, hand over everything, and let go of the model."""
-        policy = self.policy
+        """Take the last look, hand over everything, and let go of the models."""
         with self._lock:
             self._ending = True
             try:
-                if self._needs_inputs and not self._probe.gone:
-                    self._draw_late(last=True)
-                if step is None:
-                    step = 1  # nothing was logged: keep the parameters that were there at the beginning
-                elif policy.last_look != step or (policy.snapshots is not None and policy.last_snapshot != step):
-                    policy.account.loop = perf_counter() - self._began
-                    if self._probe.gone:
-                        self._tell_gone()
-                    elif policy.snapshots is not None:
-                        self.snapshot(step, epoch, now)
-                    elif self._pool.ready:
-                        self._look(Look(statistics=True), step, epoch, now)
-                self._place_first(step)
+                if gone := self._models.gone:
+                    self._drop_gone(gone)
+                self._draw_late(last=True)
+                self._look_last(step, epoch, now)
             finally:
-                self._probe.close()
+                self._models.close()
                 self._full.set()
         if not self._submitted:
             self._report()
 
-    def _tell_gone(self) -> None:
-        self._needs_inputs = False
+    def _look_last(self, step: int | None, epoch: float | None, now: float) -> None:
+        policy = self.policy
+        if step is None:
+            step = 1  # nothing was logged: keep the parameters that were there at the beginning
+        elif self._models.every and (
+            policy.last_look != step or (policy.snapshots is not None and policy.last_snapshot != step)
+        ):
+            policy.account.loop = perf_counter() - self._began
+            if policy.snapshots is not None:
+                self._snapshot(step, epoch, now)
+            elif self._pool.ready:
+                self._look(Look(statistics=True), step, epoch, now)
+        self._place_first(step)
+
+    def _drop_gone(self, gone: list[Model]) -> bool:
+        """Let go of models that the user let go of; say whether there are others."""
+        for model in gone:
+            self._models.every.remove(model)
+            self._told(
+                f"{model.title} is no longer there: nothing of it is recorded from here on; "
+                "keep a reference to it, or call run.unwatch() before letting go of it"
+            )
+        if self._models.every:
+            self._pool = self._prepare()
+            return True
         self.policy.due_time = self.policy.due_step = inf
-        self._told(
-            "the watched model is no longer there: nothing of it is recorded from here on; "
-            "keep a reference to it, or call run.unwatch() before letting go of it"
-        )
+        return False
+
+    def _draw_late(self, *, last: bool = False) -> None:
+        drawn = self._drawing.seconds
+        for model in self._models.every:
+            if model.awaits_inputs:
+                self._drawing.late(model, last=last)
+        self._began += self._drawing.seconds - drawn
 
     def _prepare(self) -> Pool:
-        facts = self._probe.parameters()
-        trainable = [f for f in facts if f.trainable] if self._gradients else []
-        layout, grad_layout = Layout(facts, chosen=self._chosen), Layout(trainable, chosen=self._chosen)
-        self.policy.bytes = layout.bytes
-        if left_out := self._probe.left_out:
+        models = self._models
+        models.gather()
+        layout = Layout(models.facts, chosen=models.wanted)
+        grad_layout = Layout(models.slopes, chosen=models.wanted_slope)
+        self.policy.bytes = layout.bytes + (grad_layout.bytes if self.gradient_snapshots else 0)
+        if left_out := models.left_out:
             names = ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
             self._told(f"{len(left_out)} tensors are of types that cannot be stored and are not recorded: {names}")
-        return Pool(layout, grad_layout, self._probe.bind)
+        return Pool(layout, grad_layout, models.bind)
 
     def _place_first(self, step: int) -> None:
         """The untrained network is the snapshot of the step before the first log call, if there is one."""
@@ -178,53 +245,60 @@ class Watcher:
         if slot is None:
             return
         if step <= slot.step:
-            self._pool.give(slot)
+            self._give(slot)
             return
         self.policy.looks += slot.statistics
         self.policy.account.looks += 1
         if slot.snapshot:
-            self.policy.last_snapshot = slot.step
+            self.policy.last_snapshot = self.policy.last_period = slot.step
             self.policy.snapshots_taken += 1
         self._hand_over(slot)
 
-    def _look(self, look: Look, step: int, epoch: float | None, now: float) -> bool:
+    def _look(self, look: Look, step: int, epoch: float | None, now: float, *, wait: bool = False) -> bool:
         if self._looking:
             return False  # a signal handler logs in the middle of a look of the same thread
         self._looking = True
         try:
-            return self._look_once(look, step, epoch, now)
+            return self._look_once(look, step, epoch, now, wait=wait or self.policy.account.budget is None)
         finally:
             self._looking = False
 
-    def _look_once(self, look: Look, step: int, epoch: float | None, now: float) -> bool:
+    def _look_once(self, look: Look, step: int, epoch: float | None, now: float, *, wait: bool) -> bool:
         slot = self._pool.take()
         if slot is None:
             self._full.set()
+            if wait and self._pool.wait(WAIT_SECONDS):
+                slot = self._pool.take()
+        if slot is None:
             self.policy.skip(now)
             self._writer.drop("looks", 1)
             return False
-        gradients = look.statistics and self._gradients
+        gradients = look.statistics or (look.snapshot and self.gradient_snapshots)
         if not self._stage(slot, step, epoch, now, gradients=gradients):
-            # The model has other parameters than before: begin again with those that it has now.
+            # A model has other parameters than before: begin again with those that it has now.
             self._pool = self._prepare()
             slot = self._pool.take()
             if slot is None or not self._stage(slot, step, epoch, now, gradients=gradients):
                 raise StoreError("the parameters of the model changed while they were read")
         slot.statistics, slot.snapshot = look.statistics, look.snapshot
         if look.statistics:
-            slot.activations = self._probe.activations()
+            slot.activations = self._models.activations()
         self._hand_over(self._pool.settle(slot))
         self.policy.took(step, look, now)
         if (self.policy.ready or self.policy.on_demand) and not self._ending:
-            self._probe.arm()
+            self._models.arm()
         return True
 
     def _stage(self, slot: Slot, step: int, epoch: float | None, now: float, *, gradients: bool) -> bool:
-        slot.step, slot.epoch, slot.t, slot.with_parameters = step, epoch, now, self._parameters
-        there = self._probe.stage(slot.params, slot.grads if gradients else None)
+        slot.step, slot.epoch, slot.t = step, epoch, now
+        there = self._models.stage(slot.params, slot.grads if gradients else None)
         slot.with_gradients = there or ()
-        slot.late = self._late() if there is not None else None
+        slot.late = self._models.late() if there is not None else None
         return there is not None
+
+    def _give(self, slot: Slot) -> None:
+        if slot.layout is self._pool.layout:
+            self._pool.give(slot)
 
     def _hand_over(self, slot: Slot) -> None:
         self._waiting.append(slot)
@@ -261,8 +335,7 @@ class Watcher:
             raise
         finally:
             for slot in free:
-                if slot.layout is self._pool.layout:
-                    self._pool.give(slot)
+                self._give(slot)
             self.policy.account.digest(thread_time() - start, count)
             self._report()
 
@@ -279,59 +352,50 @@ class Watcher:
         return True
 
     def _write(self, slot: Slot) -> None:
+        gradients = self.gradient_snapshots and len(slot.with_gradients) > 0
+        size = slot.layout.bytes + (slot.grad_layout.bytes if gradients else 0)
+        shelf = self._writer.shelf
         try:
-            write_snapshot(self._folder, slot)
+            shelf.make_room(slot.step, size, best=self._writer.best_steps)
+            shelf.add(slot.step, write_snapshot(self._folder, slot))
+            if gradients:
+                shelf.add(slot.step, write_gradients(self._folder, slot))
         except OSError as error:
             message = f"the snapshot of step {slot.step} was not written: {error.strerror or error}"
             self._writer.drop("snapshot", 1, message)
 
     def _notice_zeros(self, rows: dict[str, Any]) -> None:
-        """Where every gradient is zero at log time, training zeroes them in place before it logs."""
-        norms = [n for n, name in zip(rows["norm"].tolist(), rows["series"], strict=True) if name.startswith("grad/")]
-        if norms and not any(norms):
-            self._probe.prefer_hooks()
-
-    def _draw_late(self, *, last: bool = False) -> None:
-        inputs = self._probe.caught_inputs()
-        if inputs is not None or last:
-            self._needs_inputs = False
-            self.draw(inputs)
-
-    def draw(self, inputs: object) -> None:
-        """Keep the network's graph and program. Its time is no part of the looks' budget: it happens once."""
-        start = perf_counter()
-        try:
-            network = self._probe.network(inputs)
-            self._writer.put_file("network/graph.json", graph_to_json(network.graph))
-            if network.program is not None:
-                self._writer.put_file("network/network.pt2", network.program)
-            elif network.trouble:
-                self._told(f"the network could not be exported, only its graph is recorded: {network.trouble}")
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the user's own code runs in here, and looks must go on
-            self._failed("drawing the network", error)
-        finally:
-            self._network_seconds = perf_counter() - start
-            self._began += self._network_seconds
+        norms: dict[str, list[float]] = {}
+        for series, norm in zip(rows["series"], rows["norm"].tolist(), strict=True):
+            if series.startswith("grad/"):
+                norms.setdefault(series, []).append(norm)
+        if norms:
+            self._models.note_zeros(norms)
 
     def _report(self) -> None:
         """Say in the run's state what was chosen and what it cost."""
-        policy, account = self.policy, self.policy.account
+        policy, account, shelf = self.policy, self.policy.account, self._writer.shelf
+        names = [model.name for model in self._models.every if model.name]
         self._writer.set_state(
             recorder={
-                "framework": self._probe.framework,
+                "framework": self._models.framework,
+                **({"models": names} if names else {}),
+                "parameters": self._models.size,
                 "budget": account.budget,
                 "share": round(account.share, 5),
                 "looks": policy.looks,
                 "snapshots": policy.snapshots_taken,
+                "thinned": shelf.thinned,
                 "skipped": policy.skipped,
                 "period": policy.period,
+                "every": policy.every,
                 "caller_seconds": round(account.caller, 6),
                 "writer_seconds": round(account.writer, 6),
                 "loop_seconds": round(account.loop, 6),
-                "network_seconds": round(self._network_seconds, 3),
+                "network_seconds": round(self._drawing.seconds, 3),
                 "snapshot_bytes": policy.bytes,
+                "disk_bytes": shelf.bytes,
+                "disk_limit": shelf.limit,
                 "slots": self._pool.made,
             }
         )
