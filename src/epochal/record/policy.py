@@ -1,10 +1,10 @@
 """When to look at the network, and what it may cost.
 
 A *look* reads parameters, gradients and activations; a *snapshot* is a look that also keeps the parameters' values.
-Looks that the user asked for (each new epoch, every n-th step's snapshot, `run.snapshot()`) are always taken. The others
-live on an account: it earns `budget` seconds for each second of training, every look is paid from it (time on the
-caller's thread and CPU time of the writer's thread), and a look is due once the account covers what looks cost lately.
-Where there is no budget (None), every one of them is due.
+Looks that the user asked for (each new epoch, every n-th step's snapshot, `run.snapshot()`) are always taken. The
+others live on an account: it earns `budget` seconds for each second of training, every look is paid from it (time on
+the caller's thread and CPU time of the writer's thread), and a look is due once the account covers what looks cost
+lately. Where there is no budget (None), every one of them is due.
 """
 
 from __future__ import annotations
@@ -109,8 +109,9 @@ class Policy:
     """The schedule of one watched model; one thread at a time may ask it.
 
     `every` is the least distance of looks that nobody asked for, in steps; they are taken at its multiples, or at the
-    first call after one. `disk` is what all snapshots may take, `bytes` what one takes. `due_time` and `due_step` say when `decide` wants to be asked next,
-    besides every call that names an epoch. `ready` is set while activations are prepared for the very next call.
+    first call after one. `disk` is what all snapshots may take in bytes, `bytes` what one takes. `due_time` and
+    `due_step` say when `decide` wants to be asked next, besides every call that names an epoch. `ready` is set while
+    activations are prepared for the very next call.
     """
 
     snapshots: Snapshots

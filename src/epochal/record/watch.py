@@ -61,8 +61,8 @@ class Watcher:
         self._digester = Digest()
         self._drawing = Drawing(writer, told=told, failed=failed)
         self._models = Models()
-        given = isinstance(probe, Model)
-        self._models.every.append(probe if given else Model("", probe, parameters, gradients, chosen))
+        model = probe if isinstance(probe, Model) else Model("", probe, parameters, gradients, chosen)
+        self._models.every.append(model)
         writer.shelf.limit = policy.disk
         self._pool = self._prepare()
 
