@@ -16,7 +16,7 @@ from epochal.facts import MediaItem, Notice
 from epochal.store.arrow import MEDIA_COLUMNS
 from epochal.store.arrowread import Batch
 from epochal.store.blobs import blob_name, split_blob_name
-from epochal.store.boots import Boot
+from epochal.store.boots import Boot, shown_before
 from epochal.store.layout import WriterFolder
 from epochal.store.tail import SegmentsReplacedError, SegmentTail
 
@@ -120,7 +120,7 @@ class MediaSet:
     """Values by series over all writers of a run. Not thread-safe.
 
     As with scalars, ranks above 0 are called `rank<r>/<name>`, and of each series a later boot's values hide those of
-    earlier boots from its first step on.
+    earlier boots from its first step on, and those above the step it went back to.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,8 @@ class MediaSet:
             for boot in boots:
                 tail = tails[boot.folder.name] = self._tails.get(boot.folder.name) or _MediaTail(boot.folder)
                 tail.refresh(ended=boot.ended)
-        stamp = [(name, tail.count) for name, tail in tails.items()]
+        ends = [end for boots in ranks for _, end in shown_before(boots)]
+        stamp = [(name, tail.count, end) for (name, tail), end in zip(tails.items(), ends, strict=True)]
         self._tails = tails
         if stamp == self._stamp:
             return False
@@ -147,9 +148,13 @@ class MediaSet:
     def _arrange(self, ranks: list[list[Boot]]) -> None:
         self._rows, self.hidden = {}, 0
         for boots in ranks:
-            for boot in boots:
+            for boot, end in shown_before(boots):
                 prefix = f"rank{boot.folder.rank}/" if boot.folder.rank else ""
-                for name, rows in self._tails[boot.folder.name].rows.items():
+                for name, every in self._tails[boot.folder.name].rows.items():
+                    rows = every if end is None else [row for row in every if row.step < end]
+                    self.hidden += len(every) - len(rows)
+                    if not rows:
+                        continue
                     first = min(row.step for row in rows)
                     earlier = self._rows.get(prefix + name, [])
                     kept = [row for row in earlier if row.step < first]

@@ -30,7 +30,8 @@ from epochal.store.overview import news_of, run_info
 from epochal.store.safetensors import SnapshotHeader
 from epochal.store.snapshots import SnapshotSet
 from epochal.store.statistics import StatisticsSet
-from epochal.store.summary import Tally, summary_from_json, summary_to_json
+from epochal.store.summary import summary_from_json
+from epochal.store.summing import Summaries
 
 __all__ = ["SnapshotKind", "StoredRun"]
 
@@ -59,6 +60,7 @@ class StoredRun:
         self._boots: dict[str, Boot] = {}
         self._ranks: list[list[Boot]] = []
         self._scalars = Merged(self.folder)
+        self._summaries = Summaries()
         self._statistics = StatisticsSet()
         self._media = MediaSet()
         self._snapshots: dict[SnapshotKind, SnapshotSet] = {k: SnapshotSet(k) for k in get_args(SnapshotKind)}
@@ -136,34 +138,7 @@ class StoredRun:
         """Return the summaries as `summary_from_json` takes them: many times faster where they are only passed on."""
         with self._lock, _well_formed(self.path):
             self._look()
-            better: dict[str, Any] = {}
-            for boot in (boot for boots in self._ranks for boot in boots):
-                for name, facts in (boot.state.get("defines") or {}).items():
-                    better[name] = facts.get("better", better.get(name))
-            stored = self._written_summaries()
-            if stored is None:
-                stored = self._counted_summaries()
-            return {name: {**value, "better": better.get(name)} for name, value in stored.items()}
-
-    def _written_summaries(self) -> dict[str, dict[str, Any]] | None:
-        """Return what the one writer wrote, None where that is not the whole truth."""
-        if len(self._ranks) != 1 or len(self._ranks[0]) != 1:
-            return None
-        boot = self._ranks[0][0]
-        if boot.status(time.time()) != "running" and boot.folder.journal.exists():
-            return None
-        boot.summary_file.refresh()
-        return dict(boot.summary_file.value.get("series") or {})
-
-    def _counted_summaries(self) -> dict[str, dict[str, Any]]:
-        self._scalars.refresh(self._ranks)
-        stored = {}
-        for name in self._scalars.names():
-            series = self._scalars.series(name)
-            tally = Tally(name)
-            tally.add(series.steps, series.v)
-            stored[name] = summary_to_json(tally.summary())
-        return stored
+            return self._summaries.of(self._ranks, self._scalars)
 
     def epochs(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         """Return the steps whose epoch was logged and their epochs; both empty when none was."""
