@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from epochal.errors import RecordingWarning, UsageError
+from epochal.errors import RecordingWarning, StorageFullError, UsageError
 from epochal.record.guard import Guard, strict_wanted
 
 
@@ -68,3 +68,24 @@ def test_strictness_from_the_environment(monkeypatch: pytest.MonkeyPatch, value:
     assert strict_wanted(None) is expected
     assert strict_wanted(True) is True
     assert strict_wanted(False) is False
+
+
+def test_a_full_disk_is_counted_where_it_was_found() -> None:
+    count = Counted()
+    guard = Guard(count, strict=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        guard.failed("run.snapshot()", StorageFullError("the disk is full"))
+    assert count.losses == []
+    with pytest.raises(StorageFullError):
+        Guard(count, strict=True).failed("run.snapshot()", StorageFullError("the disk is full"))
+
+
+def test_what_is_no_loss_is_told_once_and_not_counted() -> None:
+    count = Counted()
+    guard = Guard(count, strict=True)
+    with pytest.warns(RecordingWarning) as told:
+        guard.told("by the way", once="way")
+        guard.told("by the way", once="way")
+    assert len(told) == 1
+    assert count.losses == []

@@ -241,3 +241,15 @@ def test_statistics_wait_for_space_too(disk: Path) -> None:
     assert 0 < len(kept) < 1000
     assert kept == list(range(len(kept)))
     assert {n.code: n.count for n in run.notices()} == {"dropped_statistics": 1000 - len(kept)}
+
+
+def test_a_snapshot_that_fails_in_a_job_is_counted_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    writer = begin(tmp_path, on_problem=said.append)
+    (writer.folder / "params").mkdir()
+    (writer.folder / "params" / "step-0000000005.safetensors").mkdir()
+    writer.submit(lambda: writer.add_snapshot("params", {"w": np.zeros(2)}, step=5))
+    assert writer.flush()
+    writer.finish()
+    assert len(said) == 1
+    assert {n.code: n.count for n in StoredRun(writer.path).notices()} == {"dropped_snapshot": 1}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from epochal.errors import EpochalError, RecordingWarning
+from epochal.errors import EpochalError, RecordingWarning, StorageFullError
 
 _PACKAGE = str(Path(__file__).parent.parent) + os.sep
 
@@ -51,6 +51,8 @@ class Guard:
         """Handle an error of our own code: raise it in strict mode, else warn the first time and count it."""
         if self.strict:
             raise error
+        if isinstance(error, StorageFullError):
+            return  # whoever raised it counted what was lost, and told of it
         reason = error.message if isinstance(error, EpochalError) else f"{type(error).__name__}: {error}"
         hint = error.hint if isinstance(error, EpochalError) else "set EPOCHAL_STRICT=1 to see where"
         message = f"{doing} failed, training goes on: {reason}" + (f" ({hint})" if hint else "")
@@ -59,6 +61,10 @@ class Guard:
     def lost(self, code: str, message: str, *, once: object, count: int = 1) -> None:
         """Count something that was not recorded, and warn of the first of its kind (`once` says which kind)."""
         self._count(code, count)
+        self.told(message, once=once)
+
+    def told(self, message: str, *, once: object) -> None:
+        """Warn the first time of something that is counted elsewhere, or that is no loss."""
         if once not in self._told:
             self._told.add(once)
             warn_user(message)

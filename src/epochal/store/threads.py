@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from epochal.errors import StorageFullError
 from epochal.store.drain import Drain
 
 __all__ = ["PERIOD_SECS", "Workers"]
@@ -59,6 +60,8 @@ class Workers:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
+            except StorageFullError:
+                pass  # whoever raised it counted what was lost, and told of it
             except Exception as error:  # noqa: BLE001 - the thread's outermost edge: recording must not end here
                 self._drain.drop("job", 1, f"a part of the recording failed: {type(error).__name__}: {error}")
             del job  # it may hold large arrays, and the next may be long in coming
