@@ -1,7 +1,9 @@
-"""How networks of plain numpy arrays are watched: a mapping of names to arrays that training changes in place.
+"""How networks of plain arrays are watched: a mapping of names to arrays that training changes in place.
 
 An object with `parameters` (such a mapping) may have more: `gradients` and `activations` (mappings of the same kind,
 read at each look; missing or None means none), and `graph()`, which returns an `epochal.facts.Graph`.
+
+`run.log_parameters` hands over such an object anew at each call; its arrays may be numpy's, JAX's or PyTorch's.
 """
 
 from __future__ import annotations
@@ -12,26 +14,40 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epochal.facts import Graph, Layer, Parameter
-from epochal.record.probe import Activation, Bytes, RecordedNetwork, TensorFact
+from epochal.errors import StoreError
+from epochal.facts import Graph
+from epochal.frameworks.array_layers import plain_graph
+from epochal.record.probe import Activation, Bytes, Figures, Late, RecordedNetwork, TensorFact
+from epochal.record.pushed import Pushed
 
 _CODES = {
-    "f8": "F64", "f4": "F32", "f2": "F16", "i8": "I64", "i4": "I32", "i2": "I16", "i1": "I8",
-    "u8": "U64", "u4": "U32", "u2": "U16", "u1": "U8", "b1": "BOOL", "c8": "C64",
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
+    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
+    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL", "complex64": "C64",
 }  # fmt: skip
-_TYPES = {code: f"<{kind}" for kind, code in _CODES.items()}
+# How their bytes are handled; numpy alone knows neither bfloat16 nor 8-bit floats.
+_TYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "F8_E4M3": "u1", "F8_E5M2": "u1",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?", "C64": "<c8",
+}  # fmt: skip
+_FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 SAMPLE = 16_384
-"""Of a larger output so many values, evenly spread, are kept."""
+"""Of a larger output so many values, evenly spread, are kept for the histogram; all other figures are of all values."""
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+Array = npt.NDArray[Any]
+Source = Array | Callable[[], Array]
+"""An array's values, or how to get them later on another thread, when a device has computed them."""
 
 
 def probe(model: object, *, activations: bool = True, gradients: bool = True) -> ArrayProbe | None:
     """Return a probe when `model` is a mapping of names to numpy arrays, or has one as `parameters`."""
-    if not isinstance(_parameters(model), Mapping):
-        return None
-    if not all(isinstance(k, str) and isinstance(v, np.ndarray) for k, v in _parameters(model).items()):
-        return None
+    if not isinstance(model, Pushed):
+        if not isinstance(_parameters(model), Mapping):
+            return None
+        if not all(isinstance(k, str) and isinstance(v, np.ndarray) for k, v in _parameters(model).items()):
+            return None
     return ArrayProbe(model, activations=activations, gradients=gradients)
 
 
@@ -43,43 +59,55 @@ def _parameters(model: object) -> Any:
 
 
 class ArrayProbe:
-    """One watched set of numpy arrays."""
+    """One watched set of arrays."""
 
-    framework = "numpy"
     gone = False
 
     def __init__(self, model: object, *, activations: bool, gradients: bool) -> None:
         self.hook_seconds = 0.0
+        self.framework: str = getattr(model, "framework", "numpy")
         self._model: object = model
         self._want_activations, self._want_gradients = activations, gradients
         self.left_out: list[str] = []
         self._names: list[str] = []
+        self._all: list[str] = []
+        self._tied: list[tuple[str, str]] = []
         self._trainable: list[str] = []
-        self._like: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
+        self._codes: dict[str, str] = {}
+        self._like: list[tuple[tuple[int, ...], Any]] = []
+        self._no_gradients = False
+        self._later: list[tuple[int, bool, str, Callable[[], Array]]] = []
 
     def parameters(self) -> Sequence[TensorFact]:
         """The arrays in the order of the mapping; an array under several names once."""
         first: dict[int, str] = {}
         aliases: dict[str, list[str]] = {}
-        arrays: Arrays = _parameters(self._model)
-        self.left_out = [f"{n} ({a.dtype})" for n, a in arrays.items() if a.dtype.str[1:] not in _CODES]
+        arrays: Mapping[str, Any] = _parameters(self._model)
+        self.left_out, self._codes = [], {}
         for name, array in arrays.items():
-            if array.dtype.str[1:] in _CODES:
-                known = first.setdefault(id(array), name)
-                if known == name:
-                    aliases[name] = []
-                else:
-                    aliases[known].append(name)
-        self._names = list(aliases)
+            code = _CODES.get(type_name(array))
+            if code is None or not _readable(array):
+                reason = (
+                    str(array.dtype).removeprefix("torch.") if code is None else "parts of it are on other machines"
+                )
+                self.left_out.append(f"{name} ({reason})")
+                continue
+            known = first.setdefault(id(array), name)
+            if known == name:
+                aliases[name], self._codes[name] = [], code
+            else:
+                aliases[known].append(name)
+        self._names, self._all = list(aliases), list(arrays)
+        self._tied = [(alias, name) for name, others in aliases.items() for alias in others]
         self._like = [(arrays[n].shape, arrays[n].dtype) for n in self._names]
-        shown = self._want_gradients and hasattr(self._model, "gradients")
+        self._no_gradients = self._want_gradients and self._gradients() is None
         facts = [
             TensorFact(
                 name=name,
-                shape=arrays[name].shape,
-                code=_CODES[arrays[name].dtype.str[1:]],
-                itemsize=arrays[name].itemsize,
-                trainable=shown and arrays[name].dtype.kind == "f",
+                shape=tuple(arrays[name].shape),
+                code=self._codes[name],
+                itemsize=np.dtype(_TYPES[self._codes[name]]).itemsize,
+                trainable=self._want_gradients and not self._no_gradients and self._codes[name] in _FLOATS,
                 aliases=tuple(aliases[name]),
             )
             for name in self._names
@@ -87,37 +115,70 @@ class ArrayProbe:
         self._trainable = [f.name for f in facts if f.trainable]
         return facts
 
-    def bind(self, places: Sequence[Bytes], facts: Sequence[TensorFact]) -> list[npt.NDArray[Any]]:
+    def _gradients(self) -> Mapping[str, Any] | None:
+        found = getattr(self._model, "gradients", None)
+        return found if isinstance(found, Mapping) else None
+
+    def bind(self, places: Sequence[Bytes], facts: Sequence[TensorFact]) -> list[Array]:
         """Arrays over the given memory."""
         return [p.view(_TYPES[f.code]).reshape(f.shape) for p, f in zip(places, facts, strict=True)]
 
     def stage(self, into: object, gradients_into: object = None) -> Sequence[int] | None:
         """Copy all arrays, and the gradients that the model shows; None when names, shapes or types changed."""
-        targets: list[npt.NDArray[Any]] = into  # type: ignore[assignment]
-        arrays: Arrays = _parameters(self._model)
+        targets: list[Array] = into  # type: ignore[assignment]
+        arrays: Mapping[str, Any] = _parameters(self._model)
+        self._later = []
         try:
             sources = [arrays[name] for name in self._names]
         except KeyError:
             return None
         if [(a.shape, a.dtype) for a in sources] != self._like:
             return None
-        for target, source in zip(targets, sources, strict=True):
-            target[...] = source
+        if list(arrays) != self._all or any(arrays[a] is not arrays[b] for a, b in self._tied):
+            return None  # there are new ones, or what was one array is two by now
+        if self._no_gradients and self._gradients() is not None:
+            return None
+        for k, (name, target, source) in enumerate(zip(self._names, targets, sources, strict=True)):
+            self._copy(k, target, source, self._codes[name])
         return [] if gradients_into is None else self._stage_gradients(gradients_into)
 
     def _stage_gradients(self, into: object) -> Sequence[int]:
         """Copy the gradients that the model shows, those of the right shape."""
-        targets: list[npt.NDArray[Any]] = into  # type: ignore[assignment]
-        gradients = getattr(self._model, "gradients", None) if self._want_gradients else None
-        if not isinstance(gradients, Mapping):
+        targets: list[Array] = into  # type: ignore[assignment]
+        gradients = self._gradients() if self._want_gradients else None
+        if gradients is None:
             return []
         there = []
         for k, name in enumerate(self._trainable):
             gradient = gradients.get(name)
-            if gradient is not None and np.shape(gradient) == targets[k].shape:
-                targets[k][...] = gradient
+            if gradient is None:
+                continue
+            if not hasattr(gradient, "dtype"):
+                gradient = np.asarray(gradient)
+            if tuple(gradient.shape) == targets[k].shape and type_name(gradient) in _CODES:
+                self._copy(k, targets[k], gradient, self._codes[name], gradient=True)
                 there.append(k)
         return there
+
+    def _copy(self, k: int, target: Array, array: Any, code: str, *, gradient: bool = False) -> None:
+        source = array if type(array) is np.ndarray else values_of(array)
+        if callable(source):
+            self._later.append((k, gradient, code, source))
+        else:
+            _write(target, source, code)
+
+    def late(self) -> Late | None:
+        """What is still being computed: it is copied on the writer's thread, which waits for it there."""
+        later, self._later = self._later, []
+        if not later:
+            return None
+
+        def copy(into: object, gradients_into: object) -> None:
+            for k, gradient, code, source in later:
+                targets: list[Array] = gradients_into if gradient else into  # type: ignore[assignment]
+                _write(targets[k], source(), code)
+
+        return copy
 
     def arm(self) -> None:
         """Nothing to do: what the model shows at the next look is taken."""
@@ -125,10 +186,13 @@ class ArrayProbe:
     def activations(self) -> Callable[[], Sequence[Activation]]:
         """The outputs that the model shows."""
         shown = getattr(self._model, "activations", None) if self._want_activations else None
-        found: list[Activation] = []
+        found: list[Activation | tuple[str, Callable[[], Array]]] = []
         if isinstance(shown, Mapping):
-            found += [_activation(str(name), np.asarray(v)) for name, v in shown.items() if v is not None]
-        return lambda: found
+            for name, values in shown.items():
+                if values is not None:
+                    source = values_of(values)
+                    found.append((str(name), source) if callable(source) else _activation(str(name), source))
+        return lambda: [_read_late(*one) if isinstance(one, tuple) else one for one in found]
 
     def network(self, inputs: object) -> RecordedNetwork:
         """What the model's own `graph()` says, else one layer for each prefix of the names."""
@@ -136,7 +200,18 @@ class ArrayProbe:
         drawn = graph() if callable(graph) else None
         if isinstance(drawn, Graph):
             return RecordedNetwork(graph=drawn)
-        return RecordedNetwork(graph=_plain_graph(_parameters(self._model), type(self._model).__name__))
+        arrays: Mapping[str, Any] = _parameters(self._model)
+        pushed = isinstance(self._model, Pushed)
+        shown = {name: (tuple(a.shape), type_name(a)) for name, a in arrays.items()}
+        plain = plain_graph(
+            shown,
+            model=self._model.model if isinstance(self._model, Pushed) else type(self._model).__name__,
+            framework=self.framework,
+            kinds=getattr(self._model, "kinds", None),
+            note="Only the parameters are known: "
+            + ("hand over a graph= to draw more." if pushed else "give an object with graph() to draw more."),
+        )
+        return RecordedNetwork(graph=plain)
 
     def await_inputs(self) -> None:
         """Nothing to do: a graph of arrays needs no inputs."""
@@ -153,29 +228,96 @@ class ArrayProbe:
         self._model = {}
 
 
-def _activation(layer: str, values: npt.NDArray[Any]) -> Activation:
+def type_name(array: Any) -> str:
+    """The element type in numpy's words, whichever library the array is from: `float32`, `bfloat16`."""
+    dtype = array.dtype
+    return getattr(dtype, "name", None) or str(dtype).removeprefix("torch.")
+
+
+def values_of(array: Any) -> Source:
+    """The values of an array of any library, without a copy where they lie in this machine's memory.
+
+    Types that numpy does not know come as their bits, or as the type that `ml_dtypes` gives them.
+    """
+    home = type(array).__module__.partition(".")[0]
+    if home in ("jax", "jaxlib"):
+        from epochal.frameworks.jax import source
+
+        return source(array)
+    if home == "torch" or hasattr(array, "requires_grad"):
+        from epochal.frameworks.torch_arrays import source as torch_source
+
+        return torch_source(array)
+    return np.asarray(array)
+
+
+def _readable(array: Any) -> bool:
+    """Whether all of an array can be read here: one that is spread over several machines may not."""
+    return bool(getattr(array, "is_fully_addressable", True) or getattr(array, "is_fully_replicated", False))
+
+
+def _write(target: Array, values: Array, code: str) -> None:
+    """Copy values into memory of a tensor of type `code`; a gradient of another type is turned into it."""
+    if values.dtype == target.dtype and values.dtype.kind != "V":
+        target[...] = values
+    elif _CODES.get(values.dtype.name) == code:
+        target[...] = values if values.dtype.kind != "V" else values.view(target.dtype)
+    elif code in ("BF16", "F8_E4M3", "F8_E5M2"):
+        own = next(np.dtype(name) for name, known in _CODES.items() if known == code)  # its package is imported
+        target[...] = values.astype(own).view(target.dtype)
+    else:
+        with np.errstate(over="ignore", invalid="ignore"):
+            target[...] = values
+
+
+def _read_late(layer: str, source: Callable[[], Array]) -> Activation:
+    try:
+        return _activation(layer, source())
+    except StoreError:  # given away to another computation since
+        return Activation(layer=layer, values=np.empty(0, "<f4"), size=0)
+
+
+def _activation(layer: str, values: Array) -> Activation:
+    kind = "<f8" if values.dtype.itemsize > 4 else "<f4"
     flat = values.reshape(-1)
+    figures = None
     if flat.size > SAMPLE:
+        figures = _figures(flat.astype(kind, copy=False))
         stride = -(-flat.size // SAMPLE)
         # A stride that shares a factor with a dimension would look at the same units again and again.
         while any(np.gcd(stride, n) > 1 for n in values.shape):
             stride += 1
         flat = flat[::stride]
-    kind = "<f8" if flat.dtype.itemsize > 4 else "<f4"
-    return Activation(layer=layer, values=flat.astype(kind), size=values.size)
+    return Activation(layer=layer, values=flat.astype(kind), size=values.size, dead=_dead(values), figures=figures)
 
 
-def _plain_graph(arrays: Arrays, model: str) -> Graph:
-    layers: dict[str, list[Parameter]] = {}
-    for name, array in arrays.items():
-        layer, _, leaf = name.rpartition(".")
-        role = "bias" if "bias" in leaf or (array.ndim == 1 and leaf in ("b", "beta")) else "weight"
-        fact = Parameter(name=name, shape=array.shape, dtype=str(array.dtype), role=role)  # type: ignore[arg-type]
-        layers.setdefault(layer or leaf, []).append(fact)
-    return Graph(
-        source="parameters",
-        layers=tuple(Layer(layer_id=k, kind="Arrays", module=k, parameters=tuple(v)) for k, v in layers.items()),
-        model=model,
-        framework="numpy",
-        note="Only the parameters are known: give an object with graph() to draw more.",
+def _figures(values: Array) -> Figures:
+    finite = np.isfinite(values)
+    nan = int(np.count_nonzero(np.isnan(values)))
+    zeros = int(values.size - np.count_nonzero(values))
+    there = values if finite.all() else values[finite]
+    if not there.size:
+        nothing = float("nan")
+        return Figures(
+            mean=nothing, std=nothing, min=nothing, max=nothing, norm=nothing,
+            zeros=zeros, nan=nan, inf=values.size - nan,
+        )  # fmt: skip
+    wide = there.astype(np.float64, copy=False)
+    return Figures(
+        mean=float(wide.mean()),
+        std=float(wide.std()),
+        min=float(wide.min()),
+        max=float(wide.max()),
+        norm=float(np.linalg.norm(wide)),
+        zeros=zeros,
+        nan=nan,
+        inf=values.size - nan - there.size,
     )
+
+
+def _dead(values: Array) -> float:
+    """The share of the last axis's units that are 0 for every example; NaN where there is one axis only."""
+    if values.ndim < 2 or not values.size:
+        return float("nan")
+    alive = (values != 0).reshape(-1, values.shape[-1]).any(axis=0)
+    return float(1.0 - np.count_nonzero(alive) / len(alive))

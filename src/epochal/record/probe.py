@@ -18,11 +18,15 @@ from epochal.facts import Graph
 GROUP = "epochal.frameworks"
 # Known without asking the installed packages' entry points, which costs tens of milliseconds. The order is that of
 # asking: a model is seldom of two kinds, but a mapping of tensors is a mapping.
-_BUILT_IN = {"torch": "epochal.frameworks.torch:probe", "numpy": "epochal.frameworks.arrays:probe"}
+_BUILT_IN = {
+    "torch": "epochal.frameworks.torch:probe",
+    "jax": "epochal.frameworks.jax:probe",
+    "numpy": "epochal.frameworks.arrays:probe",
+}
 
 Bytes = npt.NDArray[np.uint8]
 Late = Callable[[object, object], None]
-"""Copies, on the writer's thread, what `stage` left out into the places that it was given (`into`, `gradients_into`)."""
+"""Copies, on the writer's thread, what `stage` left out into the places it was given (`into`, `gradients_into`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,13 @@ from types import TracebackType
 from typing import Any, Literal, SupportsIndex, get_args
 
 from epochal.errors import RecordingWarning, UsageError
-from epochal.facts import Better
+from epochal.facts import Better, Graph
 from epochal.record import farewell
 from epochal.record.guard import Guard
 from epochal.record.notes import Notes
 from epochal.record.policy import Account, Policy, Snapshots
 from epochal.record.probe import find_probe
+from epochal.record.pushed import Kept, Pusher
 from epochal.record.values import as_number, numbers
 from epochal.record.watch import Watcher
 from epochal.store import RunWriter
@@ -45,6 +46,7 @@ class Run(Notes):
         "_closers",
         "_epoch",
         "_guard",
+        "_pusher",
         "_step",
         "_untrained",
         "_watcher",
@@ -72,6 +74,7 @@ class Run(Notes):
         self._closed = "" if writer else "off"
         self._guard = Guard(writer.drop if writer else _nowhere, strict=strict)
         self._watcher: Watcher | None = None
+        self._pusher: Pusher | None = None
         # What runs beside the training and ends before it, the last begun first: each is called once, guarded.
         self._closers: list[Callable[[], None]] = []
         self._step = last_step
@@ -238,6 +241,11 @@ class Run(Notes):
         try:
             if self._watcher is not None:
                 raise UsageError("a model is being watched already", hint="call run.unwatch() first")
+            if self._pusher is not None:
+                raise UsageError(
+                    "parameters were handed over by log_parameters already",
+                    hint="use either of the two in a run, or call run.unwatch() between them",
+                )
             if not (snapshots is None or snapshots == "epoch" or (type(snapshots) is int and snapshots > 0)):
                 raise UsageError(f"snapshots is {snapshots!r}", hint="use 'epoch', a number of steps, or None")
             if not 0 <= budget <= 1:
@@ -266,15 +274,67 @@ class Run(Notes):
 
     def unwatch(self) -> None:
         """Stop watching: take the last look, and let go of the model."""
-        watcher, self._watcher = self._watcher, None
-        if watcher is None or self._closed:
+        looking = self._watcher or self._pusher
+        self._watcher = self._pusher = None
+        if looking is None or self._closed:
             return
         try:
-            watcher.finish(self.step, self._epoch, time())
+            looking.finish(self.step, self._epoch, time())
         except RecordingWarning:
             raise
         except Exception as error:  # noqa: BLE001 - the guard's edge
             self._guard.failed("run.unwatch()", error)
+
+    def log_parameters(
+        self,
+        parameters: object,
+        *,
+        gradients: object = None,
+        activations: object = None,
+        step: SupportsIndex | None = None,
+        epoch: float | None = None,
+        snapshots: Kept = "all",
+        graph: Graph | None = None,
+    ) -> None:
+        """Record parameters as they are now: those of networks that are no objects which `watch` could look at.
+
+        `parameters` is a container of arrays (numpy, JAX, PyTorch), nested as you like: mappings, lists, tuples, named
+        tuples, dataclasses, Flax and Equinox modules. Their names are the way to them, joined by dots. `gradients` and
+        `activations` are containers of the same kind; a gradient belongs to the parameter of its name. Recorded are
+        statistics and histograms of all, and of the parameters also their values: at every call (`snapshots="all"`),
+        at the first of each whole epoch ("epoch"), every n steps, or never (None). `step` and `epoch` are the last ones
+        logged where they are not given; the counter of `log` stays where it is. `graph` tells how the network is built,
+        once; without it layers are drawn from the names.
+        """
+        append = self._append
+        if append is None or self._writer is None:
+            self._refuse()
+            return
+        try:
+            if self._watcher is not None:
+                raise UsageError(
+                    "a model is being watched: its parameters are recorded already",
+                    hint="use either of the two in a run, or call run.unwatch() between them",
+                )
+            at = max(self._step, 0) if step is None else self._as_step(step)
+            if epoch is not None and (number := as_number(epoch)) is not None and number != self._epoch:
+                append({"epoch": number}, at, time())
+                self._epoch = number
+            pusher = self._pusher or Pusher(self._writer, guard=self._guard)
+            pusher.push(
+                parameters,
+                gradients=gradients,
+                activations=activations,
+                step=at,
+                epoch=self._epoch,
+                snapshots=snapshots,
+                graph=graph,
+            )
+            self._pusher = pusher
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.log_parameters()", error)
 
     def snapshot(self, step: int | None = None) -> None:
         """Keep all parameters of the watched model as they are now, as those of `step` (the last one logged)."""
@@ -354,7 +414,8 @@ class Run(Notes):
 
     def leave_to_parent(self) -> None:
         """In a forked process: record nothing, the run belongs to the process that made it."""
-        self._append, self._closed, self._watcher = None, "forked", None
+        self._append, self._closed = None, "forked"
+        self._watcher = self._pusher = None
         self._closers.clear()
 
 
