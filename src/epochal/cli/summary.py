@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from typing import Any
 
 from epochal.cli.terminal import Terminal, columns, duration, spark
 from epochal.errors import DamagedError
-from epochal.facts import RunInfo, SeriesSummary
+from epochal.facts import RunInfo, SeriesSummary, better_by_name
 from epochal.picture.numbers import number
 from epochal.workspace import RunReader
 
-_MORE_IS_BETTER = re.compile(
-    r"(^|[/_\-.])(acc|accuracy|auc|f1|precision|recall|score|r2|iou|bleu|map|top\d)s?($|[/_\-.])"
-)
 _HIDDEN = ("epoch",)
 
 
@@ -25,7 +21,7 @@ def metrics_of(run: RunReader) -> dict[str, dict[str, Any]]:
     for name, series in run.summary.items():
         if name in _HIDDEN:
             continue
-        better = series.better or ("max" if _MORE_IS_BETTER.search(name.lower()) else "min")
+        better = series.better or better_by_name(name)
         best, step = (series.max, series.max_step) if better == "max" else (series.min, series.min_step)
         known = not math.isnan(best)
         found[name] = {

@@ -1,5 +1,6 @@
 """Frozen facts: what the other rooms hand to one another. numpy only, no I/O."""
 
+from epochal.facts.better import better_by_name
 from epochal.facts.graph import Edge, Graph, GraphSource, Layer, Parameter, Shape
 from epochal.facts.media import BLOB_EXTENSIONS, MediaItem
 from epochal.facts.run import Better, Notice, RunInfo, RunStatus, SeriesSummary
@@ -40,6 +41,7 @@ __all__ = [
     "StatisticsRow",
     "Stream",
     "SystemSeries",
+    "better_by_name",
     "is_system",
     "system_series",
 ]
