@@ -2,7 +2,7 @@
 
 from epochal.facts.better import better_by_name
 from epochal.facts.graph import Edge, Graph, GraphSource, Layer, Parameter, Shape
-from epochal.facts.media import BLOB_EXTENSIONS, MediaItem
+from epochal.facts.media import BLOB_EXTENSIONS, EmbeddingSet, MediaItem, PredictionSet
 from epochal.facts.run import Better, Notice, RunInfo, RunStatus, SeriesSummary
 from epochal.facts.statistics import HISTOGRAM_BINS, STATISTICS, StatisticsRow
 from epochal.facts.surroundings import (
@@ -28,12 +28,14 @@ __all__ = [
     "Better",
     "ConsoleLine",
     "Edge",
+    "EmbeddingSet",
     "Graph",
     "GraphSource",
     "Layer",
     "MediaItem",
     "Notice",
     "Parameter",
+    "PredictionSet",
     "RunInfo",
     "RunStatus",
     "SeriesSummary",

@@ -13,12 +13,13 @@ from typing import Any, Literal, SupportsIndex, get_args
 from epochal.errors import RecordingWarning, UsageError
 from epochal.facts import Better, Graph
 from epochal.record import farewell
+from epochal.record.examples import Examples
 from epochal.record.guard import Guard
 from epochal.record.notes import Notes
 from epochal.record.policy import Account, Policy, Snapshots
 from epochal.record.probe import find_probe
 from epochal.record.pushed import Kept, Pusher
-from epochal.record.values import as_number, numbers
+from epochal.record.values import as_number, sort_values
 from epochal.record.watch import Watcher
 from epochal.store import RunWriter
 
@@ -28,7 +29,7 @@ STEP_LIMIT = 2**62
 """Steps are kept as int64; the half of it leaves room to count on."""
 
 
-class Run(Notes):
+class Run(Notes, Examples):
     """One recorded training; made by `epochal.init`. Use it as a context manager, or call `finish` at the end.
 
     Whatever goes wrong inside is warned of once and counted, and training goes on (`strict=True` raises instead).
@@ -181,13 +182,15 @@ class Run(Notes):
         now: float,
     ) -> float | None:
         """Record what is not a plain dictionary of floats; return the epoch of this call."""
-        found, refused = numbers({**data, "epoch": epoch} if epoch is not None else data)
-        append(found, step, now)
-        for refusal in refused:
+        found = sort_values({**data, "epoch": epoch} if epoch is not None else data)
+        append(found.numbers, step, now)
+        for name, index, value in found.media:
+            self._writer.add_media(name, value, step=step, t=now, index=index)  # type: ignore[union-attr]
+        for refusal in found.refused:
             if self._guard.strict:
                 raise UsageError(refusal.message)
             self._guard.lost("values", refusal.message, once=(refusal.name, refusal.kind))
-        return found.get("epoch")
+        return found.numbers.get("epoch")
 
     def _as_step(self, step: Any) -> int:
         """A step given as another kind of whole number; the own counter's next where it is none."""

@@ -1,4 +1,4 @@
-"""From what people log to numbers: nested dictionaries, Python, numpy and tensor scalars.
+"""From what people log to numbers and media: nested dictionaries, Python, numpy and tensor scalars, values.
 
 No framework is imported: whatever holds one element and has `item()` is asked for it.
 """
@@ -6,10 +6,13 @@ No framework is imported: whatever holds one element and has `item()` is asked f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from epochal.record.media.sources import figure_kind, is_pillow
+from epochal.record.media.value import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,27 +24,69 @@ class Refused:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Logged data taken apart: numbers by name, values by name with their place in a list, and what is neither."""
+
+    numbers: dict[str, float] = field(default_factory=dict)
+    media: list[tuple[str, int, Value]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+
+
+def sort_values(data: Mapping[Any, Any]) -> Sorted:
+    """Take nested `data` apart, names joined by `/`. Raises UsageError for a figure that cannot be drawn."""
+    found = Sorted()
+    _gather(data, "", found)
+    return found
+
+
 def numbers(data: Mapping[Any, Any]) -> tuple[dict[str, float], list[Refused]]:
-    """Split nested `data` into numbers, their names joined by `/`, and what is not a number."""
-    found: dict[str, float] = {}
-    refused: list[Refused] = []
-    _gather(data, "", found, refused)
-    return found, refused
+    """Split nested `data` into numbers, their names joined by `/`, and what is neither a number nor a value."""
+    found = sort_values(data)
+    return found.numbers, found.refused
 
 
-def _gather(data: Mapping[Any, Any], prefix: str, found: dict[str, float], refused: list[Refused]) -> None:
+def _gather(data: Mapping[Any, Any], prefix: str, found: Sorted) -> None:
     for key, value in data.items():
         name = prefix + (key if isinstance(key, str) else str(key))
         if type(value) is float:
-            found[name] = value
+            found.numbers[name] = value
         elif isinstance(value, Mapping):
-            _gather(value, name + "/", found, refused)
+            _gather(value, name + "/", found)
         else:
             number = as_number(value)
-            if number is None:
-                refused.append(_refusal(name, value))
+            if number is not None:
+                found.numbers[name] = number
+            elif values := as_values(value):
+                found.media += [(name, i, one) for i, one in enumerate(values)]
             else:
-                found[name] = number
+                found.refused.append(_refusal(name, value))
+
+
+def as_values(value: object) -> list[Value]:
+    """What is logged of a value, or of a list of values, as it is now; empty where it is none.
+
+    Pillow images and figures of matplotlib and plotly need no wrapping.
+    """
+    if isinstance(value, Value):
+        return [value.taken()]
+    if isinstance(value, list | tuple):
+        found: list[Value] = []
+        for one in value:
+            values = [] if isinstance(one, list | tuple) else as_values(one)
+            if not values:
+                return []
+            found += values
+        return found
+    if is_pillow(value):
+        from epochal.record.media.image import Image
+
+        return [Image(value)]
+    if figure_kind(value):
+        from epochal.record.media.figure import Figure
+
+        return [Figure(value)]
+    return []
 
 
 def as_number(value: object) -> float | None:
@@ -79,17 +124,36 @@ def _refusal(name: str, value: object) -> Refused:
     if value is None:
         what, advice = "None", "leave the key out where there is no value"
     elif isinstance(value, str):
-        what, advice = f"a str ({_short(value)})", "log float(value), or put texts into config or notes"
+        what, advice = f"a str ({_short(value)})", "log float(value), or epochal.Text(value) to keep the text"
     elif shape is not None and _size(value) != 1:
         what = f"a {kind} of shape {tuple(shape)}"
-        advice = "log one number of it, such as value.mean(), or each under its own key"
+        advice = (
+            "log one number of it, such as value.mean(), epochal.Histogram(value) for how its numbers are spread, "
+            "or epochal.Image(value) for a picture"
+        )
+    elif shape is not None:
+        what, advice = _single(kind, value)
     elif isinstance(value, list | tuple | set):
-        what, advice = f"a {kind} of {len(value)}", "log each under its own key, or one number such as their mean"
+        what = f"a {kind} of {len(value)}"
+        advice = "log each under its own key, one number such as their mean, or epochal.Histogram(value)"
     elif isinstance(value, int):
         what, advice = "an int too large for a float64", "log its logarithm"
     else:
-        what, advice = f"a {kind}", "log a number"
+        what, advice = f"a {kind}", "log a number, or a value such as epochal.Text(str(value))"
     return Refused(name, kind, f"{name!r} is {what}, not a number, and was not recorded: {advice}")
+
+
+def _single(kind: str, value: object) -> tuple[str, str]:
+    """What to say of an array or scalar that holds one thing which is no real number."""
+    try:
+        held = value.item()  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - a foreign object: whatever it raises, it has no item to speak of
+        return f"a {kind} without a value", "log a number"
+    if isinstance(held, Mapping):
+        return f"a {kind} that holds a {type(held).__name__}", "log value.item(): its numbers, by name"
+    if isinstance(held, complex):
+        return f"a complex number ({held:.4g})", "log its real and imaginary part, or abs(value)"
+    return f"a {kind} that holds {_short(str(held))}", "log a number"
 
 
 def _short(text: str) -> str:

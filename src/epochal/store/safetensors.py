@@ -11,7 +11,7 @@ import json
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,15 @@ class TensorPlace:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotHeader:
-    """The tensors of a snapshot by name, in the order written, and the step and epoch it was taken at."""
+    """The tensors of a snapshot by name, in the order written, and the step and epoch it was taken at.
+
+    `metadata` holds all texts that the file says of itself.
+    """
 
     step: int | None
     epoch: float | None
     tensors: Mapping[str, TensorPlace]
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_snapshot(
@@ -164,7 +168,8 @@ def read_header(path: Path) -> SnapshotHeader:
         metadata = entries.pop("__metadata__", {})
         tensors = {name: _place(entry, base=8 + length, size=size) for name, entry in entries.items()}
         step, epoch = metadata.get("step"), metadata.get("epoch")
-        return SnapshotHeader(int(step) if step else None, float(epoch) if epoch else None, tensors)
+        said = {str(key): str(value) for key, value in metadata.items()}
+        return SnapshotHeader(int(step) if step else None, float(epoch) if epoch else None, tensors, said)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged(path, f"its header is wrong ({error})") from None
 

@@ -1,0 +1,88 @@
+"""What a run is told of single examples: predictions, and places in a space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import time
+from typing import Any, SupportsIndex
+
+from epochal.errors import RecordingWarning
+from epochal.record.guard import Guard
+from epochal.record.media.value import Value
+from epochal.store import RunWriter
+
+
+class Examples:
+    """The part of `Run` that is about single examples."""
+
+    __slots__ = ()
+
+    _writer: RunWriter | None
+    _guard: Guard
+
+    def log_predictions(
+        self,
+        inputs: object,
+        labels: object,
+        probabilities: object,
+        class_names: Sequence[str] | None = None,
+        *,
+        name: str = "predictions",
+        ids: object = None,
+        step: SupportsIndex | None = None,
+        epoch: float | None = None,
+    ) -> None:
+        """Record what the network says of examples: its confidence in each class, beside the right answers.
+
+        `probabilities` are [N, C] (or [N], of the second of two classes), `labels` [N] numbers or names of classes,
+        `inputs` the examples: [N, H, W], [N, H, W, C] or [N, C, H, W] are kept as pictures, anything else as numbers;
+        the same inputs are kept once, however often they are logged. Without `step` that of the last log call is
+        taken.
+        """
+        from epochal.record.media.predictions import Predictions
+
+        def made() -> Value:
+            return Predictions(
+                inputs, labels=labels, probabilities=probabilities, class_names=class_names, ids=ids
+            )  # fmt: skip
+
+        self._log_made("run.log_predictions()", name, made, step, epoch)
+
+    def log_embedding(
+        self,
+        vectors: object,
+        labels: object = None,
+        *,
+        name: str = "embedding",
+        metadata: Mapping[str, Sequence[Any]] | None = None,
+        images: object = None,
+        step: SupportsIndex | None = None,
+        epoch: float | None = None,
+    ) -> None:
+        """Record points in a space of many dimensions, such as a layer's answers: `vectors` [N, D] and `labels` [N].
+
+        `metadata` maps names to N numbers or texts, `images` are N pictures. Without `step` that of the last log call
+        is taken.
+        """
+        from epochal.record.media.embedding import Embedding
+
+        def made() -> Value:
+            return Embedding(vectors, labels=labels, metadata=metadata, images=images)
+
+        self._log_made("run.log_embedding()", name, made, step, epoch)
+
+    def _log_made(self, doing: str, name: str, made: Any, step: SupportsIndex | None, epoch: float | None) -> None:
+        if self._writer is None:
+            return
+        try:
+            value = made()
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed(doing, error)
+            return
+        self.aside({name: value} if epoch is None else {name: value, "epoch": epoch}, step=step, t=time())
+
+    def aside(self, data: Mapping[str, Any], *, step: SupportsIndex | None = None, t: float | None = None) -> None:
+        """Record beside the training's own steps."""
+        raise NotImplementedError
