@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from epochal.errors import UsageError
+from epochal.facts import is_system
 from epochal.record.config import plain_config
 from epochal.record.guard import strict_wanted, warn_user
 from epochal.record.origin import code_facts, environment_facts
 from epochal.record.run import Run
+from epochal.record.secret import Masker
+from epochal.record.surroundings import AlertTargets, begin, choose
 from epochal.store import Resume, RunWriter, StoredRun, default_name, new_run_id, resolve_root
 
 Mode = Literal["on", "off"]
@@ -32,6 +35,10 @@ def init(
     resume: Resume = "never",
     mode: Mode = "on",
     strict: bool | None = None,
+    system: bool | float | None = None,
+    console: bool | None = None,
+    code: bool | None = None,
+    alerts: AlertTargets | None = None,
 ) -> Run:
     """Begin to record a training and return its run.
 
@@ -39,6 +46,11 @@ def init(
     where none is given). `config` is a mapping, dataclass or namespace of settings. With an `id` of a run that is
     there, `resume="allow"` goes on with it and "must" insists that it is there. `mode="off"` records nothing, at no
     cost. `strict=True` (or EPOCHAL_STRICT=1) raises errors that otherwise are warned of once.
+
+    Recorded too, unless switched off: the machine each 10 s (`system` is True, False or the seconds; EPOCHAL_SYSTEM
+    where it is not given), what is printed (`console`, EPOCHAL_CONSOLE), and the code's command, commit, changes and
+    packages (`code`, EPOCHAL_CODE). `alerts` is who is told of alerts besides the terminal: the address of a webhook,
+    a function that takes an `Alert`, or a list of these; EPOCHAL_ALERT_WEBHOOK adds one.
 
     Raises UsageError for what cannot be, RunExistsError, NotFoundError (`resume="must"`), and StorageFullError where
     the folder cannot be written.
@@ -52,10 +64,13 @@ def init(
         raise UsageError(f"mode is {mode!r}", hint="use 'on' or 'off'")
     if isinstance(tags, str):
         raise UsageError(f"tags is the string {tags!r}", hint="give a list, such as tags=['baseline']")
+    choices = choose(system=system, console=console, code=code, alerts=alerts)
     settings, by_repr = plain_config(config)
     where = project if project is not None else project_of_script()
     if mode == "off":
         return Run(None, run_id=id or "off", name=name or "off", project=where, config=settings, strict=False)
+    masker = Masker(also=[target for target in choices.targets if isinstance(target, str)])
+    facts = (code_facts(masker) if choices.code else {}, environment_facts(masker))
     writer = RunWriter.create(
         resolve_root(dir),
         project=where,
@@ -67,12 +82,12 @@ def init(
         run_id=id,
         resume=resume,
         rank=_rank(),
-        code=code_facts(),
-        environment=environment_facts(),
+        code=facts[0],
+        environment=facts[1],
     )
     if by_repr:
         warn_user(f"config: {', '.join(by_repr[:8])} cannot be stored as such and kept as text (repr)")
-    return Run(
+    run = Run(
         writer,
         run_id=writer.run_id,
         name=name or default_name(where, writer.run_id),
@@ -81,6 +96,8 @@ def init(
         strict=strict_wanted(strict),
         last_step=_last_step(writer) if id is not None and resume != "never" else -1,
     )
+    begin(run, writer, choices, masker, facts=facts, rank=_rank())
+    return run
 
 
 def new_id() -> str:
@@ -108,4 +125,4 @@ def _rank() -> int:
 
 def _last_step(writer: RunWriter) -> int:
     """The last step of the run so far: a resumed run counts on from there."""
-    return max((s.last_step for s in StoredRun(writer.path).summaries().values()), default=-1)
+    return max((s.last_step for n, s in StoredRun(writer.path).summaries().items() if not is_system(n)), default=-1)

@@ -1,33 +1,45 @@
-"""Where a run comes from: script, command, git commit, machine and package versions. Never environment variables,
-never what looks like a password on the command line. Nothing in here starts a process or raises."""
+"""Where a run comes from: script, command, git commit, machine and package versions, seeds. Of the environment's
+variables only those of a short list, never what looks like a password on the command line. Nothing in here starts a
+process or raises; what takes longer is `origin_late.py`'s."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from epochal.record.secret import HIDDEN, Mask, looks_secret
 
 _PACKAGES = (
     "numpy", "torch", "torchvision", "keras", "tensorflow", "jax", "flax", "sklearn", "lightning", "transformers",
     "datasets", "accelerate", "timm", "xgboost", "lightgbm", "scipy", "pandas", "polars",
 )  # fmt: skip
-_SECRET = re.compile(r"key|token|secret|passw|pwd|credential|auth", re.IGNORECASE)
-_HIDDEN = "***"
+_VARIABLES = (
+    "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUBLAS_WORKSPACE_CONFIG", "PYTORCH_CUDA_ALLOC_CONF",
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+    "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "GROUP_RANK", "SLURM_JOB_ID", "SLURM_PROCID",
+    "PYTHONHASHSEED", "PYTHONOPTIMIZE", "KERAS_BACKEND", "JAX_PLATFORMS", "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS", "TOKENIZERS_PARALLELISM", "NCCL_DEBUG",
+)  # fmt: skip
+"""The only variables whose values are recorded."""
+_VALUE_LIMIT = 200
 
 
-def code_facts() -> dict[str, Any]:
+def code_facts(mask: Mask = str) -> dict[str, Any]:
     """Script (relative to the repository or working folder), command line, git commit and branch where there is one."""
     facts: dict[str, Any] = {}
     try:
         script = _script()
-        here = script.parent if script else Path.cwd()
-        repository = _repository(here)
+        repository = find_repository(script_folder())
         if script:
             facts["script"] = _relative(script, repository)
-        facts["command"] = _command(script.name if script else None)
+        facts["command"] = mask(_command(script.name if script else None))
         if repository:
             facts.update(_git_head(repository))
     except (OSError, ValueError, AttributeError) as error:
@@ -35,8 +47,8 @@ def code_facts() -> dict[str, Any]:
     return facts
 
 
-def environment_facts() -> dict[str, Any]:
-    """Python, platform, processor count, and versions of the packages that are already imported."""
+def environment_facts(mask: Mask = str) -> dict[str, Any]:
+    """Python, platform, processors, a few variables, seeds, and versions of the packages that are already imported."""
     from epochal._version import __version__
 
     facts: dict[str, Any] = {"epochal": __version__}
@@ -44,6 +56,13 @@ def environment_facts() -> dict[str, Any]:
         facts["python"] = platform.python_version()
         facts["platform"] = f"{platform.system()} {platform.release()} {platform.machine()}".strip()
         facts["cpus"] = _cpus()
+        if model := _cpu_model():
+            facts["cpu"] = model
+        found = {name: mask(os.environ[name])[:_VALUE_LIMIT] for name in _VARIABLES if name in os.environ}
+        if found:
+            facts["variables"] = found
+        if known := seeds():
+            facts["seeds"] = known
         facts["packages"] = {
             name: str(module.__version__)
             for name in _PACKAGES
@@ -52,6 +71,61 @@ def environment_facts() -> dict[str, Any]:
     except (OSError, ValueError, AttributeError) as error:
         facts["unknown"] = f"{type(error).__name__}: {error}"
     return facts
+
+
+def seeds() -> dict[str, int]:
+    """The seeds of random numbers as far as they are known now, by whose they are.
+
+    `torch` is what its generator was last seeded with; `numpy` that of the legacy functions (`np.random.seed`), which
+    is known only until the first of them was called; `lightning` what `seed_everything` was given; `python_hash` is
+    PYTHONHASHSEED. Python's own `random` and numpy's generators do not tell theirs.
+    """
+    asked: dict[str, Callable[[], int | None]] = {
+        "torch": _torch_seed,
+        "numpy": _numpy_seed,
+        "lightning": lambda: _whole(os.environ.get("PL_GLOBAL_SEED")),
+        "python_hash": lambda: _whole(os.environ.get("PYTHONHASHSEED")),
+    }
+    found: dict[str, int] = {}
+    for name, ask in asked.items():
+        with contextlib.suppress(Exception):  # a seed that cannot be found out is not known
+            if (seed := ask()) is not None:
+                found[name] = seed
+    return found
+
+
+def _torch_seed() -> int | None:
+    initial_seed = getattr(sys.modules.get("torch"), "initial_seed", None)
+    return int(initial_seed()) if callable(initial_seed) else None
+
+
+def _numpy_seed() -> int | None:
+    """A generator that was seeded and not used yet holds its seed as the first word of its state."""
+    kind, words, position, *_ = np.random.get_state(legacy=True)
+    if kind != "MT19937" or position != len(words):
+        return None
+    seed = int(words[0])
+    again = np.random.RandomState(seed).get_state(legacy=True)[1]
+    return seed if np.array_equal(words, again) else None
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
+
+
+def _cpu_model() -> str:
+    """What the processor is called, '' where the system does not say it in a file."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            for line in file:
+                name, _, value = line.partition(":")
+                if name.strip() in ("model name", "Model", "cpu model"):
+                    return value.strip()
+                if not line.strip():
+                    break  # all processors are of a kind
+    except OSError:
+        pass
+    return platform.processor() if sys.platform == "win32" else ""
 
 
 def _cpus() -> int:
@@ -64,6 +138,12 @@ def _script() -> Path | None:
     main = sys.modules.get("__main__")
     file = getattr(main, "__file__", None)
     return Path(os.path.abspath(file)) if file else None  # noqa: PTH100 - links are kept as the user wrote them
+
+
+def script_folder() -> Path:
+    """Where the training's script lies; the working folder where there is no script, as in a notebook."""
+    script = _script()
+    return script.parent if script else Path.cwd()
 
 
 def _relative(script: Path, repository: Path | None) -> str:
@@ -80,21 +160,22 @@ def _command(script: str | None) -> str:
     for word in sys.argv[1:]:
         name, equals, _ = word.partition("=")
         if hide and not word.startswith("-"):
-            words.append(_HIDDEN)
+            words.append(HIDDEN)
             hide = False
             continue
         hide = False
-        if _SECRET.search(name) and (equals or word.startswith("-")):
-            words.append(f"{name}={_HIDDEN}" if equals else word)
+        if looks_secret(name.lstrip("-")) and (equals or word.startswith("-")):
+            words.append(f"{name}={HIDDEN}" if equals else word)
             hide = not equals
         elif "://" in word and "@" in word:
-            words.append(_HIDDEN)
+            words.append(HIDDEN)
         else:
             words.append(word)
     return " ".join(words)[:1000]
 
 
-def _repository(folder: Path) -> Path | None:
+def find_repository(folder: Path) -> Path | None:
+    """The git repository that a folder lies in, None outside of one."""
     for parent in (folder, *folder.parents):
         if (parent / ".git").exists():
             return parent

@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Literal, SupportsIndex, get_args
 
 from epochal.errors import RecordingWarning, UsageError
-from epochal.facts import Better, Graph
+from epochal.facts import AlertLevel, Better, Graph
 from epochal.record import farewell
+from epochal.record.alerts import Alerts
 from epochal.record.examples import Examples
 from epochal.record.guard import Guard
 from epochal.record.notes import Notes
@@ -42,11 +43,13 @@ class Run(Notes, Examples):
 
     __slots__ = (
         "__weakref__",
+        "_alerts",
         "_append",
         "_closed",
         "_closers",
         "_epoch",
         "_guard",
+        "_last_words",
         "_pusher",
         "_step",
         "_untrained",
@@ -78,6 +81,8 @@ class Run(Notes, Examples):
         self._pusher: Pusher | None = None
         # What runs beside the training and ends before it, the last begun first: each is called once, guarded.
         self._closers: list[Callable[[], None]] = []
+        self._last_words: Callable[[BaseException], None] | None = None
+        self._alerts: Alerts | None = None
         self._step = last_step
         # A resumed run, or one that watched before, has frames of earlier steps already.
         self._untrained = last_step < 0
@@ -355,18 +360,53 @@ class Run(Notes, Examples):
         except Exception as error:  # noqa: BLE001 - the guard's edge
             self._guard.failed("run.snapshot()", error)
 
-    def define(self, series: str, *, x: str | None = None, better: Better | None = None) -> None:
-        """Say over which series `series` is drawn, and whether less ("min") or more ("max") of it is better."""
+    def define(
+        self,
+        series: str,
+        *,
+        x: str | None = None,
+        better: Better | None = None,
+        alert: str | Sequence[str] | None = None,
+    ) -> None:
+        """Say over which series `series` is drawn, whether less ("min") or more ("max") of it is better, and when of
+        its values an alert is raised.
+
+        `alert` is one of `"nan"`, `"inf"`, a bound such as `"> 10"` or `"< 0.1"`, `"stalled 500"` (no new best for so
+        many steps), or a list of them; an empty list takes them away. `series` may be a pattern for it (`"*loss*"`). An
+        alert is raised when the condition comes true, and not again before a value came for which it is false.
+        """
         if self._writer is None or self._append is None:
             return
         try:
             if better not in (None, "min", "max"):
                 raise UsageError(f"better is {better!r}", hint="use 'min' or 'max'")
-            self._writer.define(series, x=x, better=better)
+            conditions = None
+            if self._alerts is not None and better is not None:
+                self._alerts.set_better(series, better)
+            if self._alerts is not None and alert is not None:
+                self._append, conditions = self._alerts.watch(self._append, series, alert)
+            self._writer.define(series, x=x, better=better, alert=conditions)
         except RecordingWarning:
             raise
         except Exception as error:  # noqa: BLE001 - the guard's edge
             self._guard.failed("run.define()", error)
+
+    def alert(
+        self, title: str, text: str = "", level: AlertLevel = "info", *, every: float | None = None
+    ) -> None:
+        """Tell people something now: in the terminal, to the webhooks and functions of `init(alerts=...)`, in the run.
+
+        `level` is "info", "warning" or "error". With `every`, the same title is told again only after so many seconds.
+        """
+        if self._alerts is None or self._append is None:
+            self._refuse()
+            return
+        try:
+            self._alerts.raise_alert(title, text, level, step=self.step, every=every)
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.alert()", error)
 
     def finish(self, status: EndStatus = "finished", *, error: str | None = None) -> None:
         """Write what is pending and end the run. A second call does nothing."""
@@ -404,6 +444,9 @@ class Run(Notes, Examples):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        # Python prints the error only after the run has ended; where no `with` is used, it has done so before.
+        if error is not None and self._last_words is not None and not self._closed:
+            self._last_words(error)
         self.end_with_process(error)
 
     def end_with_process(self, error: BaseException | None) -> None:
@@ -420,6 +463,7 @@ class Run(Notes, Examples):
         self._append, self._closed = None, "forked"
         self._watcher = self._pusher = None
         self._closers.clear()
+        self._last_words = self._alerts = None
 
 
 def _explained(data: object, error: Exception) -> Exception:
