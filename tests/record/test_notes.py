@@ -69,3 +69,12 @@ def test_a_missing_file_does_not_stop_the_training(tmp_path: Path) -> None:
             assert run.keep_file(tmp_path / "nothing") is None
         run.log({"loss": 1.0})
     assert epochal.open(tmp_path).run("latest").summary["loss"].n == 1
+
+
+def test_name_tags_and_notes_can_be_changed(tmp_path: Path) -> None:
+    with epochal.init("notes", dir=tmp_path, tags=["a"], strict=True) as run:
+        run.describe(name="better", notes="why")
+        run.describe(tags=["b", "c"])
+        assert run.name == "better"
+    info = epochal.open(tmp_path).run("better").info
+    assert (info.name, info.tags, info.notes) == ("better", ("b", "c"), "why")

@@ -68,3 +68,9 @@ class Guard:
         if once not in self._told:
             self._told.add(once)
             warn_user(message)
+
+    def say(self, message: str, *, once: object) -> None:
+        """Warn of something that is no loss, the first time only (`once` says which kind)."""
+        if once not in self._told:
+            self._told.add(once)
+            warn_user(message)

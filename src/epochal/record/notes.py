@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from epochal.errors import RecordingWarning, UsageError
 from epochal.record.config import plain_config
 from epochal.record.guard import Guard
 from epochal.record.probe import find_probe
-from epochal.store import RunWriter, ScalarSeries, StoredRun, graph_to_json
+from epochal.store import Library, RunWriter, ScalarSeries, StoredRun, graph_to_json
 
 
 class Notes:
@@ -23,6 +23,7 @@ class Notes:
     _writer: RunWriter | None
     _guard: Guard
     config: Mapping[str, Any]
+    name: str
 
     def set_config(self, settings: Mapping[str, Any] | object) -> None:
         """Add settings that were not known when the run began, or change some; the others stay as they are.
@@ -39,6 +40,19 @@ class Notes:
             raise
         except Exception as error:  # noqa: BLE001 - the guard's edge
             self._guard.failed("run.set_config()", error)
+
+    def describe(self, *, name: str | None = None, tags: Sequence[str] | None = None, notes: str | None = None) -> None:
+        """Change the run's name, tags or notes, as the Studio can; what is None stays as it is."""
+        if self._writer is None:
+            return
+        try:
+            path = self._writer.path
+            Library(path.parent.parent).change(StoredRun(path), name=name, tags=tags, notes=notes)
+            self.name = name if name is not None else self.name
+        except RecordingWarning:
+            raise
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            self._guard.failed("run.describe()", error)
 
     def log_graph(self, model: object, inputs: object = None) -> None:
         """Keep the graph of a network, and its program where it can be exported, without watching it.
@@ -77,6 +91,10 @@ class Notes:
         if self._guard.strict:
             raise UsageError(message)
         self._guard.lost("values", message, once=message)
+
+    def note_once(self, message: str) -> None:
+        """Warn, once, of something that is no loss: for code that records on a user's behalf."""
+        self._guard.say(message, once=message)
 
     def keep_file(self, path: str | os.PathLike[str], name: str | None = None) -> Path | None:
         """Copy a file or a folder into the run, as `files/<name>`; return where it lies, None when it was not kept.

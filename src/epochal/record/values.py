@@ -58,7 +58,7 @@ def _gather(data: Mapping[Any, Any], prefix: str, found: Sorted) -> None:
             if number is not None:
                 found.numbers[name] = number
             elif values := as_values(value):
-                found.media += [(name, i, one) for i, one in enumerate(values)]
+                found.media.extend((name, i, one) for i, one in enumerate(values))
             else:
                 found.refused.append(_refusal(name, value))
 
