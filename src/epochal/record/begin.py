@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from epochal.errors import UsageError
-from epochal.facts import is_system
 from epochal.record.config import plain_config
+from epochal.record.entry import enter, last_step, stay_out
 from epochal.record.guard import strict_wanted, warn_user
+from epochal.record.lineage import project_of_fork
 from epochal.record.origin import code_facts, environment_facts
+from epochal.record.ranks import find_place
 from epochal.record.run import Run
 from epochal.record.secret import Masker
 from epochal.record.surroundings import AlertTargets, begin, choose
-from epochal.store import Resume, RunWriter, StoredRun, default_name, new_run_id, resolve_root
+from epochal.store import Resume, RunWriter, default_name, new_run_id, resolve_root
 
 Mode = Literal["on", "off"]
 
@@ -33,6 +35,10 @@ def init(
     group: str | None = None,
     id: str | None = None,  # noqa: A002
     resume: Resume = "never",
+    rewind_to: int | None = None,
+    fork: str | None = None,
+    rank: int | None = None,
+    world_size: int | None = None,
     mode: Mode = "on",
     strict: bool | None = None,
     system: bool | float | None = None,
@@ -44,16 +50,21 @@ def init(
 
     Runs lie below `dir` (or EPOCHAL_DIR, or ./epochal-runs), in the folder of their `project` (the script's name
     where none is given). `config` is a mapping, dataclass or namespace of settings. With an `id` of a run that is
-    there, `resume="allow"` goes on with it and "must" insists that it is there. `mode="off"` records nothing, at no
-    cost. `strict=True` (or EPOCHAL_STRICT=1) raises errors that otherwise are warned of once.
+    there, `resume="allow"` goes on with it and "must" insists that it is there; `rewind_to` is then the last step that
+    is kept, what came after it is hidden. `fork="run@step"` begins a new run where another one was at a step: see
+    `Run.parent_parameters`. `mode="off"` records nothing, at no cost. `strict=True` (or EPOCHAL_STRICT=1) raises
+    errors that otherwise are warned of once.
+
+    All processes of a distributed training call this and record into one run. `rank` and `world_size` say which of
+    them this is where neither their launcher nor torch.distributed does; `world_size=1` gives it a run of its own.
 
     Recorded too, unless switched off: the machine each 10 s (`system` is True, False or the seconds; EPOCHAL_SYSTEM
     where it is not given), what is printed (`console`, EPOCHAL_CONSOLE), and the code's command, commit, changes and
     packages (`code`, EPOCHAL_CODE). `alerts` is who is told of alerts besides the terminal: the address of a webhook,
     a function that takes an `Alert`, or a list of these; EPOCHAL_ALERT_WEBHOOK adds one.
 
-    Raises UsageError for what cannot be, RunExistsError, NotFoundError (`resume="must"`), and StorageFullError where
-    the folder cannot be written.
+    Raises UsageError for what cannot be, RunExistsError, NotFoundError (`resume="must"`, `fork`), and StorageFullError
+    where the folder cannot be written.
 
     >>> import epochal
     >>> run = epochal.init("example", config={"lr": 0.1}, mode="off")
@@ -66,22 +77,33 @@ def init(
         raise UsageError(f"tags is the string {tags!r}", hint="give a list, such as tags=['baseline']")
     choices = choose(system=system, console=console, code=code, alerts=alerts)
     settings, by_repr = plain_config(config)
-    where = project if project is not None else project_of_script()
+    root, place = resolve_root(dir), find_place(rank, world_size)
+    where = project if project is not None else project_of_fork(root, fork) or project_of_script()
     if mode == "off":
-        return Run(None, run_id=id or "off", name=name or "off", project=where, config=settings, strict=False)
+        entry = stay_out(root, fork)
+        settings = {**entry.config, **settings}
+        off = Run(None, run_id=id or "off", name=name or "off", project=where, config=settings, strict=False)
+        return off.placed(place, entry.parent)
+    entry = enter(place, root, where, run_id=id, resume=resume, fork=fork)
+    settings = {**entry.config, **settings}
     masker = Masker(also=[target for target in choices.targets if isinstance(target, str)])
     facts = (code_facts(masker) if choices.code else {}, environment_facts(masker))
     writer = RunWriter.create(
-        resolve_root(dir),
+        root,
         project=where,
         name=name,
         config=settings,
         group=group,
+        parent=entry.parent.name if entry.parent else None,
+        parent_step=entry.parent.step if entry.parent else None,
         tags=tuple(tags),
         notes=notes,
-        run_id=id,
-        resume=resume,
-        rank=_rank(),
+        run_id=entry.run_id,
+        resume=entry.resume,
+        rewind_to=rewind_to,
+        rank=place.rank,
+        world_size=place.world_size,
+        wait_secs=entry.wait_secs,
         code=facts[0],
         environment=facts[1],
     )
@@ -94,10 +116,10 @@ def init(
         project=where,
         config=settings,
         strict=strict_wanted(strict),
-        last_step=_last_step(writer) if id is not None and resume != "never" else -1,
+        last_step=last_step(writer, place, entry, rewind_to),
     )
-    begin(run, writer, choices, masker, facts=facts, rank=_rank())
-    return run
+    begin(run, writer, choices, masker, facts=facts, rank=place.rank)
+    return run.placed(place, entry.arrive(writer))
 
 
 def new_id() -> str:
@@ -115,14 +137,3 @@ def project_of_script() -> str:
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     stem = re.sub(r"[^\w -]", "", Path(file).stem).strip(" _") if file else ""
     return stem[:60] or "untitled"
-
-
-def _rank() -> int:
-    """This process's rank as distributed launchers say it."""
-    rank = os.environ.get("RANK", "0")
-    return int(rank) if rank.isdigit() else 0
-
-
-def _last_step(writer: RunWriter) -> int:
-    """The last step of the run so far: a resumed run counts on from there."""
-    return max((s.last_step for n, s in StoredRun(writer.path).summaries().items() if not is_system(n)), default=-1)

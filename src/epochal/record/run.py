@@ -16,10 +16,12 @@ from epochal.record import farewell
 from epochal.record.alerts import Alerts
 from epochal.record.examples import Examples
 from epochal.record.guard import Guard
+from epochal.record.lineage import Lineage
 from epochal.record.notes import Notes
 from epochal.record.policy import Account, Policy, Snapshots
 from epochal.record.probe import find_probe
 from epochal.record.pushed import Kept, Pusher
+from epochal.record.ranks import Place
 from epochal.record.values import as_number, sort_values
 from epochal.record.watch import Watcher
 from epochal.store import RunWriter
@@ -30,7 +32,7 @@ STEP_LIMIT = 2**62
 """Steps are kept as int64; the half of it leaves room to count on."""
 
 
-class Run(Notes, Examples):
+class Run(Lineage, Notes, Examples):
     """One recorded training; made by `epochal.init`. Use it as a context manager, or call `finish` at the end.
 
     Whatever goes wrong inside is warned of once and counted, and training goes on (`strict=True` raises instead).
@@ -50,6 +52,8 @@ class Run(Notes, Examples):
         "_epoch",
         "_guard",
         "_last_words",
+        "_parent",
+        "_place",
         "_pusher",
         "_step",
         "_untrained",
@@ -87,6 +91,7 @@ class Run(Notes, Examples):
         # A resumed run, or one that watched before, has frames of earlier steps already.
         self._untrained = last_step < 0
         self._epoch: float | None = None
+        self._place, self._parent = Place(), None
         if writer is not None:
             farewell.expect(self)
 

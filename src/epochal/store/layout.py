@@ -5,6 +5,7 @@ The whole layout is written down in docs/format.md; this file is the only one th
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -18,11 +19,13 @@ __all__ = [
     "DEFAULT_ROOT",
     "FORMAT_VERSION",
     "INDEX_NAME",
+    "LAUNCH_NOTES",
     "TRASH_NAME",
     "RunFolder",
     "WriterFolder",
     "check_name",
     "default_name",
+    "launch_note",
     "new_boot_id",
     "new_run_id",
     "resolve_root",
@@ -32,6 +35,7 @@ FORMAT_VERSION = 1
 DEFAULT_ROOT = "epochal-runs"
 INDEX_NAME = ".index.sqlite"
 TRASH_NAME = ".trash"
+LAUNCH_NOTES = ".launch-*.json"
 
 NAME_LIMIT = 120
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -84,6 +88,12 @@ def default_name(project: str, run_id: str) -> str:
     """Return what a run without a name is called: short where its id was made here, else the id that was chosen."""
     made = re.fullmatch(r"\d{8}-\d{6}-([a-z2-7]{6})", run_id)
     return f"{project}-{made[1]}" if made else run_id
+
+
+def launch_note(root: Path, project: str, words: str) -> Path:
+    """Return the file by which the processes of a launch, told apart by `words`, tell each other their run's id."""
+    name = hashlib.blake2b(words.encode("utf-8", "replace"), digest_size=10).hexdigest()
+    return root / check_name(project, what="project") / LAUNCH_NOTES.replace("*", name)
 
 
 def new_boot_id() -> str:

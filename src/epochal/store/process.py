@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HEARTBEAT_LIMIT_SECS", "identity", "is_alive"]
+__all__ = ["HEARTBEAT_LIMIT_SECS", "identity", "is_alive", "lives_here", "started_at"]
 
 HEARTBEAT_LIMIT_SECS = 30.0
 
@@ -69,3 +70,24 @@ def is_alive(state: Mapping[str, Any], now: float) -> bool:
     except OSError:
         pass
     return recent
+
+
+def lives_here(state: Mapping[str, Any]) -> bool | None:
+    """Say whether the process that `identity` named lives on this machine; None where that cannot be known from here."""
+    pid = state.get("pid")
+    if state.get("host") != socket.gethostname() or not isinstance(pid, int) or not state.get("process"):
+        return None
+    return _start_ticks(pid) == state["process"] if state.get("scope") == _scope() else None
+
+
+_imported = time.time()
+
+
+def started_at(pid: int) -> float:
+    """Return when a process began, unix seconds, to about a second; where that is not told, when this one came here."""
+    try:
+        ticks = int(_start_ticks(pid))
+        kernel = Path("/proc/stat").read_text(encoding="ascii").partition("\nbtime ")[2]
+        return int(kernel.split()[0]) + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return _imported
