@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from time import time
 from types import TracebackType
 from typing import Any, Literal, SupportsIndex, get_args
 
 from epochal.errors import RecordingWarning, UsageError
-from epochal.facts import AlertLevel, Better, Graph
+from epochal.facts import AlertLevel, Better
 from epochal.record import farewell
 from epochal.record.alerts import Alerts
+from epochal.record.edge import STEP_LIMIT
 from epochal.record.examples import Examples
 from epochal.record.guard import Guard
 from epochal.record.lineage import Lineage
 from epochal.record.notes import Notes
-from epochal.record.policy import Account, Policy, Snapshots
-from epochal.record.probe import find_probe
-from epochal.record.pushed import Kept, Pusher
 from epochal.record.ranks import Place
-from epochal.record.values import as_number, sort_values
-from epochal.record.watch import Watcher
+from epochal.record.values import sort_values
+from epochal.record.watching import Schedule, Watching
 from epochal.store import RunWriter
 
 EndStatus = Literal["finished", "failed", "stopped"]
 
-STEP_LIMIT = 2**62
-"""Steps are kept as int64; the half of it leaves room to count on."""
 
-
-class Run(Lineage, Notes, Examples):
+class Run(Watching, Lineage, Notes, Examples):
     """One recorded training; made by `epochal.init`. Use it as a context manager, or call `finish` at the end.
 
     Whatever goes wrong inside is warned of once and counted, and training goes on (`strict=True` raises instead).
@@ -46,21 +39,11 @@ class Run(Lineage, Notes, Examples):
     __slots__ = (
         "__weakref__",
         "_alerts",
-        "_append",
-        "_closed",
         "_closers",
-        "_epoch",
-        "_guard",
         "_last_words",
         "_parent",
         "_place",
-        "_pusher",
-        "_step",
-        "_untrained",
-        "_watcher",
-        "_writer",
         "config",
-        "id",
         "name",
         "project",
     )
@@ -81,8 +64,8 @@ class Run(Lineage, Notes, Examples):
         self._append: Callable[[Mapping[str, float], int, float], None] | None = writer.append_many if writer else None
         self._closed = "" if writer else "off"
         self._guard = Guard(writer.drop if writer else _nowhere, strict=strict)
-        self._watcher: Watcher | None = None
-        self._pusher: Pusher | None = None
+        self._watcher = self._pusher = None
+        self._schedule = Schedule()
         # What runs beside the training and ends before it, the last begun first: each is called once, guarded.
         self._closers: list[Callable[[], None]] = []
         self._last_words: Callable[[BaseException], None] | None = None
@@ -104,11 +87,6 @@ class Run(Lineage, Notes, Examples):
     def ended(self) -> bool:
         """Whether the run was finished: nothing is recorded in it any more."""
         return self._closed in get_args(EndStatus)
-
-    @property
-    def step(self) -> int | None:
-        """The step of the last log call, None before the first."""
-        return None if self._step < 0 else self._step
 
     def __repr__(self) -> str:
         return f"<epochal.Run {self.project}/{self.id}{f' ({self._closed})' if self._closed else ''}>"
@@ -202,169 +180,6 @@ class Run(Lineage, Notes, Examples):
             self._guard.lost("values", refusal.message, once=(refusal.name, refusal.kind))
         return found.numbers.get("epoch")
 
-    def _as_step(self, step: Any) -> int:
-        """A step given as another kind of whole number; the own counter's next where it is none."""
-        try:
-            whole = operator.index(step)
-        except TypeError:
-            number = as_number(step)
-            whole = int(number) if number is not None and number.is_integer() else -1
-        if not 0 <= whole < STEP_LIMIT:
-            whole = self._step + 1
-            message = (
-                f"step is {step!r}, not a whole number from 0 to 2^62: step {whole}, the next one, was taken instead"
-            )
-            if self._guard.strict:
-                raise UsageError(message)
-            self._guard.lost("steps", message, once="steps")
-        return whole
-
-    def _refuse(self) -> None:
-        if self._closed in ("off", "forked"):
-            return
-        message = f"run {self.id} was {self._closed} before this log() call: nothing is recorded any more"
-        if self._guard.strict:
-            raise UsageError(message, hint="start a new run with epochal.init()")
-        self._guard.lost("late", message + ". Start a new run with epochal.init()", once="late")
-
-    def watch(
-        self,
-        model: object,
-        *,
-        inputs: object = None,
-        parameters: bool = True,
-        gradients: bool = True,
-        activations: bool = True,
-        snapshots: Snapshots = "epoch",
-        budget: float = 0.02,
-        targets: str | Sequence[str] | None = None,
-    ) -> None:
-        """Record the network itself: its graph and program, and its parameters, gradients and activations over time.
-
-        `model` is a torch.nn.Module or a mapping of names to numpy arrays (or an object with such a mapping as
-        `parameters`). `inputs` is one example batch; without it the first training batch is used. Snapshots of all
-        parameters are kept at each new epoch of `log(epoch=...)` (where no epoch is ever logged: at log calls, as the
-        budget allows), every `snapshots` steps, or with None only by `run.snapshot()`. Statistics and histograms are
-        kept at the same steps, and in between as long as looking takes less than the part `budget` of the training's
-        time. `parameters`, `gradients`, `activations` and `targets` (names of tensors or patterns such as `layers.0.*`)
-        say what statistics are made of.
-        """
-        if self._writer is None or self._append is None:
-            return
-        try:
-            if self._watcher is not None:
-                raise UsageError("a model is being watched already", hint="call run.unwatch() first")
-            if self._pusher is not None:
-                raise UsageError(
-                    "parameters were handed over by log_parameters already",
-                    hint="use either of the two in a run, or call run.unwatch() between them",
-                )
-            if not (snapshots is None or snapshots == "epoch" or (type(snapshots) is int and snapshots > 0)):
-                raise UsageError(f"snapshots is {snapshots!r}", hint="use 'epoch', a number of steps, or None")
-            if not 0 <= budget <= 1:
-                raise UsageError(f"budget is {budget!r}", hint="give a part of the training's time, such as 0.02")
-            probe = find_probe(model, activations=activations, gradients=gradients)
-            watcher = Watcher(
-                probe,
-                Policy(snapshots, Account(budget=budget)),
-                self._writer,
-                parameters=parameters,
-                gradients=gradients,
-                chosen=_chooser(targets),
-                told=lambda message: self._guard.lost("network", message, once=message),
-                failed=self._guard.failed,
-            )
-            try:
-                watcher.begin(inputs, step=self.step, untrained=self._untrained, now=time())
-            except BaseException:
-                probe.close()
-                raise
-            self._watcher, self._untrained = watcher, False
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.watch()", error)
-
-    def unwatch(self) -> None:
-        """Stop watching: take the last look, and let go of the model."""
-        looking = self._watcher or self._pusher
-        self._watcher = self._pusher = None
-        if looking is None or self._closed:
-            return
-        try:
-            looking.finish(self.step, self._epoch, time())
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.unwatch()", error)
-
-    def log_parameters(
-        self,
-        parameters: object,
-        *,
-        gradients: object = None,
-        activations: object = None,
-        step: SupportsIndex | None = None,
-        epoch: float | None = None,
-        snapshots: Kept = "all",
-        graph: Graph | None = None,
-    ) -> None:
-        """Record parameters as they are now: those of networks that are no objects which `watch` could look at.
-
-        `parameters` is a container of arrays (numpy, JAX, PyTorch), nested as you like: mappings, lists, tuples, named
-        tuples, dataclasses, Flax and Equinox modules. Their names are the way to them, joined by dots. `gradients` and
-        `activations` are containers of the same kind; a gradient belongs to the parameter of its name. Recorded are
-        statistics and histograms of all, and of the parameters also their values: at every call (`snapshots="all"`),
-        at the first of each whole epoch ("epoch"), every n steps, or never (None). `step` and `epoch` are the last ones
-        logged where they are not given; the counter of `log` stays where it is. `graph` tells how the network is built,
-        once; without it layers are drawn from the names.
-        """
-        append = self._append
-        if append is None or self._writer is None:
-            self._refuse()
-            return
-        try:
-            if self._watcher is not None:
-                raise UsageError(
-                    "a model is being watched: its parameters are recorded already",
-                    hint="use either of the two in a run, or call run.unwatch() between them",
-                )
-            at = max(self._step, 0) if step is None else self._as_step(step)
-            if epoch is not None and (number := as_number(epoch)) is not None and number != self._epoch:
-                append({"epoch": number}, at, time())
-                self._epoch = number
-            pusher = self._pusher or Pusher(self._writer, guard=self._guard)
-            pusher.push(
-                parameters,
-                gradients=gradients,
-                activations=activations,
-                step=at,
-                epoch=self._epoch,
-                snapshots=snapshots,
-                graph=graph,
-            )
-            self._pusher = pusher
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.log_parameters()", error)
-
-    def snapshot(self, step: int | None = None) -> None:
-        """Keep all parameters of the watched model as they are now, as those of `step` (the last one logged)."""
-        if self._append is None:
-            self._refuse()
-            return
-        try:
-            if self._watcher is None:
-                raise UsageError("no model is being watched", hint="call run.watch(model) first")
-            at = max(self._step, 0) if step is None else self._as_step(step)
-            if not self._watcher.snapshot(at, self._epoch, time()):
-                raise UsageError("the writer could not free memory for the snapshot in time")
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.snapshot()", error)
-
     def define(
         self,
         series: str,
@@ -396,9 +211,7 @@ class Run(Lineage, Notes, Examples):
         except Exception as error:  # noqa: BLE001 - the guard's edge
             self._guard.failed("run.define()", error)
 
-    def alert(
-        self, title: str, text: str = "", level: AlertLevel = "info", *, every: float | None = None
-    ) -> None:
+    def alert(self, title: str, text: str = "", level: AlertLevel = "info", *, every: float | None = None) -> None:
         """Tell people something now: in the terminal, to the webhooks and functions of `init(alerts=...)`, in the run.
 
         `level` is "info", "warning" or "error". With `every`, the same title is told again only after so many seconds.
@@ -475,13 +288,6 @@ def _explained(data: object, error: Exception) -> Exception:
     if isinstance(data, Mapping):
         return error
     return UsageError(f"log() got a {type(data).__name__}", hint="give a dict such as {'loss': 0.5}")
-
-
-def _chooser(targets: str | Sequence[str] | None) -> Callable[[str], bool]:
-    if targets is None:
-        return lambda _: True
-    patterns = (targets,) if isinstance(targets, str) else tuple(targets)
-    return lambda name: any(fnmatchcase(name, p) or name.startswith(p + ".") for p in patterns)
 
 
 def _nowhere(code: str, count: int) -> None:
