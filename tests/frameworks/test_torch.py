@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from epochal.errors import RecordingWarning
-from epochal.frameworks.torch_catch import SAMPLE
+from epochal.frameworks.torch_outputs import SAMPLE
 from epochal.record import init
 from epochal.store import StatisticsTable
 from tests.frameworks.torch_trainings import Block, Tied, batch, begin, hooks_left, stored, train

@@ -1,33 +1,25 @@
 """How a PyTorch module is watched: its parameters, gradients and activations read in place, without standing hooks.
 
-A hook is there only between `arm` and the first training forward (or backward) pass after it, which takes it away.
+Hooks are there only while a look is near, and none is left when watching ends. What they do is told where they are:
+`torch_gradients.py`, `torch_catch.py`, `torch_compiled.py`.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from epochal.errors import NetworkError
-from epochal.frameworks.torch_catch import ActivationCatch, GradientCatch, InputCatch, as_example, read_caught
-from epochal.record.probe import Activation, Bytes, RecordedNetwork, TensorFact
-
-_CODES = {
-    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
-    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
-    torch.uint8: "U8", torch.uint16: "U16", torch.uint32: "U32", torch.uint64: "U64", torch.bool: "BOOL",
-    torch.complex64: "C64", torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2",
-}  # fmt: skip
-# Layers whose output says nothing that the layers beside them do not say.
-_SILENT = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-_MOST_LAYERS = 512
-
-Place = tuple[MutableMapping[str, Any], str]
+from epochal.frameworks import torch_device
+from epochal.frameworks.torch_catch import Outputs, as_example, copied_inputs
+from epochal.frameworks.torch_compiled import CallCatch, Shadow, compiled_parts, unwrap, why_not
+from epochal.frameworks.torch_gradients import Gradients, inverse
+from epochal.frameworks.torch_tensors import Tensors, bind
+from epochal.record.probe import Activation, Bytes, Late, RecordedNetwork, TensorFact
 
 
 def probe(model: object, *, activations: bool = True, gradients: bool = True) -> TorchProbe | None:
@@ -35,17 +27,6 @@ def probe(model: object, *, activations: bool = True, gradients: bool = True) ->
     if not isinstance(model, nn.Module):
         return None
     return TorchProbe(model, activations=activations, gradients=gradients)
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """The user's own module inside what data-parallel training and `torch.compile` wrapped around it."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inner = model.module
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
 
 
 class TorchProbe:
@@ -57,72 +38,60 @@ class TorchProbe:
         root = unwrap(model)
         self.hook_seconds = 0.0
         self._model = weakref.ref(root, lambda _: self.close())
-        # Hooks of a compiled module's wrapper run as usual, those of the module inside are compiled.
+        # What the user calls: the module itself, or what is wrapped around it.
         self._outer = weakref.ref(model)
-        self._want_activations = activations and not _compiled(model)
-        self._want_gradients = gradients
-        self._places: list[Place] = []
-        self._aliases: list[tuple[str, ...]] = []
-        self.left_out: list[str] = []
-        self._lazy: list[Place] = []
-        self._names: list[str] = []
-        self._like: list[tuple[torch.Size, torch.dtype, bool]] = []
-        self._trainable: list[int] = []
-        self._late_gradients = False
-        self._catches: list[ActivationCatch] = []
-        self._gradient_catches: list[GradientCatch] = []
-        self._input_catch: InputCatch | None = None
+        self._want_activations, self._want_gradients = activations, gradients
+        self._tensors = Tensors()
+        self._gradients = Gradients(self, self._tensors.learning)
+        if gradients:
+            self._gradients.scalers.search()
+        self._outputs: Outputs | None = None
+        self._shadows: list[Shadow] = []
+        self._inputs: CallCatch | None = None
+        self._input_values: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self._ring: torch_device.Ring | None = None
+        self._likes: list[tuple[torch.Size, torch.dtype]] = []
+        self._late: Late | None = None
+        self._told: set[str] = set()
+        self._untold: list[str] = []
 
     @property
     def gone(self) -> bool:
         """Whether the user let go of the model."""
         return self._model() is None
 
+    @property
+    def left_out(self) -> Sequence[str]:
+        """Names and types of tensors that cannot be stored."""
+        return self._tensors.left_out
+
+    def troubles(self) -> Sequence[str]:
+        """What the user should be told of, once each, since the last call."""
+        for part in (self._gradients, self._outputs, *self._shadows):
+            if part is not None and part.trouble:
+                self._tell(part.trouble)
+                part.trouble = ""
+        untold, self._untold = self._untold, []
+        return untold
+
+    def _tell(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            self._untold.append(message)
+
     def parameters(self) -> Sequence[TensorFact]:
         """Parameters and persistent buffers by their names in the state dict; a shared tensor once."""
-        self._gather()
-        facts = []
-        for name, place, aliases in zip(self._names, self._places, self._aliases, strict=True):
-            tensor = place[0][place[1]]
-            facts.append(
-                TensorFact(
-                    name=name,
-                    shape=tuple(tensor.shape),
-                    code=_CODES[tensor.dtype],
-                    itemsize=tensor.dtype.itemsize,
-                    trainable=isinstance(tensor, nn.Parameter) and tensor.requires_grad,
-                    aliases=aliases,
-                )
-            )
-        self._trainable = [i for i, fact in enumerate(facts) if fact.trainable]
+        facts = self._tensors.gather(self._root())
+        places = [holder[key] for holder, key in self._tensors.places]
+        sizes = [torch.Size(fact.shape) for fact in facts]
+        likes = [(size, tensor.dtype) for size, tensor in zip(sizes, places, strict=True)]
+        self._likes = likes + [likes[i] for i in self._tensors.trainable]
+        self._ring = None
+        self._gradients.renew()
+        if self._tensors.sharded:
+            self._tell("the parameters are spread over several processes: each process records its own part of them")
+        self._drop_outputs()
         return facts
-
-    def _gather(self) -> None:
-        root = self._root()
-        self._lazy, self.left_out = [], []
-        first: dict[int, str] = {}
-        places: dict[str, Place] = {}
-        aliases: dict[str, list[str]] = {}
-        for name, holder, key in _stored(root):
-            tensor = holder[key]
-            if nn.parameter.is_lazy(tensor):
-                self._lazy.append((holder, key))
-                continue
-            if tensor.dtype not in _CODES or tensor.is_meta or tensor.is_quantized:
-                self.left_out.append(f"{name} ({'meta' if tensor.is_meta else tensor.dtype})")
-                continue
-            if (known := first.setdefault(id(tensor), name)) != name:
-                aliases[known].append(name)
-            else:
-                places[name], aliases[name] = (holder, key), []
-        self._names, self._places = list(places), list(places.values())
-        self._aliases = [tuple(aliases[name]) for name in self._names]
-        tensors = self._live()
-        self._like = [(t.shape, t.dtype, t.requires_grad) for t in tensors]
-
-    def _live(self) -> list[torch.Tensor]:
-        """The tensors as they are now: a parameter may have been replaced by another object of the same name."""
-        return [holder[key] for holder, key in self._places]
 
     def _root(self) -> nn.Module:
         root = self._model()
@@ -134,73 +103,109 @@ class TorchProbe:
 
     def bind(self, places: Sequence[Bytes], facts: Sequence[TensorFact]) -> list[torch.Tensor]:
         """Tensors over the given memory, shaped as the facts say."""
-        types = {code: dtype for dtype, code in _CODES.items()}
-        return [
-            torch.from_numpy(place).view(types[fact.code]).view(fact.shape)
-            if fact.size
-            else torch.empty(fact.shape, dtype=types[fact.code])
-            for place, fact in zip(places, facts, strict=True)
-        ]
+        return bind(places, facts)
 
     def stage(self, into: object, gradients_into: object = None) -> Sequence[int] | None:
-        """Copy all tensors, and the gradients that are there; where zeroing removed all, those that hooks caught.
+        """Copy all tensors, and the gradients that the optimizer gets, as far as they are there.
 
-        None when shapes, types or names changed.
+        None when shapes, types or names changed. What lies on an accelerator is copied there, and `late` brings it.
         """
         self._root()
-        try:
-            sources = self._live()
-        except KeyError:
+        self._late = None
+        sources = self._tensors.current()
+        if sources is None:
             return None
-        if [(t.shape, t.dtype, t.requires_grad) for t in sources] != self._like:
-            return None
-        if self._lazy and any(not nn.parameter.is_lazy(holder[key]) for holder, key in self._lazy):
-            return None
-        targets: list[torch.Tensor] = into  # type: ignore[assignment]
+        places: list[torch.Tensor] = list(into)  # type: ignore[call-overload]
+        count = len(places)
+        numbers = list(range(count))
         there: Sequence[int] = ()
-        if gradients_into is not None and self._trainable:
-            there, grads = self._gradients(sources)
-            places: list[torch.Tensor] = gradients_into  # type: ignore[assignment]
-            targets = targets + (places if len(there) == len(places) else [places[k] for k in there])
+        scale = None
+        if gradients_into is not None and self._tensors.trainable:
+            there, grads, scale = self._gradients.read()
+            places += gradients_into  # type: ignore[operator]
+            numbers += [count + k for k in there]
             sources = sources + grads
-        if targets:
-            with torch.no_grad():
-                torch._foreach_copy_(targets, sources)
+        factor = None if scale is None else inverse(scale, scale.device)
+        far = [torch_device.carried(t.device) for t in sources]
+        with torch.no_grad():
+            if not any(far):
+                if sources:
+                    torch._foreach_copy_([places[n] for n in numbers], sources)
+                if factor is not None and there:
+                    torch._foreach_mul_([places[n] for n in numbers[count:]], factor.cpu())
+            else:
+                self._send(places, numbers, sources, far, len(there) if factor is not None else 0, factor)
         return there
 
-    def _gradients(self, tensors: list[torch.Tensor]) -> tuple[Sequence[int], list[torch.Tensor]]:
-        """Which trainable tensors have a gradient, and these."""
-        caught = {c.index: c.value for c in self._gradient_catches if c.value is not None}
-        if caught:
-            grads = [caught.get(k) for k in range(len(self._trainable))]
-        else:
-            grads = [tensors[i].grad for i in self._trainable]
-        there = [k for k, grad in enumerate(grads) if grad is not None]
-        if not there:
-            self._late_gradients = True
-        found = [g if g.layout is torch.strided else g.to_dense() for g in grads if g is not None]
-        return there, found
+    def _send(
+        self,
+        places: list[torch.Tensor],
+        numbers: list[int],
+        sources: list[torch.Tensor],
+        far: list[bool],
+        scaled: int,
+        factor: torch.Tensor | None,
+    ) -> None:
+        """Copy what is near, and send for what is far."""
+        if self._ring is None:
+            self._ring = torch_device.Ring(self._likes)
+        first_scaled = len(sources) - scaled
+        for k, (number, source, away) in enumerate(zip(numbers, sources, far, strict=True)):
+            if not away:
+                places[number].copy_(source)
+                if k >= first_scaled and factor is not None:
+                    places[number].mul_(factor.cpu())
+        sent = [k for k, away in enumerate(far) if away]
+        self._late = self._ring.send(
+            [numbers[k] for k in sent],
+            [sources[k] for k in sent],
+            sum(k >= first_scaled for k in sent),
+            factor,
+        )
+
+    def late(self) -> Late | None:
+        """What brings the values of the last `stage` from the device, None where all are there."""
+        late, self._late = self._late, None
+        return late
 
     def prefer_hooks(self) -> None:
-        """Catch gradients in the backward pass from now on: the training zeroes them before it logs."""
-        self._late_gradients = True
+        """Copy gradients when they are made from now on: the training zeroes them before it logs."""
+        self._gradients.prefer_hooks()
 
     def arm(self) -> None:
-        """Catch each layer's output at the next training forward pass, and gradients if they are gone at log time."""
+        """Catch each layer's output at the next training forward pass, and watch what happens to gradients."""
         root = self._root()
         if self._want_activations:
-            for catch in self._catches:
-                catch.disarm()
-            if not self._catches:
-                self._catches = [ActivationCatch(self, name, m) for name, m in _layers(root)]
-            for catch in self._catches:
-                catch.arm()
-        if self._want_gradients and self._late_gradients:
-            live = [self._places[i][0][self._places[i][1]] for i in self._trainable]
-            known = {c.index: c for c in self._gradient_catches}
-            self._gradient_catches = [known.get(k) or GradientCatch(self, k) for k in range(len(live))]
-            for gradient_catch, parameter in zip(self._gradient_catches, live, strict=True):
-                gradient_catch.arm(parameter)
+            if self._outputs is None:
+                self._find_layers(root)
+            if self._outputs is not None:
+                self._outputs.arm()
+            for shadow in self._shadows:
+                shadow.arm()
+        if self._want_gradients:
+            self._gradients.arm()
+
+    def _find_layers(self, root: nn.Module) -> None:
+        outer = self._outer()
+        if outer is None:  # the user keeps the module alone, not what was wrapped around it; "or" would ask its length
+            outer = root
+        parts = compiled_parts(outer)
+        reason = why_not(outer) if parts else ""
+        if reason:
+            self._tell(f"activations of compiled parts of the network are not recorded: {reason}")
+        if isinstance(root, torch.jit.ScriptModule):
+            self._tell("activations of a ScriptModule are not recorded: its layers cannot be looked at")
+        inside = {id(m) for part in parts for m in part.modules()}
+        self._outputs = outputs = Outputs(self, root, inside)
+        if not reason:
+            self._shadows = [Shadow(self, part, outputs.those_in(part)) for part in parts]
+
+    def _drop_outputs(self) -> None:
+        if self._outputs is not None:
+            self._outputs.disarm()
+        for shadow in self._shadows:
+            shadow.disarm()
+        self._outputs, self._shadows = None, []
 
     @property
     def training(self) -> bool:
@@ -210,10 +215,25 @@ class TorchProbe:
 
     def activations(self) -> Callable[[], Sequence[Activation]]:
         """Outputs of the layers that ran since `arm`, in the order of the modules; read when called."""
-        caught = [(c.layer, c.value, c.size) for c in self._catches if c.value is not None]
-        for catch in self._catches:
-            catch.value = None
-        return partial(read_caught, caught)
+        if self._outputs is None:
+            return tuple
+        outputs = self._outputs
+        silent = outputs.armed and not outputs.caught and self.training and not self._shadows
+        if silent and self._gradients.passed and len(outputs):
+            self._explain_silence()
+        return outputs.take()
+
+    def _explain_silence(self) -> None:
+        """No layer ran by itself in a training step: catch it otherwise from now on, or say why not."""
+        outer = self._outer()
+        if outer is not None and compiled_parts(outer):  # compiled in place, after watching began
+            self._drop_outputs()
+            return
+        self._tell(
+            "no layer's output could be caught in a training step: the network runs inside a compiled function, was "
+            "compiled after run.watch(), or its layers are not called; to record activations of a compiled network, "
+            "watch what torch.compile(model) returned"
+        )
 
     def network(self, inputs: object) -> RecordedNetwork:
         """Export the network and draw it; where it cannot be exported, from a forward pass, else its parameters."""
@@ -237,25 +257,28 @@ class TorchProbe:
         """Keep a few rows of the next training batch."""
         outer = self._outer()
         if outer is not None and not isinstance(outer, torch.jit.ScriptModule):  # which takes no such hook
-            self._input_catch = InputCatch(self, outer)
+            self._inputs = CallCatch(self, outer, self._keep_inputs)
+            self._inputs.arm()
+
+    def _keep_inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._input_values = copied_inputs(args, kwargs)
 
     def caught_inputs(self) -> object:
         """The inputs kept, as one example batch; None while none came."""
-        catch = self._input_catch
-        if catch is None or catch.inputs is None:
+        if self._input_values is None:
             return None
-        self._input_catch = None
-        args, kwargs = catch.inputs
+        args, kwargs = self._input_values
+        self._inputs = self._input_values = None
         return as_example(args, kwargs, self._root())
 
     def close(self) -> None:
         """Take all hooks away."""
-        for catch in (*self._catches, *self._gradient_catches):
-            catch.disarm()
-        if self._input_catch is not None:
-            self._input_catch.disarm()
-        self._catches, self._gradient_catches, self._input_catch = [], [], None
-        self._places, self._aliases, self._names = [], [], []
+        self._drop_outputs()
+        self._gradients.close()
+        if self._inputs is not None:
+            self._inputs.disarm()
+        self._inputs = self._input_values = self._ring = self._late = None
+        self._tensors.forget()
 
 
 def as_tensors(inputs: object, root: nn.Module) -> object:
@@ -274,39 +297,6 @@ def as_tensors(inputs: object, root: nn.Module) -> object:
     if isinstance(inputs, tuple | list):
         return tuple(as_tensors(v, root) for v in inputs)
     return inputs
-
-
-def _stored(root: nn.Module) -> Iterator[tuple[str, MutableMapping[str, Any], str]]:
-    """Name, owner and key of everything that the state dict holds, shared modules under each of their names."""
-    if isinstance(root, torch.jit.ScriptModule):
-        state = dict(root.state_dict(keep_vars=True))
-        yield from ((name, state, name) for name in state if isinstance(state[name], torch.Tensor))
-        return
-    for prefix, module in root.named_modules(remove_duplicate=False):
-        dot = prefix + "." if prefix else ""
-        for holder, skipped in ((module._parameters, ()), (module._buffers, module._non_persistent_buffers_set)):
-            for key, tensor in holder.items():
-                if tensor is not None and key not in skipped:
-                    yield dot + key, holder, key
-
-
-def _layers(root: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Modules whose outputs are kept: those without children, and those with parameters of their own."""
-    found = [
-        (name or "output", module)
-        for name, module in root.named_modules()
-        if not isinstance(module, (*_SILENT, torch.jit.ScriptModule))
-        and (module._parameters or not any(True for _ in module.children()))
-        and not isinstance(module, nn.ParameterList | nn.ParameterDict)
-    ]
-    if len(found) > _MOST_LAYERS:
-        found = [(name, m) for name, m in found if m._parameters][:_MOST_LAYERS]
-    return found
-
-
-def _compiled(model: nn.Module) -> bool:
-    """Whether calls run as one compiled program, in which a layer's hook would start a new compilation."""
-    return hasattr(model, "_orig_mod") or any(getattr(m, "_compiled_call_impl", None) for m in model.modules())
 
 
 __all__ = ["TorchProbe", "as_tensors", "probe", "unwrap"]

@@ -1,78 +1,48 @@
-"""Hooks that work once: they catch a layer's output, a gradient or the network's inputs, and take themselves away.
+"""Hooks that catch what layers put out, and what the network was given, in one training forward pass.
 
-A model must pickle and copy while it is watched, also to where Epochal is not installed. So a hook pickles as a method
-of the standard library that takes any arguments and does nothing.
+They are there only between `arm` and the end of the first training forward pass after it.
 """
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
+from epochal.frameworks.torch_device import Delivery
+from epochal.frameworks.torch_once import Once, Watching
+from epochal.frameworks.torch_outputs import Kept, every_tensor, first_tensor, plain, unit_axis
 from epochal.record.probe import Activation
 
-SAMPLE = 16_384
-"""Of a larger output so many values, evenly spread, are kept."""
 ROWS = 8
-_WIDE = (torch.int64, torch.int32)
-_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""Of a training batch so many rows are kept as the example that the network is drawn with."""
+_MOST_LAYERS = 512
+_MOST_CALLS = 1024
+"""Where no forward pass of the network itself ends the catching, this many calls of a layer do."""
+# Layers whose output says nothing that the layers beside them do not say.
+_SILENT = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
-class Watching(Protocol):
-    """What a hook asks of the probe that it works for."""
-
-    hook_seconds: float
-
-    @property
-    def training(self) -> bool:
-        """Whether the model is in training mode."""
-        ...
-
-
-class _Once:
-    """A hook's common part: `handle` while it hangs on something."""
-
-    __slots__ = ("handle", "probe")
-
-    def __init__(self, probe: Watching) -> None:
-        self.probe = probe
-        self.handle: Any = None
-
-    def disarm(self) -> None:
-        """Take the hook away."""
-        if self.handle is not None:
-            self.handle.remove()
-            self.handle = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (contextlib.nullcontext(), "__exit__")
-
-
-class ActivationCatch(_Once):
-    """Catches one layer's output in training mode.
+class LayerCatch(Once):
+    """Keeps one layer's outputs in training mode, of all its calls until the network's forward pass ends.
 
     It goes into the module's dictionary of hooks directly: that is all that `register_forward_hook` does in the end,
     at thirty times the cost. The key is negative, torch's own keys are not.
     """
 
-    __slots__ = ("_hooks", "layer", "size", "value")
+    __slots__ = ("_hooks", "kept", "layer", "owner")
 
-    def __init__(self, probe: Watching, layer: str, module: nn.Module) -> None:
-        super().__init__(probe)
-        self.layer, self._hooks = layer, module._forward_hooks
-        self.value: torch.Tensor | None = None
-        self.size = 0
+    def __init__(self, owner: Outputs, layer: str, module: nn.Module) -> None:
+        super().__init__(owner.probe)
+        self.owner, self.layer, self._hooks = owner, layer, module._forward_hooks
+        self.kept: Kept | None = None
 
     def arm(self) -> None:
-        """Wait for the layer's next output."""
-        self.value = None
+        """Wait for the layer's next outputs."""
         self._hooks[-id(self)] = self
 
     def disarm(self) -> None:
@@ -80,105 +50,162 @@ class ActivationCatch(_Once):
         self._hooks.pop(-id(self), None)
 
     def __call__(self, module: nn.Module, args: object, output: object) -> None:
-        """Copy the output at once (or, of a large one, a sample): the next layer may change it in place."""
+        """Keep the output."""
+        # What is compiled in here would run in every step from now on.
         if torch.compiler.is_compiling() or not (module.training or self.probe.training):
-            return  # what is compiled in here would run in every step from now on
+            return
         start = perf_counter()
-        self._hooks.pop(-id(self), None)
-        tensor = output if type(output) is torch.Tensor else _first_tensor(output)
-        if tensor is not None:
-            tensor = tensor.detach()
-            self.size = tensor.numel()
-            self.value = tensor.clone() if self.size <= SAMPLE else _sample(tensor)
+        try:
+            self._keep(module, output)
+        except Exception as error:  # noqa: BLE001 - inside the user's forward pass, which must not fail for us
+            self.owner.trouble = (
+                f"an output of {self.layer} could not be read and is left out: {type(error).__name__}: {error}"
+            )
         self.probe.hook_seconds += perf_counter() - start
 
+    def _keep(self, module: nn.Module, output: object) -> None:
+        found = first_tensor(output)
+        tensor = None if found is None else plain(found)
+        if tensor is None:
+            return
+        axis = unit_axis(module, tensor, self.owner.before)
+        self.owner.before = None if axis is None else (tensor.shape, axis)
+        if self.kept is None:
+            self.kept = Kept()
+        with torch.no_grad():
+            self.kept.add(tensor, axis)
+        if self.kept.calls >= _MOST_CALLS:
+            self.disarm()
 
-def read_caught(caught: Sequence[tuple[str, torch.Tensor, int]]) -> list[Activation]:
-    """Caught outputs (layer, values, how many there were) as arrays."""
-    found = []
-    for layer, value, size in caught:
-        if value.layout is not torch.strided or value.is_complex():
-            continue
-        if value.dtype not in (torch.float32, torch.float64) or value.device.type != "cpu":
-            value = value.to("cpu", torch.float64 if value.dtype in _WIDE else torch.float32)
-        found.append(Activation(layer=layer, values=value.numpy().reshape(-1), size=size))
+
+class PassEnd(Once):
+    """Hangs on the network and ends the catching when a training forward pass of it ends."""
+
+    __slots__ = ("_hooks", "owner")
+
+    def __init__(self, owner: Outputs, root: nn.Module) -> None:
+        super().__init__(owner.probe)
+        self.owner, self._hooks = owner, root._forward_hooks
+
+    def arm(self) -> None:
+        """Hang on the network, behind the catch of its own output where there is one."""
+        self._hooks[-id(self)] = self
+
+    def disarm(self) -> None:
+        """Take the hook away."""
+        self._hooks.pop(-id(self), None)
+
+    def __call__(self, module: nn.Module, args: object, output: object) -> None:
+        """The pass has ended."""
+        if not torch.compiler.is_compiling() and (module.training or self.probe.training):
+            start = perf_counter()
+            self.owner.disarm()
+            self.probe.hook_seconds += perf_counter() - start
+
+
+class Outputs:
+    """The layers' outputs in one training forward pass of `root`.
+
+    Modules of whose ids `compiled` speaks are caught only by those who ask for them (`those_in`).
+    """
+
+    def __init__(self, probe: Watching, root: nn.Module, compiled: Collection[int]) -> None:
+        self.probe = probe
+        self.trouble = ""
+        self.armed = False
+        self.before: tuple[torch.Size, int] | None = None
+        found = layers(root)
+        self._catches = [LayerCatch(self, name, module) for name, module in found]
+        self._ids = [id(module) for _, module in found]
+        self._alone = [c for c, i in zip(self._catches, self._ids, strict=True) if i not in compiled]
+        self._end = None if id(root) in compiled or isinstance(root, torch.jit.ScriptModule) else PassEnd(self, root)
+
+    def __len__(self) -> int:
+        return len(self._catches)
+
+    def those_in(self, part: nn.Module) -> list[LayerCatch]:
+        """The catches of a part's layers."""
+        inside = {id(module) for module in part.modules()}
+        return [c for c, i in zip(self._catches, self._ids, strict=True) if i in inside]
+
+    def arm(self) -> None:
+        """Catch outputs in the next training forward pass, and forget those caught before."""
+        self.armed = True
+        for catch in self._catches:
+            catch.kept = None
+        for catch in self._alone:
+            catch.arm()
+        if self._end is not None:
+            self._end.disarm()  # to come after the catches
+            self._end.arm()
+
+    def disarm(self) -> None:
+        """Take the hooks away; what was caught stays to be taken."""
+        for catch in self._catches:
+            catch.disarm()
+        if self._end is not None:
+            self._end.disarm()
+
+    @property
+    def caught(self) -> bool:
+        """Whether any layer was caught."""
+        return any(catch.kept is not None for catch in self._catches)
+
+    def take(self) -> Callable[[], Sequence[Activation]]:
+        """What was caught; the answer is read on the writer's thread."""
+        self.armed = False
+        kept = [(catch.layer, catch.kept) for catch in self._catches if catch.kept is not None]
+        if not kept:
+            # Hooks stay: taking away what was compiled in, and runs as nothing, would make it compile again.
+            return tuple
+        self.disarm()
+        for catch in self._catches:
+            catch.kept = None
+        parts = [k.tensors() for _, k in kept]
+        return _Reading(kept, [len(p) for p in parts], Delivery([t for p in parts for t in p]))
+
+
+class _Reading:
+    """Makes facts of what was caught, once it has come from the device."""
+
+    __slots__ = ("_counts", "_delivery", "_kept")
+
+    def __init__(self, kept: list[tuple[str, Kept]], counts: list[int], delivery: Delivery) -> None:
+        self._kept, self._counts, self._delivery = kept, counts, delivery
+
+    def __call__(self) -> Sequence[Activation]:
+        read = self._delivery.read()
+        found, at = [], 0
+        for (layer, kept), count in zip(self._kept, self._counts, strict=True):
+            found.append(kept.activation(layer, read[at : at + count]))
+            at += count
+        return found
+
+
+def layers(root: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Modules whose outputs are kept: those without children, and those with parameters of their own."""
+    found = [
+        (name or "output", module)
+        for name, module in root.named_modules()
+        if not isinstance(module, (*_SILENT, torch.jit.ScriptModule))
+        and (module._parameters or not any(True for _ in module.children()))
+        and not isinstance(module, nn.ParameterList | nn.ParameterDict)
+        # What a parametrised layer makes its weight with is no layer.
+        and "parametrizations" not in name.split(".")
+    ]
+    if len(found) > _MOST_LAYERS:
+        found = [(name, m) for name, m in found if m._parameters][:_MOST_LAYERS]
     return found
 
 
-class GradientCatch(_Once):
-    """Catches one parameter's gradient right after the backward pass made it."""
-
-    __slots__ = ("index", "value")
-
-    def __init__(self, probe: Watching, index: int) -> None:
-        super().__init__(probe)
-        self.index = index
-        self.value: torch.Tensor | None = None
-
-    def arm(self, parameter: torch.Tensor) -> None:
-        """Wait for the parameter's next gradient."""
-        self.value = None
-        self.disarm()
-        self.handle = parameter.register_post_accumulate_grad_hook(self)  # type: ignore[no-untyped-call]
-
-    def __call__(self, parameter: torch.Tensor) -> None:
-        """Copy the gradient: zeroing may change it in place."""
-        start = perf_counter()
-        self.disarm()
-        if parameter.grad is not None:
-            self.value = parameter.grad.detach().clone()
-        self.probe.hook_seconds += perf_counter() - start
-
-
-class InputCatch(_Once):
-    """Catches the arguments of the network's next forward pass in training mode."""
-
-    __slots__ = ("inputs",)
-
-    def __init__(self, probe: Watching, root: nn.Module) -> None:
-        super().__init__(probe)
-        self.inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-        self.handle = root.register_forward_pre_hook(self, with_kwargs=True)
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Copy a few rows of the arguments."""
-        if module.training and not torch.compiler.is_compiling():
-            self.disarm()
-            self.inputs = _copied(args, kwargs)
-
-
-def _first_tensor(output: object) -> torch.Tensor | None:
-    if isinstance(output, torch.Tensor):
-        return output
-    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
-    return next((found for part in parts if (found := _first_tensor(part)) is not None), None)
-
-
-def _sample(values: torch.Tensor) -> torch.Tensor:
-    """A copy of about SAMPLE values, evenly spread.
-
-    They are taken in memory order, whatever that is. Their distance shares no factor with a dimension: one that did
-    would look at the same channel or column again and again.
-    """
-    if values.layout is not torch.strided:
-        return values
-    dense = values.is_contiguous() or values.is_contiguous(
-        memory_format=_LAST.get(values.dim(), torch.contiguous_format)
-    )
-    flat = values.as_strided((values.numel(),), (1,)) if dense else values.reshape(-1)
-    distance = -(-values.numel() // SAMPLE)
-    while any(math.gcd(distance, n) > 1 for n in values.shape):
-        distance += 1
-    return flat[::distance].clone()
-
-
-def _copied(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    batch = next((t.shape[0] for t in _tensors((args, kwargs)) if t.dim()), 0)
+def copied_inputs(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A few rows of the arguments of a forward pass."""
+    batch = next((t.shape[0] for t in every_tensor((args, kwargs)) if t.dim() and not t.is_nested), 0)
 
     def small(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
             rows = value.detach()
-            return (rows[:ROWS] if rows.dim() and rows.shape[0] == batch else rows).clone()
+            return (rows[:ROWS] if rows.dim() and not rows.is_nested and rows.shape[0] == batch else rows).clone()
         if isinstance(value, Mapping):
             return {k: small(v) for k, v in value.items()}
         if isinstance(value, tuple | list):
@@ -186,13 +213,6 @@ def _copied(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, .
         return value
 
     return small(args), small(kwargs)
-
-
-def _tensors(value: object) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple | list) else ()
-    return [found for part in parts for found in _tensors(part)]
 
 
 def as_example(args: tuple[Any, ...], kwargs: dict[str, Any], root: nn.Module) -> object:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from epochal.facts import Parameter
+from epochal.frameworks.torch_tensors import local
 
 __all__ = ["activation_name", "attributes", "is_layer", "kind_of", "module_parameters", "tensor_names"]
 
@@ -173,18 +174,22 @@ def _default_scheme(module: nn.Module) -> dict[str, _Scheme]:
 
 
 def _readable(tensor: torch.Tensor) -> bool:
-    return not tensor.is_meta and tensor.numel() > 0
+    # Of a DTensor, asking for a value would ask all processes.
+    whole = local(tensor) is tensor and tensor.layout is torch.strided and not tensor.is_nested
+    return whole and not tensor.is_meta and not tensor.is_quantized and tensor.numel() > 0
 
 
 def _constant(tensor: torch.Tensor) -> str | None:
     values = tensor.detach()
+    if values.is_floating_point() and values.itemsize == 1:
+        values = values.float()  # these types can be stored, not compared
     first = values.flatten()[0]
     if not bool((values == first).all()):
         return None
-    if tensor.numel() == 1 and tensor.is_floating_point() and first.item() not in (0, 1):
+    value = first.item()
+    if tensor.numel() == 1 and isinstance(value, float | complex) and value not in (0, 1):
         return None  # one number says nothing of how it was chosen
-    value = float(first.item())
-    return {0.0: "zeros", 1.0: "ones"}.get(value, f"constant {value:g}")
+    return "zeros" if value == 0 else "ones" if value == 1 else f"constant {value:g}"
 
 
 def _fits(tensor: torch.Tensor, distribution: str, scale: float) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["untouched"]
+__all__ = ["forgotten", "untouched"]
 
 
 @contextmanager
@@ -28,14 +28,11 @@ def untouched(network: nn.Module) -> Iterator[None]:
     """
     kept = [_Kept(module) for module in network.modules()]
     buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in network.buffers()]
-    python, old_numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    # Asking a GPU that is not yet in use for its state would start it.
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     try:
         for module in network.modules():
             module.training = False  # `train()` may be overridden by the user: frozen batch norm does so
         # PyTorch's advice to authors of models would reach people who only record.
-        with warnings.catch_warnings(), _unlogged("torch"), _unprinted():
+        with _random_put_back(), warnings.catch_warnings(), _unlogged("torch"), _unprinted():
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -45,6 +42,37 @@ def untouched(network: nn.Module) -> Iterator[None]:
             for buffer, version, value in buffers:
                 if buffer._version != version:
                     buffer.copy_(value)
+
+
+@contextmanager
+def forgotten(network: nn.Module) -> Iterator[None]:
+    """Let the network run as it is, in training mode too, and leave no trace in it.
+
+    It runs on copies of its buffers: not even the count of changes of the real ones goes up, which a backward pass
+    through an earlier use of them would take for damage.
+    """
+    kept = [_Kept(module) for module in network.modules()]
+    copies: dict[int, torch.Tensor] = {}
+    try:
+        for module in network.modules():
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    module._buffers[name] = copies.setdefault(id(buffer), buffer.detach().clone())
+        with _random_put_back():
+            yield
+    finally:
+        for module_as_it_was in kept:
+            module_as_it_was.restore()
+
+
+@contextmanager
+def _random_put_back() -> Iterator[None]:
+    python, old_numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    # Asking a GPU that is not yet in use for its state would start it.
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
         random.setstate(python)
         np.random.set_state(old_numpy)
         torch.set_rng_state(cpu)

@@ -94,6 +94,10 @@ class Models:
         """Tensors that cannot be stored, with their types."""
         return [model.prefix + text for model in self.every for text in model.probe.left_out]
 
+    def troubles(self) -> list[str]:
+        """What probes could not do, to be told once."""
+        return [text for model in self.every for text in getattr(model.probe, "troubles", tuple)()]
+
     @property
     def gone(self) -> list[Model]:
         """Models that the user let go of."""

@@ -171,6 +171,14 @@ class LateProbe(Probe, Protocol):
         ...
 
 
+class TroubledProbe(Probe, Protocol):
+    """A probe that now and then cannot do all of its work."""
+
+    def troubles(self) -> Sequence[str]:
+        """What the user should be told of, a sentence each, since the last call."""
+        ...
+
+
 def find_probe(model: object, **options: Any) -> Probe:
     """Return a probe for `model` from the adapter whose framework it belongs to.
 

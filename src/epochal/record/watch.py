@@ -87,6 +87,8 @@ class Watcher:
         Raises UsageError when one of its tensors is called as one of theirs.
         """
         with self._lock:
+            if gone := self._models.gone:
+                self._drop_gone(gone)
             self._models.every.append(model)
             try:
                 pool = self._prepare()
@@ -131,6 +133,8 @@ class Watcher:
         try:
             if (gone := self._models.gone) and not self._drop_gone(gone):
                 return
+            if not self._models.every:
+                return  # all were let go of before
             self._draw_late()
             account = self.policy.account
             account.loop = perf_counter() - self._began
@@ -284,6 +288,8 @@ class Watcher:
         if look.statistics:
             slot.activations = self._models.activations()
         self._hand_over(self._pool.settle(slot))
+        for trouble in self._models.troubles():
+            self._told(trouble)
         self.policy.took(step, look, now)
         if (self.policy.ready or self.policy.on_demand) and not self._ending:
             self._models.arm()

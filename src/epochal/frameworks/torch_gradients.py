@@ -1,0 +1,338 @@
+"""Which gradients a look records: those that the optimizer gets.
+
+They lie in `.grad` when `run.log` is called, as a rule. But scripts zero them before they log, sum them up over several
+backward passes, scale them (`GradScaler`), or spoil them afterwards (in a GAN the generator's loss leaves gradients in
+the discriminator too). So while a look is near, two kinds of hooks note what happens, and nothing else:
+
+- one at the entry of every `optimizer.step()`: at that moment gradients are summed up, unscaled and clipped. Where the
+  script is known to zero them before it logs, and the first time, they are copied here;
+- one on up to four parameters, called when a backward pass has left a gradient there.
+
+From the order of these, and from whether the gradient was changed since, `read` concludes what lies in `.grad`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from epochal.frameworks.torch_once import Once, Watching
+from epochal.frameworks.torch_scaler import Scalers, UnknownScaleError
+from epochal.frameworks.torch_tensors import local
+
+_SENTINELS = 4
+_CYCLES = 8
+_PATIENCE = 64
+"""So many backward passes are awaited for two optimizer steps, to learn how many passes one step takes."""
+
+Found = tuple[Sequence[int], list[torch.Tensor], torch.Tensor | None]
+
+
+class Sentinel(Once):
+    """Counts the gradients that backward passes leave in one parameter."""
+
+    __slots__ = ("count", "index", "owner", "passes")
+
+    def __init__(self, owner: Gradients, index: int) -> None:
+        super().__init__(owner.probe)
+        self.owner, self.index = owner, index
+        self.passes = self.count = 0
+
+    def arm(self, parameter: torch.Tensor) -> None:
+        """Stand at this parameter."""
+        if parameter.requires_grad:
+            self.handle = parameter.register_post_accumulate_grad_hook(self)  # type: ignore[no-untyped-call]
+
+    def __call__(self, parameter: torch.Tensor) -> None:
+        """A backward pass has left a gradient here."""
+        if not torch.compiler.is_compiling():
+            self.passes += 1
+            self.count += 1
+            self.owner.backward(self)
+
+
+class GradientCatch(Once):
+    """Copies one parameter's gradient right after a backward pass made it, once."""
+
+    __slots__ = ("index", "value")
+
+    def __init__(self, probe: Watching, index: int) -> None:
+        super().__init__(probe)
+        self.index = index
+        self.value: torch.Tensor | None = None
+
+    def arm(self, parameter: torch.Tensor) -> None:
+        """Wait for the parameter's next gradient."""
+        self.value = None
+        self.disarm()
+        if parameter.requires_grad:
+            self.handle = parameter.register_post_accumulate_grad_hook(self)  # type: ignore[no-untyped-call]
+
+    def __call__(self, parameter: torch.Tensor) -> None:
+        """Copy the gradient: zeroing may change it in place."""
+        if torch.compiler.is_compiling():
+            return
+        start = perf_counter()
+        self.disarm()
+        if parameter.grad is not None:
+            self.value = local(parameter.grad.detach()).clone()
+        self.probe.hook_seconds += perf_counter() - start
+
+
+class Gradients:
+    """The gradients of one model's trainable tensors. `learning` gives these as they are now."""
+
+    def __init__(self, probe: Watching, learning: Callable[[], list[torch.Tensor]]) -> None:
+        self.probe, self._learning = probe, learning
+        self.scalers = Scalers()
+        self.trouble = ""
+        self.passed = False
+        """Whether a backward pass was seen before the last `read`."""
+        self._armed = False
+        self._handles: list[Any] = []
+        self._sentinels: list[Sentinel] = []
+        self._catches: list[GradientCatch] = []
+        # What was learned: whether copies at the step are needed, whether hooks on every parameter are, and how many
+        # backward passes lay between the last steps.
+        self._copying, self._late = True, False
+        self._cycles: deque[int] = deque(maxlen=_CYCLES)
+        self._searched = False
+        # Events while armed: what came last, how many passes since the last step, steps and passes since `arm`.
+        self._last = ""
+        self._passes = self._steps = self._all_passes = 0
+        self._in_cycle = False
+        self._optimizers: dict[int, tuple[weakref.ref[Any], list[int]]] = {}
+        self._ids: list[int] = []
+        self._places: dict[int, int] = {}
+        self._copies: dict[int, torch.Tensor] = {}
+        self._at_step: dict[int, tuple[int, int]] = {}
+        # What the scalers had counted at the last backward pass, and the scale of gradients caught in it.
+        self._versions: dict[int, int] = {}
+        self._caught_scale: torch.Tensor | None = None
+
+    def arm(self) -> None:
+        """Note from now on what happens to the gradients; forget copies made before."""
+        self._copies.clear()
+        self._steps = self._all_passes = 0
+        self.renew()
+        live = self._learning()
+        if not live:
+            return
+        if not self._armed:
+            self._armed = True
+            self._last, self._passes, self._in_cycle = "", 0, False
+            self._handles = [
+                register_optimizer_step_pre_hook(self._before_step),
+                register_optimizer_step_post_hook(self._after_step),
+            ]
+            for sentinel in self._chosen(len(live)):
+                sentinel.arm(live[sentinel.index])
+        if self._late:
+            known = {c.index: c for c in self._catches}
+            self._catches = [known.get(k) or GradientCatch(self.probe, k) for k in range(len(live))]
+            for catch, parameter in zip(self._catches, live, strict=True):
+                catch.arm(parameter)
+
+    def renew(self) -> None:
+        """Begin again where other tensors took the places of those that were there."""
+        ids = [*map(id, self._learning())]
+        if ids != self._ids:
+            self.disarm()
+            self._ids, self._sentinels, self._catches = ids, [], []
+            self._places = {known: k for k, known in enumerate(ids)}
+            self._last = ""
+            self._steps = self._passes = self._all_passes = 0
+            self._optimizers.clear()
+            self._copies.clear()
+            self._at_step.clear()
+
+    def prefer_hooks(self) -> None:
+        """All gradients were zero: they are zeroed before the look. Copy them when they are made from now on."""
+        if not self._copying and not self._steps:
+            self._late = True
+        self._copying = True
+
+    def read(self) -> Found:
+        """Which trainable tensors have a gradient, these gradients (plain, dense), and by what to divide them.
+
+        Then, and unless more is to be learned, the hooks are taken away; `arm` puts them there again.
+        """
+        try:
+            there, found, scale = self._read()
+        except UnknownScaleError:
+            there, found, scale = [], [], None
+            self.trouble = (
+                "gradients that lie there scaled by one of several GradScalers cannot be told apart and are not "
+                "recorded: call run.log() after scaler.step()"
+            )
+        self.passed = self._all_passes > 0
+        if self._cycles or max((s.count for s in self._sentinels), default=0) > _PATIENCE:
+            self.disarm()
+        if not self._armed:  # what comes from here on is not seen
+            self._last, self._copies = "", {}
+        return there, [g.to_dense() if g.layout is not torch.strided else g for g in found], scale
+
+    def _read(self) -> Found:
+        live = self._learning()
+        grads = [None if t.grad is None else local(t.grad) for t in live]
+        if self._last == "step":
+            # What the optimizer got lies there still, unless it was zeroed (or changed by the optimizer) since.
+            spoiled = any(self._mark(live[k]) != was for k, was in self._at_step.items())
+            if not spoiled and any(g is not None for g in grads):
+                self._copying = False
+                return _those(grads)
+            self._copying = True
+            return self._copied()
+        if self._last == "backward" and self._steps and self._within_a_step():
+            self._copying = True
+            return self._copied()  # passes of the next step, or of another loss than the one that was optimized
+        if not self._steps and max(self._cycles, default=1) > 1:
+            return [], [], None  # between the passes of one step
+        if any(g is not None for g in grads):
+            self._copying = False
+            there, found, _ = _those(grads)
+            return there, found, self._scale()
+        if self._copies:
+            return self._copied()
+        caught = {c.index: c.value for c in self._catches if c.value is not None}
+        if caught:
+            return list(caught), list(caught.values()), self._caught_scale
+        if self._last == "backward":
+            self._late = True  # zeroed before the look, and no optimizer of PyTorch took them
+        return [], [], None
+
+    def _within_a_step(self) -> bool:
+        usual = max(self._cycles) if self._cycles else -(-self._all_passes // self._steps)
+        return self._passes < usual
+
+    def _copied(self) -> Found:
+        return list(self._copies), list(self._copies.values()), None
+
+    def _scale(self) -> torch.Tensor | None:
+        if not self._searched and not self._optimizers:
+            self._searched = True
+            self.scalers.search()
+        return self.scalers.scale(set(self._optimizers), self._versions)
+
+    def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not torch.compiler.is_compiling() and not _closure(args, kwargs):
+            self._step(optimizer)
+
+    def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # A closure makes the gradients inside the step, the last of them last.
+        if not torch.compiler.is_compiling() and _closure(args, kwargs):
+            self._step(optimizer)
+
+    def _step(self, optimizer: Any) -> None:
+        start = perf_counter()
+        try:
+            mine = self._mine(optimizer)
+            if mine:
+                self._note_step(optimizer, mine)
+        except Exception as error:  # noqa: BLE001 - inside the user's optimizer: its step must not fail for us
+            self.trouble = f"gradients could not be read at the optimizer's step: {type(error).__name__}: {error}"
+        self.probe.hook_seconds += perf_counter() - start
+
+    def _note_step(self, optimizer: Any, mine: list[int]) -> None:
+        if self._passes:
+            if self._in_cycle:
+                self._cycles.append(self._passes)
+            self._in_cycle = True
+        self._last, self._passes = "step", 0
+        self._steps += 1
+        live = self._learning()
+        self._at_step = {s.index: mark for s in self._sentinels if (mark := self._mark(live[s.index])) is not None}
+        for sentinel in self._sentinels:
+            sentinel.passes = 0
+        if self._copying and not any(k in self._copies for k in mine):
+            scale = getattr(optimizer, "grad_scale", None)  # a fused optimizer unscales by itself
+            for k in mine:
+                gradient = live[k].grad
+                if gradient is not None:
+                    copy = local(gradient.detach()).clone()
+                    if isinstance(scale, torch.Tensor):
+                        copy.mul_(inverse(scale, copy.device))
+                    self._copies[k] = copy
+
+    def _mine(self, optimizer: Any) -> list[int]:
+        """Which of the model's trainable tensors an optimizer has."""
+        known = self._optimizers.get(id(optimizer))
+        if known is not None and known[0]() is optimizer:
+            return known[1]
+        groups = optimizer.param_groups
+        mine = [self._places[id(p)] for group in groups for p in group["params"] if id(p) in self._places]
+        if mine:
+            self._optimizers[id(optimizer)] = (weakref.ref(optimizer), mine)
+            self.scalers.learn(optimizer)
+        return mine
+
+    def backward(self, sentinel: Sentinel) -> None:
+        """A backward pass has come by a sentinel."""
+        if self._last == "backward" and sentinel.passes <= self._passes:
+            return  # another sentinel saw this pass before
+        versions = self.scalers.versions()
+        if self._last == "backward" and versions != self._versions:
+            for other in self._sentinels:  # a step between the passes that the scaler skipped, for infinities
+                other.passes = 0
+            sentinel.passes = 1
+        self._last, self._passes, self._versions = "backward", sentinel.passes, versions
+        self._all_passes += 1
+        if self._late:
+            try:
+                scale = self._scale()
+            except UnknownScaleError:
+                scale = None
+            self._caught_scale = None if scale is None else scale.clone()
+
+    def _mark(self, tensor: torch.Tensor) -> tuple[int, int] | None:
+        gradient = tensor.grad
+        return None if gradient is None else (id(gradient), gradient._version)
+
+    def _chosen(self, count: int) -> list[Sentinel]:
+        """At which tensors to stand: some spread over the model, later the one that most passes reach."""
+        if any(s.count for s in self._sentinels):
+            self._sentinels = [max(self._sentinels, key=lambda s: s.count)]
+            self._sentinels[0].passes = 0
+            return self._sentinels
+        indices = sorted({round(k * (count - 1) / max(1, _SENTINELS - 1)) for k in range(_SENTINELS)})
+        self._sentinels = [Sentinel(self, index) for index in indices]
+        return self._sentinels
+
+    def disarm(self) -> None:
+        """Take all hooks away; what was copied stays to be read."""
+        self._armed = False
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        for hook in (*self._sentinels, *self._catches):
+            hook.disarm()
+
+    def close(self) -> None:
+        """Take all hooks away, and leave parameters as if there never were any."""
+        self.disarm()
+        for tensor in self._learning():
+            if tensor._post_accumulate_grad_hooks == {}:
+                tensor._post_accumulate_grad_hooks = None
+        self._copies.clear()
+        self._catches, self._sentinels, self._ids = [], [], []
+
+
+def inverse(scale: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """What GradScaler multiplies gradients with to unscale them."""
+    exact = scale if scale.device.type == "mps" else scale.double()
+    return exact.reciprocal().float().to(device, non_blocking=True)
+
+
+def _those(grads: list[torch.Tensor | None]) -> Found:
+    there = [k for k, g in enumerate(grads) if g is not None]
+    return there, [g for g in grads if g is not None], None
+
+
+def _closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return callable(args[1] if len(args) > 1 else kwargs.get("closure"))
