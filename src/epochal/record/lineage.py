@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from epochal.errors import EpochalError, NotFoundError, UsageError
 from epochal.record.ranks import Place
-from epochal.store import Library, StoredRun
+from epochal.store import StoredRun
 
 __all__ = ["Lineage", "Parent", "find_parent", "parent_of", "project_of_fork"]
 
@@ -71,7 +71,7 @@ def find_parent(root: Path, fork: str) -> Parent:
     if not isinstance(fork, str) or not fork:
         raise UsageError(f"fork is {fork!r}", hint="name a run: 'latest', its id, 'project/name', each with '@step'")
     name, step = _split(fork)
-    stored = Library(root).run(name)
+    stored = _run(root, name)
     info, steps = stored.info(), stored.snapshot_steps()
     last = max([*steps[-1:], *([] if info.last_step is None else [info.last_step])], default=None)
     if last is None:
@@ -85,6 +85,12 @@ def find_parent(root: Path, fork: str) -> Parent:
     return Parent(stored=stored, step=step)
 
 
+def _run(root: Path, name: str) -> StoredRun:
+    from epochal.store import Library  # only who forks needs the list of all runs
+
+    return Library(root).run(name)
+
+
 def _split(fork: str) -> tuple[str, int | None]:
     """A run's name and the step behind its '@', None where no number stands there."""
     found = re.fullmatch(r"(.+)@(\d{1,19})", fork)
@@ -95,7 +101,7 @@ def project_of_fork(root: Path, fork: str | None) -> str | None:
     """The project of the run that `fork` names; None where it names none."""
     if not isinstance(fork, str) or not fork:
         return None
-    return Library(root).run(_split(fork)[0]).project
+    return _run(root, _split(fork)[0]).project
 
 
 def parent_of(root: Path, run: Mapping[str, Any]) -> Parent | None:

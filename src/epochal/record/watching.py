@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from time import time
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex
 
 from epochal.errors import RecordingWarning, UsageError
 from epochal.facts import Graph
@@ -16,6 +16,7 @@ from epochal.record.models import Model
 from epochal.record.policy import DISK_BYTES, Account, Policy, Snapshots
 from epochal.record.probe import find_probe
 from epochal.record.pushed import Kept, Pusher
+from epochal.record.ranks import Place
 from epochal.record.values import as_number
 from epochal.record.watch import Watcher
 from epochal.store import RunWriter
@@ -66,6 +67,7 @@ class Watching(Edge):
     _pusher: Pusher | None
     _schedule: Schedule
     _untrained: bool
+    _place: Place
 
     def watch(
         self,
@@ -82,6 +84,7 @@ class Watching(Edge):
         disk: float | None = DISK_BYTES,
         gradient_snapshots: bool = False,
         targets: str | Sequence[str] | None = None,
+        ranks: Literal["first", "all"] = "first",
     ) -> None:
         """Record the network itself: its graph and program, and its parameters, gradients and activations over time.
 
@@ -98,8 +101,11 @@ class Watching(Edge):
         as long as looking takes less than the part `budget` of the training's time (None: whatever it takes, and
         training waits where the writer is behind). `parameters`, `gradients`, `activations` and `targets` (names of
         tensors or patterns such as `layers.0.*`) say what statistics are made of.
+
+        In a distributed training only rank 0 looks, for there all ranks have the same parameters; `ranks="all"` lets
+        each process look at its own, as where each trains another part of a network.
         """
-        if self._writer is None or self._append is None:
+        if self._writer is None or self._append is None or self._is_spared(ranks):
             return
         try:
             if self._pusher is not None:
@@ -132,6 +138,12 @@ class Watching(Edge):
             raise
         except Exception as error:  # noqa: BLE001 - the guard's edge
             self._guard.failed("run.watch()", error)
+
+    def _is_spared(self, ranks: str) -> bool:
+        """Whether looking is left to rank 0."""
+        if ranks not in ("first", "all"):
+            self._guard.failed("run.watch()", UsageError(f"ranks is {ranks!r}", hint="use 'first' or 'all'"))
+        return ranks != "all" and self._place.rank > 0
 
     def _check_name(self, name: str | None, model: object, schedule: Schedule) -> None:
         if name is not None and not (isinstance(name, str) and re.fullmatch(r"\w[\w-]*", name)):
@@ -208,6 +220,8 @@ class Watching(Edge):
             return
         try:
             if self._watcher is None:
+                if self._place.rank:
+                    return  # rank 0 takes it
                 raise UsageError("no model is being watched", hint="call run.watch(model) first")
             at = max(self._step, 0) if step is None else self._as_step(step)
             if not self._watcher.snapshot(at, self._epoch, time()):
