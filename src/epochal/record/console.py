@@ -65,6 +65,8 @@ class Console:
 
     def _hear(self, name: Name, text: str) -> None:
         """Take on what was written. Runs in the thread that prints: it must not wait for anything."""
+        if not text:
+            return
         if self._chars > QUEUE_CHARS:
             self._overrun += text.count("\n")
             return
@@ -117,7 +119,10 @@ class Console:
                 self._screens[name].write(text, t, step)
             self._chars = 0
             overrun, self._overrun = self._overrun, 0
-            self._lost(overrun)
+            if overrun:
+                self._lost(overrun)
+                for screen in self._screens.values():
+                    screen.break_off(time())
             rows: list[tuple[Row, Name, bool]] = []
             now, clock = time(), monotonic()
             for name, screen in self._screens.items():
@@ -158,7 +163,7 @@ class Console:
                 return
             self._full = written < len(pending)
         # Of what is too much, the last lines are kept for the end: an error is told there.
-        self._tail.extend(pending[written:])
+        self._tail.extend(each for each in pending[written:] if each.get("ended", True))
         while len(self._tail) > TAIL_LINES:
             self._tail.popleft()
             self._lost(1)

@@ -139,6 +139,11 @@ class Screen:
         if command in "EF":
             self._column = 0
 
+    def break_off(self, t: float) -> None:
+        """Text is missing here: what comes next is not the rest of the line that the cursor stands in."""
+        if (row := self.open) is not None:
+            self._down(t, row.step)
+
     def take(self, now: float, *, everything: bool = False) -> list[Row]:
         """The lines that are done, the oldest first; they are no longer held here."""
         done = 0

@@ -76,7 +76,8 @@ class _Tap:
 
     def remove(self, listener: Listener) -> bool:
         """Take a listener away; say whether none is left."""
-        self._listeners = tuple(each for each in self._listeners if each is not listener)
+        # Compared by `!=`: a bound method is made anew each time that it is named.
+        self._listeners = tuple(each for each in self._listeners if each != listener)
         return not self._listeners
 
     def silence(self) -> None:

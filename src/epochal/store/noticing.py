@@ -25,7 +25,7 @@ _DROPPED = {
     "media": ("value", ""),
     "job": ("part of the recording", ": it failed"),
     "alert": ("alert", ": it came too often, or the disk refused it"),
-    "console": ("console line", ": its file was full, or the disk refused it"),
+    "console": ("line of the console", ": its file was full, or the disk refused it"),
     "system": ("sample of the machine", ": it failed"),
     "code": ("part of the code's state", ": it could not be found out"),
 }
