@@ -30,10 +30,10 @@ def plain_graph(
 
     So are `weights.0` and `biases.0` (lists of all weights and of all biases), and `W1` and `b1`. `kinds` are the
     classes of layers, where known. Which layer follows which is not told by names, so there are no arrows; layers
-    stand in the order of the arrays, those of sorted names (as JAX sorts dictionaries) with their numbers in order.
+    stand in the order of the arrays.
     """
     layers: dict[str, list[tuple[str, Role | None]]] = {}
-    for name in in_order(arrays):
+    for name in arrays:
         layer, role = placed(name)
         layers.setdefault(layer, []).append((name, role))
     drawn = [
@@ -67,16 +67,6 @@ def placed(name: str) -> tuple[str, Role | None]:
     if numbered and (role := _role(numbered[1])) is not None:
         return mark.join([*path, numbered[2]]), role
     return mark.join(path) or leaf, None
-
-
-def in_order(names: Mapping[str, object]) -> list[str]:
-    """The names in their own order; where that is the alphabet's, so that `x_10` comes before `x_2`, by number."""
-    found = list(names)
-    return sorted(found, key=_by_number) if found == sorted(found) else found
-
-
-def _by_number(name: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _role(word: str) -> Role | None:

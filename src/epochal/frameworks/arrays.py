@@ -32,7 +32,8 @@ _TYPES = {
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?", "C64": "<c8",
 }  # fmt: skip
-_FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
+_BITS = ("BF16", "F8_E4M3", "F8_E5M2")
+_FLOATS = ("F64", "F32", "F16", *_BITS)
 SAMPLE = 16_384
 """Of a larger output so many values, evenly spread, are kept for the histogram; all other figures are of all values."""
 
@@ -70,7 +71,7 @@ class ArrayProbe:
         self._want_activations, self._want_gradients = activations, gradients
         self.left_out: list[str] = []
         self._names: list[str] = []
-        self._all: list[str] = []
+        self._all: frozenset[str] = frozenset()
         self._tied: list[tuple[str, str]] = []
         self._trainable: list[str] = []
         self._codes: dict[str, str] = {}
@@ -97,7 +98,7 @@ class ArrayProbe:
                 aliases[name], self._codes[name] = [], code
             else:
                 aliases[known].append(name)
-        self._names, self._all = list(aliases), list(arrays)
+        self._names, self._all = list(aliases), frozenset(arrays)
         self._tied = [(alias, name) for name, others in aliases.items() for alias in others]
         self._like = [(arrays[n].shape, arrays[n].dtype) for n in self._names]
         self._no_gradients = self._want_gradients and self._gradients() is None
@@ -134,7 +135,7 @@ class ArrayProbe:
             return None
         if [(a.shape, a.dtype) for a in sources] != self._like:
             return None
-        if list(arrays) != self._all or any(arrays[a] is not arrays[b] for a, b in self._tied):
+        if arrays.keys() != self._all or any(arrays[a] is not arrays[b] for a, b in self._tied):
             return None  # there are new ones, or what was one array is two by now
         if self._no_gradients and self._gradients() is not None:
             return None
@@ -190,6 +191,12 @@ class ArrayProbe:
         if isinstance(shown, Mapping):
             for name, values in shown.items():
                 if values is not None:
+                    # PyTorch's own floats come as bits; their values are wanted here.
+                    values = (
+                        values.float()
+                        if _CODES.get(type_name(values)) in _BITS and hasattr(values, "float")
+                        else values
+                    )
                     source = values_of(values)
                     found.append((str(name), source) if callable(source) else _activation(str(name), source))
         return lambda: [_read_late(*one) if isinstance(one, tuple) else one for one in found]
@@ -198,6 +205,8 @@ class ArrayProbe:
         """What the model's own `graph()` says, else one layer for each prefix of the names."""
         graph = getattr(self._model, "graph", None)
         drawn = graph() if callable(graph) else None
+        if drawn is None and inputs is not None and hasattr(self._model, "graph_from"):
+            drawn = self._model.graph_from(inputs)
         if isinstance(drawn, Graph):
             return RecordedNetwork(graph=drawn)
         arrays: Mapping[str, Any] = _parameters(self._model)
@@ -258,11 +267,11 @@ def _readable(array: Any) -> bool:
 
 def _write(target: Array, values: Array, code: str) -> None:
     """Copy values into memory of a tensor of type `code`; a gradient of another type is turned into it."""
-    if values.dtype == target.dtype and values.dtype.kind != "V":
+    if values.dtype == target.dtype:
         target[...] = values
     elif _CODES.get(values.dtype.name) == code:
-        target[...] = values if values.dtype.kind != "V" else values.view(target.dtype)
-    elif code in ("BF16", "F8_E4M3", "F8_E5M2"):
+        target[...] = values.view(target.dtype) if code in _BITS else values  # the other byte order, where no bits
+    elif code in _BITS:
         own = next(np.dtype(name) for name, known in _CODES.items() if known == code)  # its package is imported
         target[...] = values.astype(own).view(target.dtype)
     else:

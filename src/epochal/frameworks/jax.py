@@ -163,6 +163,6 @@ class _Module:
         """Its own class."""
         return type(self._module).__name__
 
-    def graph(self, inputs: object = None) -> Graph | None:
-        """Its graph, where one example batch is given."""
-        return None if inputs is None else graph_of(self._module, inputs)
+    def graph_from(self, inputs: object) -> Graph | None:
+        """Its graph, read off what one example batch does in it."""
+        return graph_of(self._module, *inputs) if isinstance(inputs, tuple) else graph_of(self._module, inputs)

@@ -53,6 +53,11 @@ class Pusher:
         self._slice: int | None = None
         self._shape: object = None
 
+    @property
+    def looked(self) -> bool:
+        """Whether anything was taken."""
+        return self._watcher is not None
+
     def push(
         self,
         parameters: object,
@@ -86,10 +91,12 @@ class Pusher:
             now = time()
             try:
                 watcher = self._watcher or self._begin()
-                shape = (held.drawn, [(name, a.shape) for name, a in held.parameters.items()])
+                shape = (held.drawn, {name: a.shape for name, a in held.parameters.items()})
                 if shape != self._shape:
                     self._shape = shape
                     watcher.draw(held)
+                policy = watcher.policy
+                policy.first_step, policy.last_step = step if policy.first_step is None else policy.first_step, step
                 look = Look(statistics=True, snapshot=self._keeps(step, epoch, snapshots))
                 if not watcher.look(look, step, epoch, now):
                     raise StoreError("the writer could not free memory for these parameters in time")
@@ -101,7 +108,7 @@ class Pusher:
         probe = find_probe(self._pushed)
         self._watcher = Watcher(
             probe,
-            Policy(None, Account(budget=0.0)),
+            Policy(None, Account(budget=None)),
             self._writer,
             parameters=True,
             gradients=True,

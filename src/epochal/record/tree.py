@@ -6,8 +6,9 @@ to be one. No framework is imported here: whatever has a shape, a type and `__ar
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import import_module
 from numbers import Number
@@ -24,6 +25,7 @@ __all__ = ["Opened", "Tree", "flatten", "home_of"]
 _OPENERS = {"jax": "epochal.frameworks.jax:opened"}
 # What containers hold besides arrays and what nobody expects to be recorded: settings and functions.
 _SETTINGS = (str, bytes, Number, np.dtype, type)
+_NUMBER = re.compile(r"(\d+)")
 _COLLECTIONS = frozenset(
     {"params", "batch_stats", "cache", "intermediates", "losses", "spectral_stats", "perturbations"}
 )
@@ -60,15 +62,15 @@ def flatten(tree: object, *, what: str = "parameters") -> Tree:
     Where Flax keeps collections of variables side by side (`params`, `batch_stats`), their names are left out. Raises
     UsageError where there is no array, where two have one name, and where an array has no value yet (inside `jax.jit`).
     """
-    found = Tree()
-    openers = [_load(target) for module, target in _OPENERS.items() if module in sys.modules]
-    _gather(_without_collections(tree), (), found, openers, numbers=True)
-    if not found.arrays:
+    walk = _Walk([_load(target) for module, target in _OPENERS.items() if module in sys.modules])
+    for part in _collections(tree):
+        walk.enter(part, (), numbers=True)
+    if not walk.found.arrays:
         raise UsageError(
             f"{what} is a {type(tree).__module__}.{type(tree).__qualname__} without any array in it",
             hint="give a mapping, list, tuple or dataclass of arrays; a PyTorch or Keras model to run.watch(model)",
         )
-    return found
+    return walk.found
 
 
 def home_of(thing: object, libraries: Sequence[str]) -> str:
@@ -77,73 +79,92 @@ def home_of(thing: object, libraries: Sequence[str]) -> str:
     return next((library for library in libraries if library in homes), "")
 
 
-def _without_collections(tree: object) -> object:
-    """The variables of a Flax network without the names of their collections, where no two names meet."""
-    if not isinstance(tree, Mapping) or "params" not in tree or not _COLLECTIONS.issuperset(tree):
-        return tree
-    return _Merged([part for part in tree.values() if part is not None])
+def _collections(tree: object) -> list[object]:
+    """The collections of a Flax network's variables (`params`, `batch_stats`), else the container as it is."""
+    if isinstance(tree, Mapping) and "params" in tree and _COLLECTIONS.issuperset(tree):
+        return [tree["params"], *(part for name, part in tree.items() if name != "params")]
+    return [tree]
 
 
-class _Merged:
-    """Several containers as if they were one."""
+class _Walk:
+    """Goes through a container; a part that holds itself is not entered again."""
 
-    def __init__(self, parts: list[object]) -> None:
-        self.parts = parts
+    def __init__(self, openers: Sequence[Callable[[object], Opened | None]]) -> None:
+        self.found = Tree()
+        self._openers = openers
+        self._inside: set[int] = set()
 
-
-def _gather(node: Any, path: tuple[str, ...], found: Tree, openers: list[Any], *, numbers: bool) -> None:
-    if node is None:
-        return
-    if type(node) is np.ndarray:
-        _add(node, path, found)
-        return
-    if isinstance(node, _Merged):
-        for part in node.parts:
-            _gather(part, path, found, openers, numbers=True)
-        return
-    for opener in openers:
-        opened = opener(node)
-        if opened is not None:
-            if opened.array is not None:
-                _add(opened.array, path, found)
-            elif opened.children is not None:
-                _note_kind(opened.kind, path, found)
-                for name, child in opened.children:
-                    _gather(child, (*path, name), found, openers, numbers=False)
+    def enter(self, node: Any, path: tuple[str, ...], *, numbers: bool) -> None:
+        """Find the arrays in one part, `path` being the way to it; `numbers` says whether plain numbers count."""
+        if node is None:
             return
-    if isinstance(node, Mapping):
-        for name, child in node.items():
-            _gather(child, (*path, str(name)), found, openers, numbers=numbers)
-    elif isinstance(node, list | tuple):
-        array = _list_of_numbers(node) if numbers else None
-        if array is not None:
-            _add(array, path, found)
+        if type(node) is np.ndarray:
+            self._add(node, path)
             return
-        names = getattr(node, "_fields", None) or map(str, range(len(node)))
-        for name, child in zip(names, node, strict=True):
-            _gather(child, (*path, name), found, openers, numbers=numbers)
-    elif hasattr(node, "shape") and hasattr(node, "dtype") and hasattr(node, "__array__"):
-        _add(node, path, found)
-    elif is_dataclass(node) and not isinstance(node, type):
-        _note_kind(type(node).__name__, path, found)
-        for name, child in _of_dataclass(node):
-            _gather(child, (*path, name), found, openers, numbers=False)
-    elif isinstance(node, Number) and numbers:
-        _add(np.asarray(node), path, found)
-    elif not isinstance(node, _SETTINGS) and not callable(node):
-        found.others.append(f"{'.'.join(path)} ({type(node).__name__})")
+        for opener in self._openers:
+            opened = opener(node)
+            if opened is not None:
+                if opened.array is not None:
+                    self._add(opened.array, path)
+                elif opened.children is not None:
+                    self._enter_all(node, opened.children, path, kind=opened.kind)
+                return
+        if isinstance(node, Mapping):
+            self._enter_all(node, _in_order({str(name): child for name, child in node.items()}), path, numbers=numbers)
+        elif isinstance(node, list | tuple):
+            array = _list_of_numbers(node) if numbers else None
+            if array is not None:
+                self._add(array, path)
+                return
+            names = getattr(node, "_fields", None) or map(str, range(len(node)))
+            self._enter_all(node, zip(names, node, strict=True), path, numbers=numbers)
+        elif hasattr(node, "shape") and hasattr(node, "dtype") and hasattr(node, "__array__"):
+            self._add(node, path)
+        elif is_dataclass(node) and not isinstance(node, type):
+            self._enter_all(node, _of_dataclass(node), path, kind=type(node).__name__)
+        elif isinstance(node, Number) and numbers:
+            self._add(np.asarray(node), path)
+        elif not isinstance(node, _SETTINGS) and not callable(node):
+            self.found.others.append(f"{'.'.join(path)} ({type(node).__name__})")
+
+    def _enter_all(
+        self,
+        node: object,
+        children: Iterable[tuple[str, Any]],
+        path: tuple[str, ...],
+        *,
+        kind: str = "",
+        numbers: bool = False,
+    ) -> None:
+        if id(node) in self._inside:
+            return
+        self._inside.add(id(node))
+        if kind:
+            self.found.kinds[".".join(path)] = kind
+        for name, child in children:
+            self.enter(child, (*path, name), numbers=numbers)
+        self._inside.discard(id(node))
+
+    def _add(self, array: Any, path: tuple[str, ...]) -> None:
+        name = ".".join(path) or "parameters"
+        if name in self.found.arrays:
+            raise UsageError(f"two arrays are called {name!r}", hint="rename one of them")
+        self.found.arrays[name] = array
 
 
-def _add(array: Any, path: tuple[str, ...], found: Tree) -> None:
-    name = ".".join(path) or "parameters"
-    if name in found.arrays:
-        raise UsageError(f"two arrays are called {name!r}", hint="rename one of them")
-    found.arrays[name] = array
+def _in_order(parts: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """The parts of a mapping in their own order; in that of their numbers where it is the alphabet's.
+
+    JAX sorts the keys of every dictionary that it returns, so that `Dense_10` comes before `Dense_2`.
+    """
+    names = list(parts)
+    if names == sorted(names):
+        names.sort(key=_by_number)
+    return ((name, parts[name]) for name in names)
 
 
-def _note_kind(kind: str, path: tuple[str, ...], found: Tree) -> None:
-    if kind:
-        found.kinds[".".join(path)] = kind
+def _by_number(name: str) -> list[tuple[int, int, str]]:
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in _NUMBER.split(name) if part]
 
 
 def _of_dataclass(node: Any) -> Iterator[tuple[str, Any]]:

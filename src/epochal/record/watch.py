@@ -174,6 +174,7 @@ class Watcher:
             start = thread_time()
             taken = self._look(look, step, epoch, now, wait=True)
             self.policy.account.paid(thread_time() - start)
+            self.policy.account.loop = perf_counter() - self._began
             return taken
 
     def draw(self, inputs: object) -> None:

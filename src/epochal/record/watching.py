@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
@@ -20,6 +21,8 @@ from epochal.record.ranks import Place
 from epochal.record.values import as_number
 from epochal.record.watch import Watcher
 from epochal.store import RunWriter
+
+_BEGINNING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class Watching(Edge):
         if self._writer is None or self._append is None or self._is_spared(ranks):
             return
         try:
-            if self._pusher is not None:
+            if self._pusher is not None and self._pusher.looked:
                 raise UsageError(
                     "parameters were handed over by log_parameters already",
                     hint="use either of the two in a run, or call run.unwatch() between them",
@@ -265,11 +268,14 @@ class Watching(Edge):
                     "a model is being watched: its parameters are recorded already",
                     hint="use either of the two in a run, or call run.unwatch() between them",
                 )
+            if self._place.rank:
+                return  # those of rank 0 are recorded
             at = max(self._step, 0) if step is None else self._as_step(step)
             if epoch is not None and (number := as_number(epoch)) is not None and number != self._epoch:
                 append({"epoch": number}, at, time())
                 self._epoch = number
-            pusher = self._pusher or Pusher(self._writer, guard=self._guard)
+            with _BEGINNING:
+                pusher = self._pusher = self._pusher or Pusher(self._writer, guard=self._guard)
             pusher.push(
                 parameters,
                 gradients=gradients,
@@ -279,7 +285,6 @@ class Watching(Edge):
                 snapshots=snapshots,
                 graph=graph,
             )
-            self._pusher = pusher
         except RecordingWarning:
             raise
         except Exception as error:  # noqa: BLE001 - the guard's edge
