@@ -44,7 +44,7 @@ class MediaItem:
         return f"{self.sha256}.{self.extension}"
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class PredictionSet:
     """What a network said of N examples at a step.
 
@@ -65,6 +65,10 @@ class PredictionSet:
     def __len__(self) -> int:
         return len(self.probabilities)
 
+    def __repr__(self) -> str:
+        n, classes = self.probabilities.shape
+        return f"PredictionSet({self.name!r}, step {self.step}, {n} examples, {classes} classes)"
+
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
         """The likeliest class of each example, [N]; -1 where its probabilities are not finite."""
@@ -72,7 +76,7 @@ class PredictionSet:
         return np.where(good, self.probabilities.argmax(axis=1), -1).astype(np.int64)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class EmbeddingSet:
     """Vectors [N, D] float32 at a step, with what is known of each point.
 
@@ -90,3 +94,7 @@ class EmbeddingSet:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def __repr__(self) -> str:
+        n, dimensions = self.vectors.shape
+        return f"EmbeddingSet({self.name!r}, step {self.step}, {n} points of {dimensions} dimensions)"

@@ -20,6 +20,7 @@ from epochal.picture import (
     GridScene,
     MatricesScene,
     Matrix,
+    PixelsScene,
     Scene,
     SpreadChart,
     Theme,
@@ -62,6 +63,9 @@ def scene(film: Film, *, theme: Theme, size: tuple[int, int] | None, cmap: str |
         return _spread(film, theme, size, cmap)
     if 0 in shape:
         raise PictureError(f"The frames of the film {film.name!r} have shape {shape}: there is nothing to draw.")
+    if film.kind == "image" and cmap is None:
+        said = captions(film.steps, film.epochs)
+        return PixelsScene(pixels=film.frames, theme=theme, title=film.name, captions=said, wanted=size)
     if len(shape) == 0:
         return _curve(film, theme, size, moving=moving)
     if len(shape) == 1:

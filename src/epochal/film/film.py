@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from epochal.errors import NotFoundError, UsageError
 
-FilmKind = Literal["scalar", "tensor", "histogram", "change"]
+FilmKind = Literal["scalar", "tensor", "histogram", "change", "image"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, init=False)
@@ -21,9 +21,9 @@ class Film:
     """An array over training steps: `frames[T, ...]` at `steps[T]`, which strictly increase.
 
     `axes` names the axes of one frame, outermost first (`("unit", "input")`). A film of kind `histogram` has counts
-    as frames [T, bins] and the outer edges of each row in `edges` [T, 2]. `epochs` [T] holds the epoch at each step,
-    NaN where it is not known, None where no epoch is. The arrays cannot be written to; one that its giver could still
-    write to is copied.
+    as frames [T, bins] and the outer edges of each row in `edges` [T, 2]; one of kind `image` has pictures [T, H, W] or
+    [T, H, W, C], uint8. `epochs` [T] holds the epoch at each step, NaN where it is not known, None where no epoch is.
+    The arrays cannot be written to; one that its giver could still write to is copied.
 
     >>> film = Film("loss", steps=[0, 10, 20], frames=[0.9, 0.4, 0.2])
     >>> len(film), float(film[10])

@@ -5,6 +5,7 @@ from epochal.picture.colours import DIVERGING, INTENSITY, NAMES, limit_of, table
 from epochal.picture.grid import GridScene
 from epochal.picture.matrices import MatricesScene, Matrix, tiles
 from epochal.picture.movie import MOVIE_FORMATS, PICTURE_FORMATS, SLOWEST, Progress, replacing, save
+from epochal.picture.pixels import PixelsScene
 from epochal.picture.scale import ColourScale
 from epochal.picture.scene import Scene, pictures, svg
 from epochal.picture.spread import SpreadChart
@@ -23,6 +24,7 @@ __all__ = [
     "GridScene",
     "MatricesScene",
     "Matrix",
+    "PixelsScene",
     "Progress",
     "Scene",
     "SpreadChart",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         resolve_root,
     )
     from epochal.store.library import Library
+    from epochal.store.mediaread import MediaSeries
     from epochal.store.reader import SnapshotKind, StoredRun
     from epochal.store.safetensors import RawTensor, SnapshotHeader, TensorPlace
     from epochal.store.table import LibraryRow
@@ -40,6 +41,7 @@ _HOMES = {
         "new_run_id",
         "resolve_root",
     ),
+    "mediaread": ("MediaSeries",),
     "library": ("Library",),
     "reader": ("SnapshotKind", "StoredRun"),
     "safetensors": ("RawTensor", "SnapshotHeader", "TensorPlace"),
@@ -52,6 +54,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Library",
     "LibraryRow",
+    "MediaSeries",
     "RawTensor",
     "Resume",
     "RunFolder",

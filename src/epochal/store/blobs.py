@@ -16,7 +16,17 @@ from epochal.errors import DamagedError, UsageError
 from epochal.facts import BLOB_EXTENSIONS
 from epochal.store.files import replace_file
 
-__all__ = ["Blob", "Encodable", "Encoded", "blob_name", "find_blob", "read_blob", "split_blob_name", "write_blob"]
+__all__ = [
+    "Blob",
+    "Encodable",
+    "Encoded",
+    "blob_name",
+    "check_blob",
+    "find_blob",
+    "read_blob",
+    "split_blob_name",
+    "write_blob",
+]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -130,6 +140,27 @@ def find_blob(run: Path, folders: Iterable[Path], name: str) -> Path:
     )
 
 
+def check_blob(path: Path) -> None:
+    """Hold a blob's bytes against the hash that its name is, without keeping them; raises DamagedError."""
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while part := file.read(1 << 20):
+                found.update(part)
+            size = file.tell()
+    except OSError as error:
+        raise DamagedError(f"{path.name} cannot be read: {error.strerror or error}") from None
+    if found.hexdigest() != path.name.partition(".")[0]:
+        raise _changed(path, size)
+
+
+def _changed(path: Path, size: int) -> DamagedError:
+    return DamagedError(
+        f"{path.name} does not hold what it held when it was recorded ({size:,} bytes now)",
+        hint="a copy of the run may still hold it",
+    )
+
+
 def read_blob(path: Path) -> bytes:
     """Return a blob's bytes, held against the hash that its name is; raises DamagedError when they differ."""
     try:
@@ -137,8 +168,5 @@ def read_blob(path: Path) -> bytes:
     except OSError as error:
         raise DamagedError(f"{path.name} cannot be read: {error.strerror or error}") from None
     if hashlib.sha256(data).hexdigest() != path.name.partition(".")[0]:
-        raise DamagedError(
-            f"{path.name} does not hold what it held when it was recorded ({len(data):,} bytes now)",
-            hint="a copy of the run may still hold it",
-        )
+        raise _changed(path, len(data))
     return data

@@ -14,6 +14,7 @@ from epochal.facts import STATISTICS
 from epochal.film import Film
 from epochal.store import SnapshotKind, StoredRun
 from epochal.views.layers import layouts
+from epochal.workspace.media import film_series, make_media_film
 
 _KINDS: dict[str, SnapshotKind] = {"param": "params", "grad": "grads"}
 _AXES = {
@@ -36,7 +37,8 @@ def series_of(stored: StoredRun) -> list[str]:
     names = list(stored.scalars())
     for prefix, kind in _KINDS.items():
         names += [f"{prefix}/{name}" for name in tensor_names(stored, kind)]
-    return names + [f"hist/{series}" for series in stored.statistics_series()]
+    names += [f"hist/{series}" for series in stored.statistics_series()]
+    return names + [name for name in film_series(stored) if name not in names]
 
 
 def make_film(stored: StoredRun, name: str) -> Film:
@@ -52,6 +54,8 @@ def make_film(stored: StoredRun, name: str) -> Film:
     if head in STATISTICS and rest in stored.statistics_series():
         table = stored.statistics(rest)
         return scalar_film(name, table.steps, np.asarray(table.columns[head], np.float64), stored)
+    if name in stored.media_series():
+        return make_media_film(stored, name, epochs_at=epochs_at)
     if name in tensor_names(stored, "params"):
         return _tensor_film(stored, f"param/{name}", name, "params")
     raise _missing(stored, name)

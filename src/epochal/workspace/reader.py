@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import NotFoundError, UsageError
-from epochal.facts import Graph, Notice, RunInfo, SeriesSummary
+from epochal.facts import EmbeddingSet, Graph, MediaItem, Notice, PredictionSet, RunInfo, SeriesSummary
 from epochal.film import Film
-from epochal.store import StoredRun
+from epochal.store import MediaSeries, StoredRun
 from epochal.workspace.films import make_film, nearest_step, series_of
+from epochal.workspace.media import read_embedding, read_predictions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -76,7 +77,10 @@ class RunReader:
         return self._stored.notices()
 
     def series(self) -> list[str]:
-        """The names of all films: scalars as they were logged, `param/...`, `grad/...` and `hist/...`."""
+        """The names of all films: scalars as they were logged, `param/...`, `grad/...`, `hist/...`, and values.
+
+        Of values, those that are pictures or arrays; `media_series()` tells of all.
+        """
         return series_of(self._stored)
 
     def scalars(self, names: str | Iterable[str] | None = None) -> pa.Table:
@@ -112,8 +116,33 @@ class RunReader:
         `loss` is the scalar of that name, `layers.0.weight` the parameter (its full name is `param/layers.0.weight`),
         `grad/layers.0.weight` its gradient, `hist/param/layers.0.weight` the histograms, and
         `norm/param/layers.0.weight` one of the statistics: mean, std, min, max, norm, update_ratio, zeros, nan, inf.
+        The name of logged pictures of one size is their film, uint8; several of one step stand beside one another.
+        Voxels, arrays, points, predictions and embeddings of one shape are films too.
         """
         return make_film(self._stored, name)
+
+    def media_series(self) -> dict[str, MediaSeries]:
+        """What was logged besides numbers: of each series its kinds, how many values, and at which steps."""
+        return self._stored.media_series()
+
+    def media(self, name: str, steps: int | Iterable[int] | None = None) -> list[MediaItem]:
+        """The values of a series by step, those of one step in the order logged; all, or those at some steps."""
+        return self._stored.media(name, [steps] if isinstance(steps, int) else steps)
+
+    def blob(self, value: MediaItem | str) -> bytes:
+        """The bytes of a recorded value (or of a hash): the file as it was stored, such as a PNG.
+
+        Raises DamagedError where it is gone or no longer what it was.
+        """
+        return self._stored.blob_bytes(value.sha256 if isinstance(value, MediaItem) else value)
+
+    def predictions(self, step: int | None = None, *, name: str = "predictions") -> PredictionSet:
+        """What the network said of examples at a step, or the last time: probabilities, labels, inputs."""
+        return read_predictions(self._stored, name, step)
+
+    def embedding(self, step: int | None = None, *, name: str = "embedding") -> EmbeddingSet:
+        """The points of an embedding at a step, or the last time: vectors, labels, metadata, images."""
+        return read_embedding(self._stored, name, step)
 
     def steps(self, kind: Kind | str = "params") -> list[int]:
         """Steps at which all parameters (`params`), gradients (`grads`) or an epoch (`epochs`) were kept; for the name

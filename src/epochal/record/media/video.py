@@ -6,7 +6,9 @@ import importlib.util
 import io
 import math
 import os
+import tempfile
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,23 +138,25 @@ def _grid(batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def _mp4(frames: npt.NDArray[np.uint8], fps: float) -> bytes:
     import av
 
-    packed = io.BytesIO()
     rgb = np.repeat(frames, 3, axis=3) if frames.shape[3] == 1 else frames
     # H.264 with halved colour needs even sides: the last row or column is repeated.
     odd = ((0, 0), (0, rgb.shape[1] % 2), (0, rgb.shape[2] % 2), (0, 0))
     rgb = np.pad(rgb, odd, mode="edge") if rgb.shape[1] % 2 or rgb.shape[2] % 2 else rgb
-    with av.open(packed, "w", format="mp4", options={"movflags": "faststart"}) as container:
-        rate = Fraction(fps).limit_denominator(1000)
-        stream: Any = container.add_stream("libx264", rate=rate, options={"crf": "17", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = rgb.shape[2], rgb.shape[1], "yuv420p"
-        context = stream.codec_context
-        context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709, said in the file
-        context.color_range = 1
-        for one in rgb:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(one), format="rgb24")
-            container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
-        container.mux(stream.encode())
-    return packed.getvalue()
+    # A file: to put the index in front, where players look first, FFmpeg reads back what it wrote.
+    with tempfile.TemporaryDirectory(prefix="epochal-") as folder:
+        path = Path(folder) / "film.mp4"
+        with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+            rate = Fraction(fps).limit_denominator(1000)
+            stream: Any = container.add_stream("libx264", rate=rate, options={"crf": "17", "preset": "veryfast"})
+            stream.width, stream.height, stream.pix_fmt = rgb.shape[2], rgb.shape[1], "yuv420p"
+            context = stream.codec_context
+            context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709, said in the file
+            context.color_range = 1
+            for one in rgb:
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(one), format="rgb24")
+                container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace="ITU709")))
+            container.mux(stream.encode())
+        return path.read_bytes()
 
 
 def _gif(frames: npt.NDArray[np.uint8], fps: float) -> bytes:
