@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from itertools import pairwise
 from math import log
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from epochal.store import RunWriter, WriterFolder
+from epochal.errors import NotFoundError
+from epochal.store import RunWriter, StoredRun, WriterFolder
 from epochal.store.thinning import Shelf, thinned_steps, to_let_go
+from epochal.views.stored import make_stored_film
 from tests.store.helpers import begin
 
 
@@ -164,3 +168,92 @@ def test_the_best_step_is_known_at_once(tmp_path: Path) -> None:
     writer.log({"accuracy": 100.0}, 9)
     assert writer.best_steps() == {"accuracy": 9}
     writer.finish()
+
+
+def reading(tmp_path: Path, steps: int) -> tuple[RunWriter, StoredRun]:
+    writer = begin(tmp_path)
+    for step in range(steps):
+        writer.add_snapshot("params", {"w": np.full(3, step), "b": np.zeros(1)}, step=step)
+    return writer, StoredRun(writer.path)
+
+
+def test_a_film_asked_for_while_snapshots_go_is_of_those_that_are_left(tmp_path: Path) -> None:
+    writer, run = reading(tmp_path, 6)
+    folder = WriterFolder(writer.folder)
+    found = run._snapshot_set("params")
+    for step in (1, 3):  # behind the reader's back: it has listed them a moment ago
+        folder.snapshot("params", step).unlink()
+    steps, frames = found.film("w", [0, 1, 2, 3, 4])
+    assert steps.tolist() == [0, 2, 4]
+    assert frames[:, 0].tolist() == [0, 2, 4]
+    with pytest.raises(NotFoundError, match="no snapshot at step 1 any more"):
+        found.read(1)
+    folder.snapshot("params", 4).unlink()
+    for read in (found.read, lambda step: found.tensor("w", step), found.header):
+        with pytest.raises(NotFoundError, match="no snapshot at step 4"):
+            read(4)
+    assert run.snapshot_steps() == [0, 2, 5]
+    assert run.notices() == ()
+    writer.finish()
+
+
+def test_frames_go_between_their_header_and_their_values(tmp_path: Path) -> None:
+    writer, run = reading(tmp_path, 4)
+    for step in range(4):
+        run.snapshot_header(step)  # remembered
+    WriterFolder(writer.folder).snapshot("params", 2).unlink()
+    found = run._snapshots["params"]
+    with pytest.raises(NotFoundError):
+        found.tensor("w", 2)
+    WriterFolder(writer.folder).snapshot("params", 1).unlink()
+    assert found.film("w", None)[0].tolist() == [0, 3]
+    writer.finish()
+
+
+def test_readers_and_thinning_at_the_same_time(tmp_path: Path) -> None:
+    writer = begin(tmp_path)
+    run = StoredRun(writer.path)
+    kept, _ = shelf(writer, 8 * 10_000)
+    ended = threading.Event()
+    trouble: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            while not ended.is_set():
+                if len(run.snapshot_steps()) > 2:
+                    steps, frames = run.tensor_film("w")
+                    assert frames[:, 0].tolist() == steps.tolist()
+                    stack = make_stored_film(run, "param/w", mode="change")
+                    assert len(stack.steps) == len(stack.frames) > 0
+        except BaseException as error:
+            trouble.append(error)
+            raise
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for step in range(400):
+        kept.make_room(step, 10_000, best=dict)
+        path = writer.add_snapshot("params", {"w": np.full(1000, step)}, step=step)
+        kept.add(step, path.stat().st_size)
+    ended.set()
+    for reader in readers:
+        reader.join()
+    assert not trouble
+    assert kept.thinned > 300
+    assert run.notices() == ()
+    writer.finish()
+
+
+def test_readers_are_told_that_snapshots_were_let_go_of(tmp_path: Path) -> None:
+    writer = begin(tmp_path)
+    writer.shelf.limit = 1 << 20
+    for step in range(10):
+        writer.shelf.make_room(100 * step, 300_000, best=dict)
+        write(writer, 100 * step, 300_000)
+        writer.shelf.add(100 * step, 300_000)
+    writer.finish()
+    (notice,) = StoredRun(writer.path).notices()
+    assert (notice.code, notice.count) == ("thinned", 7)
+    assert notice.message == "7 snapshots were thinned to stay under 1 MiB"
+    assert "of steps 200 to 800" in notice.hint

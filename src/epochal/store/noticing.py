@@ -51,7 +51,7 @@ def notices_of(
     found: list[Notice] = []
     boots = [boot for rank in ranks for boot in rank]
     for boot in boots:
-        found += _dropped(boot)
+        found += [*_dropped(boot), *_thinned(boot)]
         if boot.state_file.damaged:
             found.append(Notice(code="damaged", message=f"{boot.folder.name}: {boot.state_file.damaged}"))
     if meta.damaged:
@@ -122,6 +122,29 @@ def _dropped(boot: Boot) -> list[Notice]:
         hint = f"series: {', '.join(list(series)[:8])}" if code == "scalars" and series else ""
         found.append(Notice(code=f"dropped_{code}", message=text, hint=hint, count=int(count)))
     return found
+
+
+def _thinned(boot: Boot) -> list[Notice]:
+    """Snapshots that were let go of on purpose: no loss, but to be known."""
+    facts = boot.state.get("thinned") or {}
+    count = int(facts.get("count") or 0)
+    if not count:
+        return []
+    which = "1 snapshot was" if count == 1 else f"{count:,} snapshots were"
+    return [
+        Notice(
+            code="thinned",
+            message=f"{which} thinned to stay under {_bytes(float(facts['limit']))}",
+            hint=f"of steps {facts['first']:,} to {facts['last']:,}; the best, the last and those of run.snapshot() "
+            "stay: run.watch(disk=...) sets the limit",
+            count=count,
+        )
+    ]
+
+
+def _bytes(size: float) -> str:
+    power = min(4, max(0, int(size).bit_length() - 1) // 10)
+    return f"{size / 1024**power:.4g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
 
 
 def _damage(where: str, damaged: int, lost: int) -> list[Notice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class SnapshotSet:
         self.hidden = 0
         self.damaged: dict[_Listed, int] = {}
         """Files that could not be read, as far as anybody asked, with their steps."""
+        self._gone: set[int] = set()
+        """Steps that had a snapshot when it was looked for before: the writer let go of it to make room."""
         self._folders: list[tuple[WriterFolder, int, int | None]] = []
         self._files: dict[int, _Listed] = {}
         self._headers: dict[_Listed, SnapshotHeader] = {}
@@ -62,6 +65,7 @@ class SnapshotSet:
                     files = {step: file for step, file in files.items() if step < first} | listed
             if files:
                 break
+        self._gone = (self._gone | self._files.keys()) - files.keys()
         self._files = dict(sorted(files.items()))
         live = set(self._files.values())
         self._headers = {file: header for file, header in self._headers.items() if file in live}
@@ -80,7 +84,11 @@ class SnapshotSet:
 
     def header(self, step: int) -> SnapshotHeader:
         """Return the header of the snapshot at a step; raises NotFoundError naming the nearest steps."""
-        return self._header(self._file(step))
+        file = self._file(step)
+        try:
+            return self._header(file)
+        except FileNotFoundError:
+            raise self._vanished(step) from None
 
     def _header(self, file: _Listed) -> SnapshotHeader:
         if file not in self._headers:
@@ -94,69 +102,81 @@ class SnapshotSet:
     def _file(self, step: int) -> _Listed:
         if step in self._files:
             return self._files[step]
+        raise self._missing(step)
+
+    def _missing(self, step: int) -> NotFoundError:
         near = sorted(self._files, key=lambda s: abs(s - step))[:4]
-        raise NotFoundError(
-            f"there is no snapshot at step {step}",
+        return NotFoundError(
+            f"there is no snapshot at step {step}" + (" any more" if step in self._gone else ""),
             hint=f"nearest: {', '.join(map(str, sorted(near)))}" if near else "no snapshots were recorded",
         )
 
+    def _vanished(self, step: int) -> NotFoundError:
+        """A file that was listed is gone: forget it, and list all anew the next time."""
+        self._files.pop(step, None)
+        self._gone.add(step)
+        self._folders = []
+        return self._missing(step)
+
     def read(self, step: int) -> dict[str, npt.NDArray[Any]]:
         """Return all tensors at a step."""
-        file = self._file(step)
-        header = self._header(file)
-        fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+        header = self.header(step)
         try:
-            return {name: read_tensor(fd, place) for name, place in header.tensors.items()}
-        finally:
-            os.close(fd)
+            return _read(self._file(step).path, header.tensors)
+        except FileNotFoundError:
+            raise self._vanished(step) from None
 
     def tensor(self, name: str, step: int) -> npt.NDArray[Any]:
         """Return one tensor at a step."""
-        file = self._file(step)
-        place = find_tensor(self._header(file), name)
-        fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+        place = find_tensor(self.header(step), name)
         try:
-            return read_tensor(fd, place)
-        finally:
-            os.close(fd)
+            return _read(self._file(step).path, {name: place})[name]
+        except FileNotFoundError:
+            raise self._vanished(step) from None
 
     def film(self, name: str, steps: list[int] | None) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
         """Return the steps at which a tensor was kept and its frames [T, ...].
 
-        Snapshots that cannot be read, lack the tensor or hold it in another shape are left out; raises NotFoundError
-        when none is left.
+        Snapshots that cannot be read, lack the tensor, hold it in another shape or were let go of by now are left out;
+        raises NotFoundError when none is left.
         """
-        wanted = self.steps if steps is None else sorted(set(steps))
-        places: list[tuple[int, _Listed, TensorPlace]] = []
+        wanted = [s for s in (self.steps if steps is None else sorted(set(steps))) if s not in self._gone]
+        kind: tuple[str, tuple[int, ...]] | None = None
+        frames = np.empty(0)
+        kept: list[int] = []
         for step in wanted:
             file = self._file(step)
             try:
                 place = self._header(file).tensors.get(name)
+                if place is None or kind not in (None, _kind(place)):
+                    continue
+                frame = _read(file.path, {name: place})[name]
+            except FileNotFoundError:
+                self._vanished(step)
+                continue
             except (OSError, DamagedError):
                 self.damaged[file] = step
                 continue
-            if place is not None and (not places or _kind(place) == _kind(places[-1][2])):
-                places.append((step, file, place))
-        if not places:
-            if wanted:
-                find_tensor(self.header(wanted[-1]), name)
+            if kind is None:
+                kind, frames = _kind(place), np.empty((len(wanted), *frame.shape), frame.dtype)
+            frames[len(kept)] = frame
+            kept.append(step)
+        if not kept:
+            if there := [s for s in wanted if s in self._files]:
+                find_tensor(self.header(there[-1]), name)
             raise NotFoundError(f"tensor {name!r} is in no snapshot", hint="was the run recorded with watch(model)?")
-        first = _read(places[0][1].path, places[0][2])
-        frames = np.empty((len(places), *first.shape), first.dtype)
-        frames[0] = first
-        for row, (_, file, place) in enumerate(places[1:], start=1):
-            frames[row] = _read(file.path, place)
-        return np.array([step for step, _, _ in places], np.int64), frames
+        # Frames that turned out to be missing leave room at the end: a copy only where there are any.
+        return np.array(kept, np.int64), frames if len(kept) == len(frames) else frames[: len(kept)].copy()
 
 
 def _kind(place: TensorPlace) -> tuple[str, tuple[int, ...]]:
     return place.dtype, place.shape
 
 
-def _read(path: Path, place: TensorPlace) -> npt.NDArray[Any]:
+def _read(path: Path, places: Mapping[str, TensorPlace]) -> dict[str, npt.NDArray[Any]]:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return read_tensor(fd, place)
+        return {name: read_tensor(fd, place) for name, place in places.items()}
     finally:
         os.close(fd)
 
@@ -174,9 +194,13 @@ def _listing(folder: Path) -> dict[int, _Listed]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 step = snapshot_step(entry.name)
-                if step is not None:
+                if step is None:
+                    continue
+                try:
                     stat = entry.stat()
-                    found[step] = _Listed(Path(entry.path), (stat.st_mtime_ns, stat.st_size))
+                except OSError:  # let go of while we list
+                    continue
+                found[step] = _Listed(Path(entry.path), (stat.st_mtime_ns, stat.st_size))
     except OSError:
         return {}
     return found
