@@ -89,8 +89,6 @@ _LAUNCHERS = (
     ),
     _Launcher("PMI_RANK", ("PMI_SIZE",), ("MPI_LOCALRANKID",), (("PMI_ID", "PMI_JOBID", "HYDI_JOBID"),), sure=True),
 )
-_MORE = ("TORCHELASTIC_RUN_ID", "SLURM_STEP_ID")
-"""What further tells one start from another, where it is set."""
 _ATTEMPT = ("TORCHELASTIC_RESTART_COUNT",)
 
 _GROUPS = {"torch.distributed": "epochal.frameworks.torch_distributed:group"}
@@ -140,14 +138,16 @@ def _read(launcher: _Launcher, variables: Mapping[str, str]) -> Place | None:
     if rank is None or size is None or not rank < size:
         return None
     told = [_first(variables, names) for names in launcher.launch]
-    more = [variables.get(name, "") for name in _MORE]
+    elastic = variables.get("TORCHELASTIC_RUN_ID")
+    if elastic and elastic != "none":
+        told = [elastic]  # a new attempt may meet at another port
     return Place(
         rank=rank,
         world_size=size,
         local_rank=_number(variables, launcher.local) or 0,
-        launch=" ".join([launcher.rank, str(size), *told, *more]) if all(told) else "",
+        launch=" ".join([launcher.rank, str(size), *told, variables.get("SLURM_STEP_ID", "")]) if all(told) else "",
         sure=launcher.sure,
-        elastic="TORCHELASTIC_RUN_ID" in variables,
+        elastic=elastic is not None,
         attempt=_number(variables, _ATTEMPT) or 0,
     )
 
