@@ -23,7 +23,7 @@ from tests.store.helpers import begin
 
 
 def left(steps: list[int], fixed: set[int], count: int) -> list[int]:
-    gone = []
+    gone: list[int] = []
     for step in to_let_go(steps, fixed):
         if len(steps) - len(gone) == count:
             break
