@@ -74,7 +74,14 @@ export const pageWords = {
     about: (shown: number, all: number) =>
       shown === all ? count(all, 'tensor') : `${shown} of ${count(all, 'tensor')}`,
     search: 'Filter tensors',
-    kinds: { weight: 'Weights', bias: 'Biases', grad: 'Gradients', act: 'Activations', other: 'Others' },
+    kinds: {
+      weight: 'Weights',
+      bias: 'Biases',
+      grad: 'Gradients',
+      act: 'Activations',
+      other: 'Others',
+      hist: 'Logged',
+    },
     kindsLabel: 'Kinds of tensors',
     view: { label: 'Draw as', heat: 'Heat map', ridge: 'Ridgeline' },
     bands: 'Bands',

@@ -15,7 +15,7 @@ from epochal.errors import NotFoundError, UsageError
 from epochal.export.choose import choose_layers, choose_steps
 from epochal.export.curves import chosen_series
 from epochal.export.job import Job
-from epochal.export.spreads import tables
+from epochal.export.spreads import shown_name, tables
 from epochal.export.tensors import known_graph, weight_layers
 from epochal.export.weights import nothing_kept
 from epochal.picture import replacing
@@ -177,7 +177,7 @@ def _histogram_tables(job: Job) -> Iterator[pa.Table]:
             [
                 pa.array(steps),
                 _epochs(job, steps),
-                _repeated(each.series.partition("/")[2], len(steps)),
+                    _repeated(shown_name(each.series), len(steps)),
                 pa.array(np.tile(np.arange(bins, dtype=np.int32), len(rows))),
                 pa.array(edges[:, :-1].ravel()),
                 pa.array(edges[:, 1:].ravel()),

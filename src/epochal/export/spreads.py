@@ -40,7 +40,7 @@ def write_histogram(job: Job, prefix: str = "param") -> int:
         job.tell("not_finite", f"{bad:,} values are not finite and are in no bar.", count=bad)
     charts = [
         SpreadChart(
-            t.series.partition("/")[2],
+            shown_name(t.series),
             t.steps,
             t.counts,
             e,
@@ -64,11 +64,23 @@ def write_histogram(job: Job, prefix: str = "param") -> int:
 
 
 def tables(job: Job, prefix: str) -> list[StatisticsTable]:
-    """Statistics of the tensors that were asked for: a tensor is chosen by its name or its layer's."""
-    names = [s.partition("/")[2] for s in job.run.statistics_series() if s.startswith(f"{prefix}/")]
-    if not names:
+    """Statistics of the tensors that were asked for: a tensor is chosen by its name or its layer's.
+
+    Logged histograms are chosen by their names, and are all there is to choose from where no model was watched.
+    """
+    every = job.run.statistics_series()
+    named = {s.partition("/")[2]: s for s in every if s.startswith(f"{prefix}/")}
+    if prefix == "param" and (job.layers is not None or not named):
+        named |= {s: s for s in every if s.partition("/")[0] not in ("param", "grad", "act") and s not in named}
+    if not named:
         raise _none_kept(job, prefix)
-    return [job.run.statistics(f"{prefix}/{name}") for name in choose_layers(job.layers, names)]
+    return [job.run.statistics(named[name]) for name in choose_layers(job.layers, list(named))]
+
+
+def shown_name(series: str) -> str:
+    """The name of a tensor, or the whole name of a logged histogram."""
+    kind, _, name = series.partition("/")
+    return name if kind in ("param", "grad", "act") and name else series
 
 
 def _rows_at(found: StatisticsTable, steps: Sequence[int]) -> npt.NDArray[np.intp]:

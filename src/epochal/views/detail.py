@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +21,7 @@ __all__ = ["ChangeCache", "DetailFacts", "read_detail", "read_tensors"]
 
 _EPOCHS_AT_MOST = 2000
 _CHANGES_AT_ONCE = 12
+_OTHER_RANK = re.compile(r"ranks?\d*/(?:\w+/)?(param|grad|act)/")
 _NO_CHANGE: tuple[int, float | None] = (0, None)
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"} | {
     f"{sign}{bits}": f"{'u' * (sign == 'U')}int{bits}" for sign in "IU" for bits in (8, 16, 32, 64)
@@ -107,13 +109,15 @@ def read_tensors(
                 change=known.get(series, _NO_CHANGE)[1],
             )
     for series, count in rows.items():
-        kind_word, _, name = series.partition("/")
-        if series in tensors or kind_word not in ("param", "grad", "act") or not name:
+        if series in tensors:
+            continue
+        kind_word, name = _kind_of(series)
+        if not kind_word:
             continue
         like = tensors.get(f"param/{name}") if kind_word == "grad" else None
         tensors[series] = TensorFacts(
             series=series,
-            kind=kind_word,  # type: ignore[arg-type]  # one of the three, checked above
+            kind=kind_word,
             name=name,
             shape=like.shape if like is not None else None,
             layout=like.layout if like is not None else (),
@@ -123,6 +127,19 @@ def read_tensors(
             change=known.get(series, _NO_CHANGE)[1],
         )
     return list(tensors.values())
+
+
+def _kind_of(series: str) -> tuple[Literal["param", "grad", "act", "hist", ""], str]:
+    """What a series of statistics is of, and its name: a logged histogram keeps its whole name.
+
+    Other ranks' parameters, gradients and activations are none: rank 0 stands for them.
+    """
+    word, _, name = series.partition("/")
+    if word in ("param", "grad", "act") and name:
+        return word, name  # type: ignore[return-value]  # one of the three
+    if _OTHER_RANK.match(series):
+        return "", series
+    return "hist", series
 
 
 def _newest_header(run: StoredRun, steps: Sequence[int], kind: Literal["params", "grads"]) -> Mapping[str, TensorPlace]:

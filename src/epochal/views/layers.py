@@ -21,7 +21,7 @@ _NUMBERED = re.compile(r"(weights?|kernel|w|bias(?:es)?|b)[_-]?(\d+)", re.IGNORE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorFacts:
-    """A tensor recorded through time; `series` is `param/<name>`, `grad/<name>` or `act/<layer>`.
+    """A tensor recorded through time; `series` is `param/<name>`, `grad/<name>`, `act/<layer>` or a histogram's.
 
     `shape` is that which it is looked at in, outputs first: a tensor that is kept in another order has the order of its
     axes in `layout` (facts.Parameter). `frames` counts the steps at which its values are kept, `rows` those of its
@@ -30,7 +30,7 @@ class TensorFacts:
     """
 
     series: str
-    kind: Literal["param", "grad", "act"]
+    kind: Literal["param", "grad", "act", "hist"]
     name: str
     shape: Shape | None
     dtype: str | None

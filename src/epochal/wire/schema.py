@@ -140,8 +140,8 @@ class RunTable(Document):
 class TensorDocument(Document):
     """A tensor that was recorded through time."""
 
-    series: str = Field(description="param/<name>, grad/<name> or act/<layer>")
-    kind: Literal["param", "grad", "act"]
+    series: str = Field(description="param/<name>, grad/<name>, act/<layer>, or the name of a logged histogram")
+    kind: Literal["param", "grad", "act", "hist"]
     name: str
     shape: list[int] | None = Field(description="None where only statistics are kept")
     dtype: str | None

@@ -232,9 +232,9 @@ export interface StudioDocument {
 
 /** A tensor that was recorded through time. */
 export interface TensorDocument {
-  /** param/<name>, grad/<name> or act/<layer> */
+  /** param/<name>, grad/<name>, act/<layer>, or the name of a logged histogram */
   series: string;
-  kind: 'param' | 'grad' | 'act';
+  kind: 'param' | 'grad' | 'act' | 'hist';
   name: string;
   /** None where only statistics are kept */
   shape: number[] | null;

@@ -2,7 +2,7 @@
 
 import type { GraphDocument, RunDetail, TensorDocument } from '../../wire/types'
 
-export const GROUPS = ['weight', 'bias', 'grad', 'act', 'other'] as const
+export const GROUPS = ['weight', 'bias', 'grad', 'act', 'other', 'hist'] as const
 export type Group = (typeof GROUPS)[number]
 
 export const isGroup = (name: string): name is Group => (GROUPS as readonly string[]).includes(name)
@@ -12,7 +12,7 @@ export interface TensorView {
   readonly group: Group
 }
 
-/** Tensors with histograms, in the order of the layers: each weight, then its gradient, then activations. */
+/** Tensors with histograms, in the order of the layers: weight, gradient, activations; logged histograms after all. */
 export function tensorViews(detail: RunDetail, graph: Pick<GraphDocument, 'layers'> | null = null): TensorView[] {
   const weights = new Set<string>()
   const biases = new Set<string>()
@@ -36,7 +36,7 @@ export function tensorViews(detail: RunDetail, graph: Pick<GraphDocument, 'layer
     if (biases.has(name)) return 'bias'
     return /(^|\.)weight$/.test(name) ? 'weight' : /(^|\.)bias$/.test(name) ? 'bias' : 'other'
   }
-  const kinds = ['param', 'grad', 'act']
+  const kinds = ['param', 'grad', 'act', 'hist']
   return detail.tensors
     .filter((t) => t.rows > 0)
     .map((tensor, i) => ({ tensor, group: groupOf(tensor), i }))
