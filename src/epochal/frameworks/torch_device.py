@@ -23,7 +23,10 @@ PATIENCE_SECONDS = 120.0
 """How long the writer's thread waits for a device before it gives a copy up."""
 RING_SLOTS = 3
 RING_BYTES = 1 << 30
-"""Pinned memory for the looks of one model that are under way; at least one look, at most three."""
+"""Pinned memory for looks of one large model that are under way: three, or as many as fit, but always one."""
+SMALL_RING_SLOTS = 512
+SMALL_RING_BYTES = 32 << 20
+"""Of a small model more looks fit, as many as this."""
 DEVICE_BYTES = 1 << 30
 """Memory of the device for one copy of the model's parameters and gradients; never more than an eighth of what is
 free. What does not fit is copied to the host on the training's own stream, which then waits for the bus."""
@@ -100,6 +103,11 @@ class Carrier:
             for _, there in pairs:
                 there.record_stream(self._side)
         return Arrival(flag, (flag, pairs))
+
+    def await_last(self) -> None:
+        """Let what the current stream is given from now on wait, on the device, until what was sent has left it."""
+        if self._streams:
+            self._api.current_stream(self.device).wait_stream(self._side)
 
     def _copy(self, pairs: Pairs) -> None:
         for host, there in pairs:
@@ -227,7 +235,9 @@ class Ring:
             self._ends.append(at + shape.numel() * dtype.itemsize)
             at = -(-self._ends[-1] // _ALIGNMENT) * _ALIGNMENT
         self.bytes = max(1, at)
-        self._limit = max(1, min(RING_SLOTS, RING_BYTES // self.bytes))
+        self._limit = max(
+            1, min(RING_SLOTS, RING_BYTES // self.bytes), min(SMALL_RING_SLOTS, SMALL_RING_BYTES // self.bytes)
+        )
         self._slots: list[_Slot] = []
         self._sent = 0
         # For each device its copy, None where that takes too much of its memory.
@@ -277,6 +287,7 @@ class Ring:
             pairs = [(slot.views[i], source) for i, source in zip(numbers, sources, strict=True)]
             return carrier(device).send(pairs, aside=False)
         flat, views = copy
+        carrier(device).await_last()
         with torch.no_grad():
             torch._foreach_copy_([views[i] for i in numbers], sources)
             if factor is not None:
@@ -294,11 +305,8 @@ class Ring:
         return flat, self._cut(flat)
 
     def _free(self, device: torch.device) -> _Slot | None:
-        # The copy on the device is overwritten only when the last one has left it.
-        if any(not arrival.done for slot in self._slots for arrival in slot.arrivals):
-            return None
         for slot in self._slots:
-            if not slot.owner:
+            if not slot.owner and all(arrival.done for arrival in slot.arrivals):
                 return slot
         if len(self._slots) >= self._limit:
             return None

@@ -54,7 +54,7 @@ class Sentinel(Once):
         if not torch.compiler.is_compiling():
             self.passes += 1
             self.count += 1
-            self.owner.backward(self)
+            self.owner.backward(self, parameter)
 
 
 class GradientCatch(Once):
@@ -105,8 +105,8 @@ class Gradients:
         self._searched = False
         # Events while armed: what came last, how many passes since the last step, steps and passes since `arm`.
         self._last = ""
-        self._passes = self._steps = self._all_passes = 0
-        self._in_cycle = False
+        self._passes = self._steps = self._all_passes = self._first_passes = 0
+        self._in_cycle = self._mixed = False
         self._optimizers: dict[int, tuple[weakref.ref[Any], list[int]]] = {}
         self._ids: list[int] = []
         self._places: dict[int, int] = {}
@@ -208,8 +208,9 @@ class Gradients:
         return [], [], None
 
     def _within_a_step(self) -> bool:
-        usual = max(self._cycles) if self._cycles else -(-self._all_passes // self._steps)
-        return self._passes < usual
+        """Whether what backward passes left since the last step is not what the next one will be made with."""
+        usual = max(self._cycles) if self._cycles else self._first_passes
+        return self._mixed or self._passes < usual
 
     def _copied(self) -> Found:
         return list(self._copies), list(self._copies.values()), None
@@ -244,7 +245,9 @@ class Gradients:
             if self._in_cycle:
                 self._cycles.append(self._passes)
             self._in_cycle = True
-        self._last, self._passes = "step", 0
+        if not self._steps:
+            self._first_passes = self._passes
+        self._last, self._passes, self._mixed = "step", 0, False
         self._steps += 1
         live = self._learning()
         self._at_step = {s.index: mark for s in self._sentinels if (mark := self._mark(live[s.index])) is not None}
@@ -272,10 +275,13 @@ class Gradients:
             self.scalers.learn(optimizer)
         return mine
 
-    def backward(self, sentinel: Sentinel) -> None:
+    def backward(self, sentinel: Sentinel, parameter: torch.Tensor) -> None:
         """A backward pass has come by a sentinel."""
         if self._last == "backward" and sentinel.passes <= self._passes:
             return  # another sentinel saw this pass before
+        if self._last == "step" and (was := self._at_step.get(sentinel.index)) is not None:
+            # Added to the gradient that the optimizer got: it was not zeroed, so this is not for the next step.
+            self._mixed = self._mark(parameter) == (was[0], was[1] + 1)
         versions = self.scalers.versions()
         if self._last == "backward" and versions != self._versions:
             for other in self._sentinels:  # a step between the passes that the scaler skipped, for infinities

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from epochal.facts import Parameter
-from epochal.frameworks.torch_tensors import local
+from epochal.frameworks import torch_tensors
 
 __all__ = ["activation_name", "attributes", "is_layer", "kind_of", "module_parameters", "tensor_names"]
 
@@ -175,7 +175,7 @@ def _default_scheme(module: nn.Module) -> dict[str, _Scheme]:
 
 def _readable(tensor: torch.Tensor) -> bool:
     # Of a DTensor, asking for a value would ask all processes.
-    whole = local(tensor) is tensor and tensor.layout is torch.strided and not tensor.is_nested
+    whole = torch_tensors.local(tensor) is tensor and tensor.layout is torch.strided and not tensor.is_nested
     return whole and not tensor.is_meta and not tensor.is_quantized and tensor.numel() > 0
 
 

@@ -187,7 +187,7 @@ def _packed(root: nn.Module) -> list[str]:
         ):
             continue
         own: dict[str, Any] = {}
-        module._save_to_state_dict(own, prefix + "." if prefix else "", True)
+        module._save_to_state_dict(own, prefix + "." if prefix else "", True)  # noqa: FBT003 - the way modules ask each other
         dot = len(prefix) + 1 if prefix else 0
         for name, value in own.items():
             if name[dot:] not in module._parameters and name[dot:] not in module._buffers:
