@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from epochal.errors import MissingExtraError, NetworkMissingError, NotFoundError
+from epochal.errors import MissingExtraError, NetworkMissingError, NotFoundError, UsageError
 from epochal.facts import Graph
 
 if TYPE_CHECKING:
@@ -18,20 +18,29 @@ if TYPE_CHECKING:
 __all__ = ["open_recorded"]
 
 
-def open_recorded(run: StoredRun, step: int | None = None, *, trust: bool = False) -> Network:
+def open_recorded(run: StoredRun, step: int | None = None, *, model: str | None = None, trust: bool = False) -> Network:
     """The run's network as it was at `step`, a step with a snapshot; the last one when None.
 
-    The file is checked before PyTorch reads it; `trust` lifts that for files that would be refused.
+    Of several models `model` names the one that is meant; its parameters have their own names then. The file is checked
+    before PyTorch reads it; `trust` lifts that for files that would be refused.
 
-    Raises NetworkMissingError when the run has no network or it cannot be rebuilt, saying why; NotFoundError when there
-    is no snapshot at `step`, naming the nearest; UntrustedNetworkError when loading the file could run code;
-    MissingExtraError without PyTorch.
+    Raises UsageError where `model` is left out and there are several, NotFoundError where there is none of its name or
+    no snapshot at `step`, naming the nearest; NetworkMissingError when the run has no network or it cannot be rebuilt,
+    saying why; UntrustedNetworkError when loading the file could run code; MissingExtraError without PyTorch.
     """
-    graph, path = run.graph(), run.network_path()
+    names = run.models()
+    if model is None:
+        if len(names) > 1:
+            raise UsageError(
+                f"Run {run.info().name!r} has several models: {', '.join(filter(None, names))}.",
+                hint=f"Say which one: network(step, model={names[-1]!r}).",
+            )
+        model = names[0] if names else None
+    graph, path = run.graph(model), run.network_path(model)
     if path is None or not Path(path).is_file():
         raise NetworkMissingError(f"Run {run.info().name!r} has no recorded network{_reason(graph)}.", hint=_HINT)
     chosen = choose_step(list(run.snapshot_steps("params")), step)
-    state = {} if chosen is None else run.snapshot(chosen)
+    state = {} if chosen is None else _own(run.snapshot(chosen), model or "", names)
     network: Network = _torch_file().load_network(Path(path), graph=graph, step=chosen, state=state, trust=trust)
     return network
 
@@ -47,6 +56,14 @@ def choose_step(steps: Sequence[int], step: int | None) -> int | None:
     if not near:
         raise NotFoundError(f"There is no snapshot at step {step}: this run has no snapshots.", hint=_SNAPSHOT_HINT)
     raise NotFoundError(f"There is no snapshot at step {step}.", hint=f"The nearest: {' and '.join(near)}.")
+
+
+def _own(state: Mapping[str, Any], model: str, names: Sequence[str]) -> dict[str, Any]:
+    """The tensors of one model, by its own names."""
+    if model:
+        return {name.removeprefix(f"{model}."): value for name, value in state.items() if name.startswith(f"{model}.")}
+    others = tuple(f"{name}." for name in names if name)
+    return {name: value for name, value in state.items() if not name.startswith(others)}
 
 
 _HINT = "Record with `run.watch(model, inputs=one_batch)`; parameters at snapshots are there also without a network."

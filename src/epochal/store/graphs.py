@@ -1,10 +1,10 @@
-"""A network's graph as JSON, and back."""
+"""A network's graph as JSON, and back; the graphs of several networks as one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from epochal.errors import DamagedError
@@ -12,7 +12,7 @@ from epochal.facts import Edge, Graph, Layer, Parameter
 from epochal.store.files import to_json
 from epochal.store.layout import FORMAT_VERSION
 
-__all__ = ["graph_from_json", "graph_to_json"]
+__all__ = ["graph_from_json", "graph_to_json", "join_graphs"]
 
 
 def graph_to_json(graph: Graph) -> bytes:
@@ -34,6 +34,53 @@ def graph_from_json(data: bytes) -> Graph:
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DamagedError(f"graph.json is no graph: {type(error).__name__}: {error}") from None
+
+
+def join_graphs(graphs: Mapping[str, Graph]) -> Graph:
+    """Return the graphs of several models as one, each below its name; that of "" keeps its own names.
+
+    No arrow leads from one model to another. The source is the poorest of theirs.
+    """
+    below = [_below(name, graph) for name, graph in graphs.items()]
+    if len(below) == 1:
+        return below[0]
+    return Graph(
+        source=max((graph.source for graph in below), key=_SOURCES.index),
+        layers=tuple(layer for graph in below for layer in graph.layers),
+        edges=tuple(edge for graph in below for edge in graph.edges),
+        model=", ".join(_titled(name, graph.model) for name, graph in graphs.items()),
+        framework=", ".join(dict.fromkeys(graph.framework for graph in below if graph.framework)),
+        note=" ".join(_titled(name, graph.note) for name, graph in graphs.items() if graph.note),
+    )
+
+
+_SOURCES = ("export", "forward", "declared", "parameters")
+
+
+def _titled(name: str, text: str) -> str:
+    return ": ".join(filter(None, (name, text)))
+
+
+def _below(name: str, graph: Graph) -> Graph:
+    if not name:
+        return graph
+    dot = f"{name}."
+    layers = []
+    for layer in graph.layers:
+        attributes = dict(layer.attributes)
+        if "activates" in attributes:
+            attributes["activates"] = f"{dot}{attributes['activates']}"
+        layers.append(
+            replace(
+                layer,
+                layer_id=dot + layer.layer_id,
+                module=dot + layer.module if layer.module else name,
+                parameters=tuple(replace(p, name=dot + p.name) for p in layer.parameters),
+                attributes=attributes,
+            )
+        )
+    edges = tuple(replace(e, source=dot + e.source, target=dot + e.target) for e in graph.edges)
+    return replace(graph, layers=tuple(layers), edges=edges)
 
 
 def _layer(value: Mapping[str, Any]) -> Layer:

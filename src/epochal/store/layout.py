@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,6 +197,19 @@ class WriterFolder:
     def network(self) -> Path:
         """Folder of the recorded network."""
         return self.path / "network"
+
+    def graphs(self, order: Sequence[str] = ()) -> dict[str, Path]:
+        """Graphs of the recorded networks by the model's name, that of "" first, then in `order`, then by name."""
+        found = {"": self.network / "graph.json"} if (self.network / "graph.json").is_file() else {}
+        try:
+            with os.scandir(self.network) as entries:
+                named = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        except OSError:
+            return found
+        for name in sorted(named, key=lambda name: order.index(name) if name in order else len(order)):
+            if (path := self.network / name / "graph.json").is_file():
+                found[name] = path
+        return found
 
     @property
     def thinned(self) -> Path:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,7 +21,7 @@ from epochal.store.begin import check_version
 from epochal.store.blobs import find_blob, read_blob
 from epochal.store.boots import Boot, CachedJson, list_boots
 from epochal.store.columns import ScalarSeries, StatisticsTable
-from epochal.store.graphs import graph_from_json
+from epochal.store.graphs import graph_from_json, join_graphs
 from epochal.store.layout import RunFolder
 from epochal.store.mediaread import MediaSeries, MediaSet
 from epochal.store.merge import Merged
@@ -285,21 +285,54 @@ class StoredRun:
             self._look()
             return beside.packages_of(self._ranks)
 
-    def graph(self) -> Graph | None:
-        """Return the network's graph, None when none was recorded."""
-        path = self._network_file("graph.json")
-        return None if path is None else graph_from_json(path.read_bytes())
+    def models(self) -> list[str]:
+        """Return the names of the models whose graphs were recorded, "" for one without a name; empty when none was."""
+        return list(self._graph_files())
 
-    def network_path(self) -> Path | None:
-        """Return the recorded network's file, None when none was recorded."""
-        return self._network_file("network.pt2")
+    def graph(self, model: str | None = None) -> Graph | None:
+        """Return the network's graph, None when none was recorded; of several models, all of them below their names.
 
-    def _network_file(self, name: str) -> Path | None:
+        With `model`, that one's alone and under its own names; raises NotFoundError when there is none of this name.
+        """
+        files = self._graph_files()
+        if model is not None:
+            return graph_from_json(files[self._known(model, files)].read_bytes())
+        return (
+            join_graphs({name: graph_from_json(path.read_bytes()) for name, path in files.items()}) if files else None
+        )
+
+    def network_path(self, model: str | None = None) -> Path | None:
+        """Return a recorded network's file, None when none was recorded; of several models the first one's."""
+        files = self._graph_files()
+        wanted = list(files) or [""] if model is None else [self._known(model, files)]
+        return next((path for name in wanted if (path := self._network_file(name, "network.pt2"))), None)
+
+    def _known(self, model: str, files: Mapping[str, Path]) -> str:
+        if model in files:
+            return model
+        named = ", ".join(filter(None, files))
+        raise NotFoundError(
+            f"run {self.project}/{self.run_id} has no model {model!r}",
+            hint=f"it has: {named}" if named else "its only model has no name",
+        )
+
+    def _graph_files(self) -> dict[str, Path]:
+        """The graphs that the latest writer of the lowest rank with any recorded, by model."""
         with self._lock:
             self._look()
             for boots in self._ranks:
                 for boot in reversed(boots):
-                    path = boot.folder.network / name
+                    recorder = boot.state.get("recorder")
+                    told = recorder.get("models") if isinstance(recorder, Mapping) else None
+                    if found := boot.folder.graphs(told if isinstance(told, list) else []):
+                        return found
+            return {}
+
+    def _network_file(self, model: str, name: str) -> Path | None:
+        with self._lock:
+            for boots in self._ranks:
+                for boot in reversed(boots):
+                    path = boot.folder.network / model / name
                     if path.is_file():
                         return path
             return None

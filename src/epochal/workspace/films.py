@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import DamagedError, NotFoundError
-from epochal.facts import STATISTICS
+from epochal.facts import STATISTICS, is_system
 from epochal.film import Film
 from epochal.store import SnapshotKind, StoredRun
 from epochal.views.layers import layouts
@@ -28,13 +28,17 @@ _AXES = {
 
 def tensor_names(stored: StoredRun, kind: SnapshotKind) -> list[str]:
     """Names of the tensors in the latest snapshot, in the order of the state dict; empty where there is none."""
-    steps = stored.snapshot_steps(kind)
-    return list(stored.snapshot_header(steps[-1], kind).tensors) if steps else []
+    for step in reversed(stored.snapshot_steps(kind)):
+        try:
+            return list(stored.snapshot_header(step, kind).tensors)
+        except NotFoundError:  # let go of since the steps were listed
+            continue
+    return []
 
 
 def series_of(stored: StoredRun) -> list[str]:
     """The names of all films of a run."""
-    names = list(stored.scalars())
+    names = sorted(stored.scalars(), key=lambda name: (is_system(name), name))
     for prefix, kind in _KINDS.items():
         names += [f"{prefix}/{name}" for name in tensor_names(stored, kind)]
     names += [f"hist/{series}" for series in stored.statistics_series()]

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import NotFoundError, UsageError
-from epochal.facts import EmbeddingSet, Graph, MediaItem, Notice, PredictionSet, RunInfo, SeriesSummary
+from epochal.facts import (
+    Alert,
+    ConsoleLine,
+    EmbeddingSet,
+    Graph,
+    MediaItem,
+    Notice,
+    PredictionSet,
+    RunInfo,
+    SeriesSummary,
+    is_system,
+)
 from epochal.film import Film
 from epochal.store import MediaSeries, StoredRun
 from epochal.workspace.films import make_film, nearest_step, series_of
@@ -23,6 +35,7 @@ if TYPE_CHECKING:
     from epochal.network import Network
 
 Kind = Literal["params", "grads", "epochs"]
+Read = TypeVar("Read")
 
 
 class RunReader:
@@ -115,7 +128,8 @@ class RunReader:
 
         `loss` is the scalar of that name, `layers.0.weight` the parameter (its full name is `param/layers.0.weight`),
         `grad/layers.0.weight` its gradient, `hist/param/layers.0.weight` the histograms, and
-        `norm/param/layers.0.weight` one of the statistics: mean, std, min, max, norm, update_ratio, zeros, nan, inf.
+        `norm/param/layers.0.weight` one of the statistics: mean, std, min, max, norm, update_ratio, zeros, nan, inf; of
+        activations also `dead/act/layers.0`, the share of units that put out nothing but 0.
         The name of logged pictures of one size is their film, uint8; several of one step stand beside one another.
         Voxels, arrays, points, predictions and embeddings of one shape are films too.
         """
@@ -144,6 +158,30 @@ class RunReader:
         """The points of an embedding at a step, or the last time: vectors, labels, metadata, images."""
         return read_embedding(self._stored, name, step)
 
+    def console(self, *, last: int | None = None) -> list[ConsoleLine]:
+        """What the training printed, in the order of time; with `last`, only that many lines from the end."""
+        return self._stored.console(last=last)
+
+    def alerts(self) -> list[Alert]:
+        """The alerts of `run.alert` and of the rules of `run.define`, in the order of time."""
+        return self._stored.alerts()
+
+    def code(self) -> dict[str, Any]:
+        """Script, command, commit, branch, and which files were changed since the commit or are not in git."""
+        return self._stored.code()
+
+    def environment(self) -> dict[str, Any]:
+        """Python, machine, processors, GPUs, seeds as far as they are known, and a few variables."""
+        return self._stored.environment()
+
+    def diff(self) -> str | None:
+        """The changes of the code since its commit, as a patch; None where there were none or git was not there."""
+        return self._stored.diff()
+
+    def packages(self) -> dict[str, str]:
+        """Versions of the packages that were installed, by name."""
+        return self._stored.packages()
+
     def steps(self, kind: Kind | str = "params") -> list[int]:
         """Steps at which all parameters (`params`), gradients (`grads`) or an epoch (`epochs`) were kept; for the name
         of a film, the steps of its frames."""
@@ -161,25 +199,41 @@ class RunReader:
 
     def parameters(self, step: int | Literal["last"] = "last") -> dict[str, npt.NDArray[Any]]:
         """All parameters and buffers by name, exactly as they were at a step of `steps("params")`."""
-        return self._stored.snapshot(self._snapshot_step(step))
+        return self._at(step, self._stored.snapshot)
 
-    def network(self, step: int | Literal["last"] = "last", *, trust: bool = False) -> Network:
+    def network(
+        self, step: int | Literal["last"] = "last", *, model: str | None = None, trust: bool = False
+    ) -> Network:
         """The network as it was at a step, without the script that trained it. Needs PyTorch.
 
-        A recorded network is data from elsewhere: one that could run code when loaded is refused unless you `trust` it.
+        `model` is the name of one of several models, as `models()` lists them. A recorded network is data from
+        elsewhere: one that could run code when loaded is refused unless you `trust` it.
         """
-        at = self._snapshot_step(step)
         from epochal.network import open_recorded
 
-        return open_recorded(self._stored, at, trust=trust)
+        return self._at(step, lambda at: open_recorded(self._stored, at, model=model, trust=trust))
 
-    def graph(self) -> Graph | None:
-        """The network's layers and how they are joined, None when no model was watched."""
-        return self._stored.graph()
+    def models(self) -> list[str]:
+        """The names that models were watched under, "" for one without a name."""
+        return self._stored.models()
+
+    def graph(self, model: str | None = None) -> Graph | None:
+        """The network's layers and how they are joined, None when no model was watched.
+
+        Several models are one graph, each below its name; with `model` that one's alone, under its own names.
+        """
+        return self._stored.graph(model)
 
     def refresh(self) -> bool:
         """Read what is new; True when there was anything. Answers are fresh without it too."""
         return self._stored.refresh()
+
+    def _at(self, step: int | Literal["last"], read: Callable[[int], Read]) -> Read:
+        """Read a snapshot. The last one of a run that trains may have been let go of since it was looked for."""
+        if step == "last":
+            with contextlib.suppress(NotFoundError):
+                return read(self._snapshot_step(step))
+        return read(self._snapshot_step(step))
 
     def _snapshot_step(self, step: int | Literal["last"]) -> int:
         steps = self._stored.snapshot_steps()
@@ -207,7 +261,7 @@ class RunReader:
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{escape(name)}</td><td>{s.last:.6g}</td><td>{s.min:.6g}</td><td>{s.max:.6g}</td></tr>"
-            for name, s in self.summary.items()
+            for name, s in sorted(self.summary.items(), key=lambda item: is_system(item[0]))
         )
         head = "<tr><th>series</th><th>last</th><th>min</th><th>max</th></tr>"
         return f"<code>{escape(repr(self))}</code><table>{head}{rows}</table>"
