@@ -293,10 +293,10 @@ def test_an_interpreter_that_ends_without_finish_keeps_the_console(tmp_path: Pat
     assert texts(only_run(tmp_path / "runs")) == ["xxxxxxxxxx"]
 
 
-def test_a_run_that_nobody_held_ends_as_before(tmp_path: Path) -> None:
+def test_a_run_that_nobody_held_ends_with_the_script(tmp_path: Path) -> None:
     done = script("epochal.init('c').log({'x': 1.0})\nprint('later')\n", tmp_path / "runs")
     assert (done.returncode, done.stderr) == (0, "")
-    assert only_run(tmp_path / "runs").info().status == "stopped"
+    assert only_run(tmp_path / "runs").info().status == "finished"
 
 
 def test_printing_costs_little(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import os
 import sys
-import weakref
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -23,10 +22,13 @@ class Ending(Protocol):
         ...
 
 
-_OPEN: weakref.WeakSet[Any] = weakref.WeakSet()
+# Strong references: a training function that made a run and returned has come to its end like any other.
+_OPEN: dict[Ending, None] = {}
 _error: BaseException | None = None
 _previous: Any = None
 _registered = False
+_worker = 0
+"""The process, started by multiprocessing, in which the end is expected."""
 
 
 def expect(run: Ending) -> None:
@@ -37,16 +39,36 @@ def expect(run: Ending) -> None:
         atexit.register(_at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_in_child)
+    _expect_end_of_worker()
     if not _OPEN:
         _previous, sys.excepthook = sys.excepthook, _note
-    _OPEN.add(run)
+    _OPEN[run] = None
 
 
 def forget(run: Ending) -> None:
     """`run` has ended."""
-    _OPEN.discard(run)
+    _OPEN.pop(run, None)
     if not _OPEN and sys.excepthook is _note:
         sys.excepthook = _previous or sys.__excepthook__
+
+
+def _expect_end_of_worker() -> None:
+    """Processes of multiprocessing end in their own way: forked ones without atexit, all of them without excepthook."""
+    global _worker
+    process, util = (sys.modules.get(f"multiprocessing.{name}") for name in ("process", "util"))
+    if process is None or util is None or process.parent_process() is None or _worker == os.getpid():
+        return
+    _worker = os.getpid()
+    util.Finalize(None, _at_end_of_worker, exitpriority=100)
+
+
+def _at_end_of_worker() -> None:
+    global _error
+    error = sys.exception()  # the one that is ending the process: this runs while it passes
+    if isinstance(error, SystemExit) and error.code and error.__context__ is not None:
+        error = error.__context__  # torch.multiprocessing reports the error itself and then exits
+    _error = error
+    _at_exit()
 
 
 def _note(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
