@@ -11,7 +11,7 @@ import gzip
 import json
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
@@ -32,7 +32,12 @@ TEMPLATE = "report.html"
 ROOM_BYTES = 96 << 20
 """How many bytes of frames and histograms a report may hold before it is packed; a browser opens that at once."""
 _DATA_ELEMENT = re.compile(rb'(<script\b[^>]*\bid="epochal-data"[^>]*>)\s*(</script>)')
+_BLOB_NAME = re.compile(r"\b[0-9a-f]{64}\.[a-z0-9]{1,12}\b")
 _TITLE = re.compile(rb"<title>[^<]*</title>")
+
+
+Answered = tuple[str, str, bytes]
+"""An address, and the media type and body of what is answered there."""
 
 
 @dataclass(slots=True)
@@ -83,7 +88,7 @@ def build_archive(job: Job, *, room: int = ROOM_BYTES) -> Archive:
     run_id = f"{run.project}/{run.run_id}"
     archive = Archive()
 
-    def ask(what: str, **parameters: Any) -> tuple[str, str, bytes]:
+    def ask(what: str, **parameters: Any) -> Answered:
         path = path_of(what, run_id if what not in ("studio", "runs") else "", **parameters)
         address, _, query = path.partition("?")
         answer = wire.answer(address, query)
@@ -96,7 +101,10 @@ def build_archive(job: Job, *, room: int = ROOM_BYTES) -> Archive:
         room=room,
         smaller=lambda series: ask("frames", series=series, encoding="u1")[2],
     )
-    notices = _notices(shrunk, job)
+    if job.what != "all":
+        detail["media"], detail["alerts"], detail["console"] = [], [], False
+    media, left_out = _media(ask, detail, room=room - sum(len(each.body) for each in shrunk.answers))
+    notices = _notices(shrunk, left_out, job)
     kept = {(each.series, each.what) for each in shrunk.answers}
     for tensor in _tensors(detail):
         tensor["frames"] = tensor["frames"] if (tensor["series"], "frames") in kept else 0
@@ -116,6 +124,8 @@ def build_archive(job: Job, *, room: int = ROOM_BYTES) -> Archive:
         archive.add(*ask("graph"))
     for each in shrunk.answers:
         archive.add(each.path, each.media_type, each.body)
+    for answered in (*media, *([ask("console")] if detail["console"] else [])):
+        archive.add(*answered)
     if job.progress is not None:
         job.progress(1, 1)
     return archive
@@ -155,7 +165,35 @@ def _tensors(node: Any) -> Iterable[dict[str, Any]]:
             yield from _tensors(value)
 
 
-def _notices(shrunk: Shrunk, job: Job) -> list[dict[str, Any]]:
+def _media(ask: Callable[..., Answered], detail: dict[str, Any], *, room: int) -> tuple[list[Answered], list[str]]:
+    """The logged values that `room` bytes hold, series by series in their order, and the series that are left out.
+
+    The run's detail lists those only that are there.
+    """
+    found: list[Answered] = []
+    left_out: list[str] = []
+    seen: set[str] = set()
+    for series in detail["media"]:
+        listed = ask("media", series=series["series"])
+        files = [name for item in json.loads(listed[2])["items"] for name in _blobs(item)]
+        blobs = [ask("blob", name=name) for name in dict.fromkeys(files) if name not in seen]
+        size = len(listed[2]) + sum(len(body) for _, _, body in blobs)
+        if size > room:
+            left_out.append(series["series"])
+            continue
+        room -= size
+        seen.update(files)
+        found += [listed, *blobs]
+    detail["media"] = [series for series in detail["media"] if series["series"] not in left_out]
+    return found, left_out
+
+
+def _blobs(item: dict[str, Any]) -> list[str]:
+    """The files of a media item: its own, and all that its facts name."""
+    return [item["blob"], *_BLOB_NAME.findall(json.dumps(item["meta"]))]
+
+
+def _notices(shrunk: Shrunk, media_left_out: list[str], job: Job) -> list[dict[str, Any]]:
     """What the report must say of itself; the job is told the same."""
     found: list[Notice] = []
     if shrunk.thinned:
@@ -168,6 +206,10 @@ def _notices(shrunk: Shrunk, job: Job) -> list[dict[str, Any]]:
         message = f"{count} films are too large for this file and left out of it, such as {shrunk.left_out[0]}"
         hint = "epochal view shows them; choose some with --layers"
         found.append(Notice(code="left_out", message=message, hint=hint, count=count))
+    if media_left_out:
+        count = len(media_left_out)
+        message = f"{count} series of media are too large for this file and left out of it, such as {media_left_out[0]}"
+        found.append(Notice(code="left_out", message=message, hint="epochal view shows them", count=count))
     job.notices += found
     return [asdict(notice) for notice in found]
 

@@ -12,10 +12,22 @@ from starlette.responses import Response
 
 from epochal.server.backend import Backend
 from epochal.server.live import EventStream
-from epochal.wire.queries import ExportQuery, FramesQuery, HistogramsQuery, PlainQuery, ScalarsQuery
+from epochal.wire.queries import (
+    BlobQuery,
+    ConsoleQuery,
+    ExportQuery,
+    FramesQuery,
+    HistogramsQuery,
+    MediaQuery,
+    PlainQuery,
+    ScalarsQuery,
+)
 from epochal.wire.schema import (
+    CodeDocument,
+    ConsoleDocument,
     DeletedDocument,
     GraphDocument,
+    MediaDocument,
     RunChange,
     RunDetail,
     RunRow,
@@ -138,6 +150,36 @@ def make_router(backend: Backend) -> APIRouter:
     def graph(request: Request, project: Project, run_id: RunId, query: Annotated[PlainQuery, Query()]) -> Response:
         """The network's layers and the arrows between them."""
         return backend.read(request, "graph", project, run_id)
+
+    @router.get(
+        run + "/media", operation_id="media", response_model=MediaDocument, responses=_UNCHANGED, tags=["media"]
+    )
+    def media(request: Request, project: Project, run_id: RunId, query: Annotated[MediaQuery, Query()]) -> Response:
+        """The logged values of a series that are no numbers: images, sounds, tables and the like."""
+        return backend.read(request, "media", project, run_id)
+
+    @router.get(
+        run + "/blob",
+        operation_id="blob",
+        response_class=_File,
+        responses=_binary("The bytes of a logged value; pages and texts go out as text/plain"),
+        tags=["media"],
+    )
+    def blob(request: Request, project: Project, run_id: RunId, query: Annotated[BlobQuery, Query()]) -> Response:
+        """The bytes of a logged value, held against their hash."""
+        return backend.read(request, "blob", project, run_id)
+
+    @router.get(
+        run + "/console", operation_id="console", response_model=ConsoleDocument, responses=_UNCHANGED, tags=["runs"]
+    )
+    def console(request: Request, project: Project, run_id: RunId, query: Annotated[ConsoleQuery, Query()]) -> Response:
+        """What the training printed."""
+        return backend.read(request, "console", project, run_id)
+
+    @router.get(run + "/code", operation_id="code", response_model=CodeDocument, responses=_UNCHANGED, tags=["runs"])
+    def code(request: Request, project: Project, run_id: RunId, query: Annotated[PlainQuery, Query()]) -> Response:
+        """Where a run comes from: script, commit, changes since, machine, packages."""
+        return backend.read(request, "code", project, run_id)
 
     @router.get(
         run + "/export",

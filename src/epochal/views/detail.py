@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
 from epochal.errors import DamagedError, EpochalError
-from epochal.facts import Graph, Notice
+from epochal.facts import Alert, Graph, Notice
+from epochal.store.mediaread import MediaSeries
 from epochal.store.reader import StoredRun
 from epochal.store.safetensors import TensorPlace
 from epochal.views.histograms import change_of_mean
@@ -20,6 +21,7 @@ from epochal.views.runs import RunFacts
 __all__ = ["ChangeCache", "DetailFacts", "read_detail", "read_tensors"]
 
 _EPOCHS_AT_MOST = 2000
+_ALERTS_AT_MOST = 500
 _CHANGES_AT_ONCE = 12
 _OTHER_RANK = re.compile(r"ranks?\d*/(?:\w+/)?(param|grad|act)/")
 _NO_CHANGE: tuple[int, float | None] = (0, None)
@@ -48,6 +50,11 @@ class DetailFacts:
     graph: bool
     network: bool
     notices: Sequence[Notice]
+    media: Sequence[MediaSeries] = ()
+    alerts: Sequence[Alert] = ()
+    console: bool = False
+    code: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_detail(run: StoredRun, row: RunFacts, *, changes: ChangeCache | None = None) -> DetailFacts:
@@ -72,6 +79,11 @@ def read_detail(run: StoredRun, row: RunFacts, *, changes: ChangeCache | None = 
         graph=graph is not None,
         network=run.network_path() is not None,
         notices=[*run.notices(), *notices],
+        media=list(run.media_series().values()),
+        alerts=run.alerts()[-_ALERTS_AT_MOST:],
+        console=bool(run.console(last=1)),
+        code=run.code(),
+        environment=run.environment(),
     )
 
 

@@ -29,9 +29,27 @@ from epochal.views.runs import RunFacts
 from epochal.views.stored import FilmMemory, make_stored_film
 from epochal.views.table import ENDED, RunsTable, lies_inside
 from epochal.wire import columns, frames
-from epochal.wire.documents import detail_document, graph_document, notice_documents, row_document, to_json
+from epochal.wire.documents import (
+    console_document,
+    detail_document,
+    graph_document,
+    media_document,
+    notice_documents,
+    row_document,
+    to_json,
+)
+from epochal.wire.media import blob_type, thin_items
 from epochal.wire.paths import parse_path
-from epochal.wire.queries import FramesQuery, HistogramsQuery, PlainQuery, ScalarsQuery, read_query
+from epochal.wire.queries import (
+    BlobQuery,
+    ConsoleQuery,
+    FramesQuery,
+    HistogramsQuery,
+    MediaQuery,
+    PlainQuery,
+    ScalarsQuery,
+    read_query,
+)
 
 __all__ = ["Answer", "Wire", "answer"]
 
@@ -145,6 +163,17 @@ class Wire:
                 return self._frames(self._open(project, run_id), asked)
             case "histograms":
                 return self._histograms(self._open(project, run_id), asked)
+            case "media":
+                return self._media(self._open(project, run_id), asked)
+            case "blob":
+                return self._blob(self._open(project, run_id), asked)
+            case "console":
+                last = read_query(ConsoleQuery, query).last
+                lines = self._open(project, run_id).stored.console(last=last)
+                return _document(to_json(console_document(lines)), asked)
+            case "code":
+                read_query(PlainQuery, query)
+                return self._code(self._open(project, run_id), asked)
             case _:
                 raise UsageError(f"{what} is no document", hint="ask the server for it")
 
@@ -287,6 +316,42 @@ class Wire:
             return frames.encode({"series": query.series, "columns": list(STATISTICS)}, arrays), {}
 
         return self._columns(run.stored, query, asked, frames.MEDIA_TYPE, build)
+
+    def _media(self, run: _Opened, asked: _Asked) -> Answer:
+        query = read_query(MediaQuery, asked.query)
+
+        def build() -> tuple[bytes, Mapping[str, str]]:
+            items = [
+                item
+                for item in run.stored.media(query.series)
+                if (query.start is None or item.step >= query.start) and (query.end is None or item.step <= query.end)
+            ]
+            kept, stride = thin_items(items)
+            return to_json(media_document(query.series, kept, total=len(items), stride=stride)), {}
+
+        return self._columns(run.stored, query, asked, JSON, build)
+
+    def _blob(self, run: _Opened, asked: _Asked) -> Answer:
+        """A file under its hash never changes, but it belongs to its run only."""
+        query = read_query(BlobQuery, asked.query)
+        etag, media_type = _etag(query.name.encode()), blob_type(query.name)
+        path = run.stored.blob(query.name.partition(".")[0])
+        if path.name != query.name:
+            raise NotFoundError(f"no value of this run has the file {query.name}")
+        if etag in asked.known_etags:
+            return Answer(body=b"", media_type=media_type, etag=etag, immutable=True, unchanged=True)
+        body = run.stored.blob_bytes(query.name.partition(".")[0])
+        return Answer(body=body, media_type=media_type, etag=etag, immutable=True)
+
+    def _code(self, run: _Opened, asked: _Asked) -> Answer:
+        stored = run.stored
+        document = {
+            "code": stored.code(),
+            "environment": stored.environment(),
+            "diff": stored.diff(),
+            "packages": stored.packages(),
+        }
+        return _document(to_json(document), asked)
 
     def _columns(
         self,

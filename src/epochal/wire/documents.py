@@ -15,11 +15,20 @@ from typing import Any
 
 import orjson
 
-from epochal.facts import Graph, Notice, SeriesSummary
+from epochal.facts import ConsoleLine, Graph, MediaItem, Notice, SeriesSummary, is_system
+from epochal.store.mediaread import MediaSeries
 from epochal.views.detail import DetailFacts
 from epochal.views.runs import RunFacts, StoredSummaries, flat_config, total_epochs
 
-__all__ = ["detail_document", "graph_document", "notice_documents", "row_document", "to_json"]
+__all__ = [
+    "console_document",
+    "detail_document",
+    "graph_document",
+    "media_document",
+    "notice_documents",
+    "row_document",
+    "to_json",
+]
 
 _FIRST_METRICS = ("val_loss", "val/loss", "validation_loss", "loss", "train_loss", "train/loss")
 _SPARK = re.compile(rb',\s*"spark":\s*(\[[^\]]*\])')
@@ -71,8 +80,8 @@ def detail_document(facts: DetailFacts) -> dict[str, Any]:
     return {
         "row": row_document(facts.row),
         "path": info.path,
-        "code": dict(info.code),
-        "environment": dict(info.environment),
+        "code": dict(facts.code),
+        "environment": dict(facts.environment),
         "recorder": dict(info.recorder),
         "series": list(facts.series),
         "tensors": [asdict(t) for t in facts.tensors],
@@ -82,7 +91,48 @@ def detail_document(facts: DetailFacts) -> dict[str, Any]:
         "epochs": list(facts.epochs),
         "graph": facts.graph,
         "network": facts.network,
+        "media": [_media_series(series) for series in facts.media],
+        "alerts": [asdict(alert) for alert in facts.alerts],
+        "console": facts.console,
         "notices": notice_documents(facts.notices),
+    }
+
+
+def _media_series(series: MediaSeries) -> dict[str, Any]:
+    found = {**asdict(series), "series": series.name, "kinds": list(series.kinds)}
+    del found["name"]
+    return found
+
+
+def media_document(series: str, items: Sequence[MediaItem], *, total: int, stride: int) -> dict[str, Any]:
+    """A MediaDocument."""
+    return {
+        "series": series,
+        "total": total,
+        "stride": stride,
+        "items": [
+            {
+                "step": item.step,
+                "t": item.t,
+                "index": item.index,
+                "kind": item.kind,
+                "blob": item.filename,
+                "size": item.size,
+                "caption": item.caption,
+                "meta": dict(item.meta),
+            }
+            for item in items
+        ],
+    }
+
+
+def console_document(lines: Sequence[ConsoleLine]) -> dict[str, Any]:
+    """A ConsoleDocument."""
+    return {
+        "lines": [
+            {"t": line.t, "step": line.step, "stream": line.stream, "text": line.text, "rank": line.rank}
+            for line in lines
+        ]
     }
 
 
@@ -171,7 +221,7 @@ def _read(stored: dict[str, dict[str, Any]]) -> tuple[Any, Any]:
 
 def _spark(sparks: Mapping[str, Sequence[Any]]) -> dict[str, Any] | None:
     """The series that says most in one line: the loss on data the network did not train on, where there is one."""
-    names = {name for name, values in sparks.items() if values and name != "epoch"}
+    names = {name for name, values in sparks.items() if values and name != "epoch" and not is_system(name)}
     chosen = next((name for name in _FIRST_METRICS if name in names), None)
     chosen = chosen or min((n for n in names if "loss" in n.lower()), default=None) or min(names, default=None)
     return None if chosen is None else {"name": chosen, "values": sparks[chosen]}

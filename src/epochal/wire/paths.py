@@ -24,6 +24,10 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "frames": {"series": None, "mode": "value", "encoding": "auto", "start": None, "end": None},
     "histograms": {"series": None},
     "graph": {},
+    "media": {"series": None, "start": None, "end": None},
+    "blob": {"name": None},
+    "console": {"last": 2000},
+    "code": {},
     "export": {
         "what": None,
         "format": None,

@@ -14,12 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from epochal.errors import UsageError
 
 __all__ = [
+    "BlobQuery",
+    "ConsoleQuery",
     "ExportFormat",
     "ExportQuery",
     "ExportWhat",
     "FramesMode",
     "FramesQuery",
     "HistogramsQuery",
+    "MediaQuery",
     "PlainQuery",
     "ScalarsQuery",
     "read_query",
@@ -86,6 +89,26 @@ class HistogramsQuery(PlainQuery):
     """Which tensor's histograms."""
 
     series: str = Field(min_length=1, max_length=1000, description=_SERIES)
+
+
+class MediaQuery(_Span):
+    """Which series of logged values, and of which steps."""
+
+    series: str = Field(min_length=1, max_length=1000, description="A series of images, sounds, tables and the like")
+
+
+class BlobQuery(PlainQuery):
+    """Which file of a logged value."""
+
+    name: str = Field(
+        pattern=r"^[0-9a-f]{64}\.[a-z0-9]{1,12}$", description="The `blob` of a media item: its hash and extension"
+    )
+
+
+class ConsoleQuery(PlainQuery):
+    """How many of the lines that were printed."""
+
+    last: int = Field(default=2000, ge=1, le=1_000_000, description="So many lines from the end")
 
 
 class ExportQuery(BaseModel):

@@ -11,7 +11,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "AlertDocument",
     "ArrayDocument",
+    "CodeDocument",
+    "ConsoleDocument",
+    "ConsoleLineDocument",
     "DeletedDocument",
     "EdgeDocument",
     "ErrorBody",
@@ -21,6 +25,9 @@ __all__ = [
     "GraphDocument",
     "HistogramsHeader",
     "LayerDocument",
+    "MediaDocument",
+    "MediaItemDocument",
+    "MediaSeriesDocument",
     "MetricDocument",
     "NoticeDocument",
     "ParameterDocument",
@@ -143,7 +150,8 @@ class TensorDocument(Document):
     series: str = Field(description="param/<name>, grad/<name>, act/<layer>, or the name of a logged histogram")
     kind: Literal["param", "grad", "act", "hist"]
     name: str
-    shape: list[int] | None = Field(description="None where only statistics are kept")
+    shape: list[int] | None = Field(description="As it is shown, outputs first; None where only statistics are kept")
+    layout: list[int] = Field(default=[], description="Order of the stored axes in `shape`; empty where it is the same")
     dtype: str | None
     frames: int = Field(description="Steps at which its values are kept exactly")
     rows: int = Field(description="Steps at which its statistics and histogram are kept")
@@ -163,6 +171,29 @@ class WeightLayerDocument(Document):
     others: list[TensorDocument]
 
 
+class MediaSeriesDocument(Document):
+    """A series of logged values that are no numbers."""
+
+    series: str
+    kinds: list[str] = Field(description="image, audio, video, text, html, table, figure, chart, array, voxels, ...")
+    count: int
+    steps: int = Field(description="At how many steps there are some")
+    first_step: int
+    last_step: int
+
+
+class AlertDocument(Document):
+    """Something that the training wanted to be told."""
+
+    t: float
+    step: int | None
+    title: str
+    text: str
+    level: Literal["info", "warning", "error"]
+    rule: str = Field(description="The rule that found it, empty for run.alert()")
+    rank: int
+
+
 class RunDetail(Document):
     """Everything small that is known of a run; the large things have their own addresses."""
 
@@ -179,7 +210,57 @@ class RunDetail(Document):
     epochs: list[float] = Field(description="The epoch at each of `epoch_steps`")
     graph: bool = Field(description="Whether /graph has an answer")
     network: bool = Field(description="Whether the network can be rebuilt at a snapshot")
+    media: list[MediaSeriesDocument] = Field(description="Logged values that are no numbers, by series")
+    alerts: list[AlertDocument] = Field(description="The newest 500")
+    console: bool = Field(description="Whether /console has lines")
     notices: list[NoticeDocument]
+
+
+class MediaItemDocument(Document):
+    """One logged value; its bytes are at /blob."""
+
+    step: int
+    t: float
+    index: int = Field(description="Place in the list that it was logged in")
+    kind: str
+    blob: str = Field(description="What /blob is asked for: <sha256>.<extension>")
+    size: int = Field(description="Bytes of the blob")
+    caption: str
+    meta: dict[str, Any] = Field(description="What its kind tells besides: width, height, seconds, columns")
+
+
+class MediaDocument(Document):
+    """The values of one series by step, those of one step in the order logged."""
+
+    series: str
+    total: int = Field(description="Values in the steps asked for")
+    stride: int = Field(description="Every n-th step is here; the last one always is")
+    items: list[MediaItemDocument]
+
+
+class ConsoleLineDocument(Document):
+    """One line that the training printed."""
+
+    t: float
+    step: int | None
+    stream: Literal["stdout", "stderr"]
+    text: str
+    rank: int
+
+
+class ConsoleDocument(Document):
+    """The last lines that the training printed."""
+
+    lines: list[ConsoleLineDocument]
+
+
+class CodeDocument(Document):
+    """Where a run comes from."""
+
+    code: dict[str, Any]
+    environment: dict[str, Any]
+    diff: str | None = Field(description="Changes of the code since its commit")
+    packages: dict[str, str]
 
 
 class ParameterDocument(Document):

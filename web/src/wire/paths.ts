@@ -18,6 +18,10 @@ const PARAMETERS = {
   scalars: { name: null, points: 2000, start: null, end: null },
   frames: { series: null, mode: 'value', encoding: 'auto', start: null, end: null },
   histograms: { series: null },
+  media: { series: null, start: null, end: null },
+  blob: { name: null },
+  console: { last: 2000 },
+  code: {},
   export: { what: null, format: null, steps: null, layers: null, fps: null, size: null, cmap: null },
 } as const satisfies Record<string, Parameters>
 
@@ -59,6 +63,12 @@ export interface FramesQuery {
   series: string
   mode?: 'value' | 'change' | 'since'
   encoding?: 'auto' | 'f4' | 'u1'
+  start?: number | null
+  end?: number | null
+}
+
+export interface MediaQuery {
+  series: string
   start?: number | null
   end?: number | null
 }

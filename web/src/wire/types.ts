@@ -1,10 +1,45 @@
 // Made by `npm run types` from openapi.json, which Python writes: change wire/schema.py, not this file.
 
+/** Something that the training wanted to be told. */
+export interface AlertDocument {
+  t: number;
+  step: number | null;
+  title: string;
+  text: string;
+  level: 'info' | 'warning' | 'error';
+  /** The rule that found it, empty for run.alert() */
+  rule: string;
+  rank: number;
+}
+
 /** An array in an EPF1 container: little-endian, C order. */
 export interface ArrayDocument {
   name: string;
   dtype: 'f4' | 'f8' | 'u1' | 'u4' | 'i8';
   shape: number[];
+}
+
+/** Where a run comes from. */
+export interface CodeDocument {
+  code: Record<string, unknown>;
+  environment: Record<string, unknown>;
+  /** Changes of the code since its commit */
+  diff: string | null;
+  packages: Record<string, string>;
+}
+
+/** The last lines that the training printed. */
+export interface ConsoleDocument {
+  lines: ConsoleLineDocument[];
+}
+
+/** One line that the training printed. */
+export interface ConsoleLineDocument {
+  t: number;
+  step: number | null;
+  stream: 'stdout' | 'stderr';
+  text: string;
+  rank: number;
 }
 
 /** A run went to the trash; it can be restored. */
@@ -95,6 +130,44 @@ export interface LayerDocument {
   parameter_count: number;
 }
 
+/** The values of one series by step, those of one step in the order logged. */
+export interface MediaDocument {
+  series: string;
+  /** Values in the steps asked for */
+  total: number;
+  /** Every n-th step is here; the last one always is */
+  stride: number;
+  items: MediaItemDocument[];
+}
+
+/** One logged value; its bytes are at /blob. */
+export interface MediaItemDocument {
+  step: number;
+  t: number;
+  /** Place in the list that it was logged in */
+  index: number;
+  kind: string;
+  /** What /blob is asked for: <sha256>.<extension> */
+  blob: string;
+  /** Bytes of the blob */
+  size: number;
+  caption: string;
+  /** What its kind tells besides: width, height, seconds, columns */
+  meta: Record<string, unknown>;
+}
+
+/** A series of logged values that are no numbers. */
+export interface MediaSeriesDocument {
+  series: string;
+  /** image, audio, video, text, html, table, figure, chart, array, voxels, ... */
+  kinds: string[];
+  count: number;
+  /** At how many steps there are some */
+  steps: number;
+  first_step: number;
+  last_step: number;
+}
+
 /** What one scalar series came to. */
 export interface MetricDocument {
   n: number;
@@ -159,6 +232,12 @@ export interface RunDetail {
   graph: boolean;
   /** Whether the network can be rebuilt at a snapshot */
   network: boolean;
+  /** Logged values that are no numbers, by series */
+  media: MediaSeriesDocument[];
+  /** The newest 500 */
+  alerts: AlertDocument[];
+  /** Whether /console has lines */
+  console: boolean;
   notices: NoticeDocument[];
 }
 
@@ -236,8 +315,10 @@ export interface TensorDocument {
   series: string;
   kind: 'param' | 'grad' | 'act' | 'hist';
   name: string;
-  /** None where only statistics are kept */
+  /** As it is shown, outputs first; None where only statistics are kept */
   shape: number[] | null;
+  /** Order of the stored axes in shape; empty where it is the same */
+  layout: number[];
   dtype: string | null;
   /** Steps at which its values are kept exactly */
   frames: number;

@@ -8,6 +8,7 @@ function tensor(series: string, change: number | null = null, rows = 3): TensorD
     series,
     kind: kind as TensorDocument['kind'],
     name,
+    layout: [],
     shape: [2, 2],
     dtype: 'float32',
     frames: rows,
