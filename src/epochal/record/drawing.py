@@ -40,6 +40,8 @@ class Drawing:
         try:
             network = model.probe.network(inputs)
             self._writer.put_file(model.file("graph.json"), graph_to_json(network.graph))
+            for name, content in network.files.items():
+                self._writer.put_file(model.file(name), content)
             if network.program is not None:
                 self._writer.put_file(model.file("network.pt2"), network.program)
             elif network.trouble:

@@ -68,6 +68,8 @@ class Notes:
             finally:
                 probe.close()
             self._writer.put_file("network/graph.json", graph_to_json(network.graph))
+            for name, content in network.files.items():
+                self._writer.put_file(f"network/{name}", content)
             if network.program is not None:
                 self._writer.put_file("network/network.pt2", network.program)
             elif network.trouble:

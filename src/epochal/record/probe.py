@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import nan
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ GROUP = "epochal.frameworks"
 # Known without asking the installed packages' entry points, which costs tens of milliseconds. The order is that of
 # asking: a model is seldom of two kinds, but a mapping of tensors is a mapping.
 _BUILT_IN = {
+    "keras": "epochal.frameworks.keras:probe",
     "torch": "epochal.frameworks.torch:probe",
     "jax": "epochal.frameworks.jax:probe",
     "numpy": "epochal.frameworks.arrays:probe",
@@ -88,11 +89,15 @@ class Activation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedNetwork:
-    """A model's graph and, where it could be exported, its program; `trouble` says why not."""
+    """A model's graph and, where it could be exported, its program; `trouble` says why not.
+
+    `files` are what else its framework can build it again from, by name.
+    """
 
     graph: Graph
     program: bytes | None = None
     trouble: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Probe(Protocol):
@@ -204,7 +209,7 @@ def find_probe(model: object, **options: Any) -> Probe:
     raise UsageError(
         f"watch() got a {type(model).__module__}.{type(model).__qualname__}, which no adapter knows "
         f"(asked: {', '.join(asked)})",
-        hint="give a torch.nn.Module, or a mapping of names to numpy arrays",
+        hint="give a torch.nn.Module, a keras.Model, or a mapping of names to numpy arrays",
     )
 
 
