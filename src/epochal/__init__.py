@@ -16,7 +16,17 @@ from epochal._version import __version__
 
 if TYPE_CHECKING:
     from epochal.errors import EpochalError, RecordingWarning
-    from epochal.facts import EmbeddingSet, Graph, MediaItem, Notice, PredictionSet, RunInfo, SeriesSummary
+    from epochal.facts import (
+        Alert,
+        ConsoleLine,
+        EmbeddingSet,
+        Graph,
+        MediaItem,
+        Notice,
+        PredictionSet,
+        RunInfo,
+        SeriesSummary,
+    )
     from epochal.film import Film
     from epochal.record import Run, init
     from epochal.record.media import (
@@ -39,9 +49,11 @@ if TYPE_CHECKING:
     from epochal.workspace import RunReader, Workspace, open  # noqa: A004 - users say epochal.open
 
 __all__ = [
+    "Alert",
     "Array",
     "Audio",
     "Chart",
+    "ConsoleLine",
     "Embedding",
     "EmbeddingSet",
     "EpochalError",
@@ -74,9 +86,11 @@ __all__ = [
 
 # Each name's home, imported when it is first used: this package is imported inside people's training jobs.
 _HOMES = {
+    "Alert": "epochal.facts",
     "Array": "epochal.record.media",
     "Audio": "epochal.record.media",
     "Chart": "epochal.record.media",
+    "ConsoleLine": "epochal.facts",
     "Embedding": "epochal.record.media",
     "EmbeddingSet": "epochal.facts",
     "EpochalError": "epochal.errors",

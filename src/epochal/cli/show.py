@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from epochal.cli import summary
@@ -16,6 +17,7 @@ from epochal.workspace import open as open_workspace
 EXAMPLES = """
 epochal show latest
 epochal show latest --network
+epochal show latest --console
 epochal show iris/baseline --json
 """
 
@@ -24,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     add_run(parser)
     parser.add_argument("--network", action="store_true", help="the network's layers instead of the metrics")
+    parser.add_argument("--console", action="store_true", help="what the training printed instead of the metrics")
     add_dir(parser)
     add_json(parser)
 
@@ -37,6 +40,14 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             terminal.json(_network_document(graph))
         else:
             _show_network(graph, terminal)
+        return 0
+    if args.console:
+        lines = reader.console()
+        if args.json:
+            terminal.json([asdict(line) for line in lines])
+        else:
+            for line in lines:
+                terminal.line(line.text)
         return 0
     if args.json:
         terminal.json(summary.document(reader))
@@ -87,6 +98,4 @@ def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
 
 
 def _network_document(graph: Graph) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return {**asdict(graph), "parameter_count": graph.parameter_count, "trainable_count": graph.trainable_count}

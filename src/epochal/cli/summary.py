@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import asdict
 from typing import Any
 
 from epochal.cli.terminal import Terminal, columns, duration, spark
 from epochal.errors import DamagedError
-from epochal.facts import RunInfo, SeriesSummary, better_by_name
+from epochal.facts import SYSTEM_PREFIX, RunInfo, SeriesSummary, better_by_name, is_system, system_series
 from epochal.picture.numbers import number
+from epochal.store import MediaSeries
 from epochal.workspace import RunReader
 
 _HIDDEN = ("epoch",)
+_ALERTS = 20
 
 
 def metrics_of(run: RunReader) -> dict[str, dict[str, Any]]:
     """Of each metric: last, best, where the best was, and a few numbers of its course."""
     found = {}
     for name, series in run.summary.items():
-        if name in _HIDDEN:
+        if name in _HIDDEN or is_system(name):
             continue
         better = series.better or better_by_name(name)
         best, step = (series.max, series.max_step) if better == "max" else (series.min, series.min_step)
@@ -35,6 +38,23 @@ def metrics_of(run: RunReader) -> dict[str, dict[str, Any]]:
             "nan": series.nan,
             "inf": series.inf,
         }
+    return found
+
+
+def machine_of(run: RunReader) -> dict[str, dict[str, Any]]:
+    """Of each series of the machine: its unit, the last value, the mean, and the least and greatest one."""
+    found = {}
+    for name, series in run.summary.items():
+        if is_system(name):
+            facts = system_series(name)
+            found[name] = {
+                "unit": facts.unit if facts else "",
+                "last": series.last,
+                "mean": series.mean,
+                "min": series.min,
+                "max": series.max,
+                "n": series.n,
+            }
     return found
 
 
@@ -63,7 +83,18 @@ def document(run: RunReader) -> dict[str, Any]:
     flat["best_epoch"] = metrics[judge]["best_epoch"] if judge else None
     flat["best_step"] = metrics[judge]["best_step"] if judge else None
     notices = [{"code": n.code, "message": n.message, "hint": n.hint, "count": n.count} for n in run.notices]
-    return {**flat, **facts, "config": dict(info.config), "metrics": metrics, "notices": notices}
+    return {
+        **flat,
+        **facts,
+        "config": dict(info.config),
+        "metrics": metrics,
+        "machine": machine_of(run),
+        "alerts": [asdict(alert) for alert in run.alerts()],
+        "media": {
+            name: {"kinds": list(s.kinds), "count": s.count, "steps": s.steps} for name, s in run.media_series().items()
+        },
+        "notices": notices,
+    }
 
 
 def judged_by(metrics: dict[str, Any]) -> str | None:
@@ -108,12 +139,31 @@ def show(run: RunReader, terminal: Terminal) -> None:
             terminal.line(terminal.style(text, "soft") if i == 0 else text)
     else:
         terminal.line("No numbers were logged.")
+    if media := run.media_series():
+        terminal.line()
+        rows = [["values", "kind", "count", "steps"], *map(_media_row, media.values())]
+        for i, text in enumerate(columns(rows, right=(2,))):
+            terminal.line(terminal.style(text, "soft") if i == 0 else text)
+    if machine := machine_of(run):
+        terminal.line()
+        rows = [["machine", "last", "mean", "least", "greatest", ""]]
+        for name, facts in machine.items():
+            values = [number(facts[key]) for key in ("last", "mean", "min", "max")]
+            rows.append([name.replace(SYSTEM_PREFIX, "", 1), *values, facts["unit"]])
+        for i, text in enumerate(columns(rows, right=(1, 2, 3, 4))):
+            terminal.line(terminal.style(text, "soft") if i == 0 else text)
     terminal.line()
     terminal.line(f"run    {run.id}")
     terminal.line(f"files  {info.path}")
     if info.error:
         last = info.error.strip().splitlines()[-1]
         terminal.line(f"error  {last}")
+    alerts = run.alerts()
+    for alert in alerts[:_ALERTS]:
+        at = "" if alert.step is None else f" (step {alert.step:,})"
+        terminal.line(f"alert  {alert.level}: {alert.title}{at}")
+    if len(alerts) > _ALERTS:
+        terminal.line(f"alert  {len(alerts) - _ALERTS:,} more; --json prints them all")
     for notice in run.notices:
         terminal.line(f"note   {notice.message}" + (f" ({notice.hint})" if notice.hint else ""))
 
@@ -128,6 +178,11 @@ def _row(name: str, metric: dict[str, Any], series: SeriesSummary, *, epochs: bo
         "–" if place is None else f"{place:g}",
         (spark(series.spark) if series.n > 1 else "") + (f"  {odd:,} not finite" if odd else ""),
     ]
+
+
+def _media_row(series: MediaSeries) -> list[str]:
+    span = f"{series.first_step:,}" if series.steps == 1 else f"{series.first_step:,} to {series.last_step:,}"
+    return [series.name, ", ".join(series.kinds), f"{series.count:,}", span]
 
 
 def _value(value: float) -> str:

@@ -9,13 +9,9 @@ import contextlib
 import json
 import queue
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from http.client import HTTPException, HTTPMessage
 from time import monotonic
-from typing import IO, Any
 from urllib.parse import urlsplit
 
 from epochal.errors import UsageError
@@ -122,6 +118,9 @@ class Post:
 
     def _post(self, address: str, alert: Alert) -> str:
         """Post an alert, try once more where that fails; return why it failed, '' when it did not."""
+        # Only here: what speaks HTTP takes longer to import than all else of the recorder.
+        from epochal.record.http import post_json
+
         body = {"text": message(alert, self._about), "epochal": {**self._about, **asdict(alert)}}
         reason = ""
         for attempt in range(ATTEMPTS):
@@ -132,7 +131,7 @@ class Post:
                 threading.Event().wait(PAUSE_SECS)
             if timeout <= 0:
                 return reason or "the run ended before it was delivered"
-            status = ask(address, json.dumps(body).encode(), timeout=timeout)
+            status = post_json(address, json.dumps(body).encode(), timeout=timeout)
             if isinstance(status, int) and 200 <= status < 300:
                 return ""
             reason = f"the webhook answered {status}" if isinstance(status, int) else f"the webhook: {status}"
@@ -146,37 +145,3 @@ def message(alert: Alert, about: dict[str, str]) -> str:
     at = "" if alert.step is None else f", step {alert.step:,}"
     head = f"{alert.level}: {alert.title}"
     return "\n".join(filter(None, (head, alert.text, f"{about.get('project', '')}/{about.get('name', '')}{at}")))
-
-
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """A redirected POST would arrive as a GET without its body."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> None:
-        return None
-
-
-def ask(address: str, body: bytes, *, timeout: float) -> int | str:
-    """Post JSON; return the status of the answer, or words for why there is none. No message holds the address."""
-    request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-        address, data=body, headers={"Content-Type": "application/json", "User-Agent": "epochal"}, method="POST"
-    )
-    try:
-        with urllib.request.build_opener(_Stay).open(request, timeout=timeout) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
-    except urllib.error.URLError as error:
-        return _words(error.reason)
-    except (OSError, HTTPException, ValueError) as error:
-        return _words(error)
-
-
-def _words(reason: Any) -> str:
-    if isinstance(reason, TimeoutError):
-        return "no answer in time"
-    if isinstance(reason, OSError) and reason.strerror:
-        return reason.strerror
-    return type(reason).__name__
