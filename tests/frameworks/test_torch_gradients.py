@@ -68,7 +68,9 @@ def expect(run: Run, step: int, gradients: State, *, rtol: float = 1e-5) -> None
 ORDERS = ["log last", "zero, then log", "zero in place, then log", "log, then step"]
 
 
-def one_step(order: str, model: nn.Module, optimizer: torch.optim.Optimizer, log: Callable[[], None], seed: int) -> None:
+def one_step(
+    order: str, model: nn.Module, optimizer: torch.optim.Optimizer, log: Callable[[], None], seed: int
+) -> None:
     if order == "log last":
         optimizer.zero_grad()
     loss_of(model, seed).backward()  # type: ignore[no-untyped-call]
@@ -214,6 +216,34 @@ def test_a_discriminator_is_not_spoiled_by_the_generator_s_loss(tmp_path: Path) 
             (-judge(generator(noise)).mean()).backward()
             got |= {f"generator.{n}": p.grad.clone() for n, p in generator.named_parameters() if p.grad is not None}
             g_steps.step()
+            wanted.append(got)
+            run.log({"x": 1.0}, step=step, epoch=step)
+    for step, gradients in enumerate(wanted):
+        expect(run, step, gradients)
+
+
+@pytest.mark.parametrize("zeroed", [False, True])
+def test_a_gan_in_one_module(tmp_path: Path, *, zeroed: bool) -> None:
+    torch.manual_seed(0)
+    both = nn.ModuleDict({"generator": nn.Linear(2, 4), "judge": nn.Linear(4, 1)})
+    g_steps, j_steps = (torch.optim.SGD(both[name].parameters(), lr=0.05) for name in ("generator", "judge"))
+    wanted: list[State] = []
+    with begin(tmp_path) as run:
+        run.watch(both)
+        for step in range(8):
+            noise = torch.randn(16, 2, generator=torch.Generator().manual_seed(step))
+            j_steps.zero_grad()
+            fake = both["generator"](noise)
+            (both["judge"](fake.detach()).mean() - both["judge"](batch(step)[0]).mean()).backward()
+            got = {f"judge.{n}": p.grad.clone() for n, p in both["judge"].named_parameters() if p.grad is not None}
+            j_steps.step()
+            g_steps.zero_grad()
+            (-both["judge"](both["generator"](noise)).mean()).backward()
+            ours = both["generator"].named_parameters()
+            got |= {f"generator.{n}": p.grad.clone() for n, p in ours if p.grad is not None}
+            g_steps.step()
+            if zeroed:
+                g_steps.zero_grad()
             wanted.append(got)
             run.log({"x": 1.0}, step=step, epoch=step)
     for step, gradients in enumerate(wanted):

@@ -183,7 +183,8 @@ class Gradients:
         grads = [None if t.grad is None else local(t.grad) for t in live]
         if self._last == "step":
             # What the optimizer got lies there still, unless it was zeroed (or changed by the optimizer) since.
-            spoiled = any(self._mark(live[k]) != was for k, was in self._at_step.items())
+            # Of several optimizers, the pass for one may have changed what another got: a GAN in one module.
+            spoiled = len(self._optimizers) > 1 or any(self._mark(live[k]) != was for k, was in self._at_step.items())
             if not spoiled and any(g is not None for g in grads):
                 self._copying = False
                 return _those(grads)
@@ -195,7 +196,7 @@ class Gradients:
         if not self._steps and max(self._cycles, default=1) > 1:
             return [], [], None  # between the passes of one step
         if any(g is not None for g in grads):
-            self._copying = False
+            self._copying = len(self._optimizers) > 1
             there, found, _ = _those(grads)
             return there, found, self._scale()
         if self._copies:
