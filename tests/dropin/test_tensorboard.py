@@ -241,7 +241,7 @@ def test_media_of_every_kind_come_back(here: Path) -> None:
     assert kinds == {
         "image": "image", "images": "image", "hwc": "image", "boxes": "image", "text": "text", "audio": "audio",
         "video": "video", "tensor": "array", "pr": "chart", "default": "embedding", "with pictures": "embedding",
-        "cloud": "pointcloud", "body": "object3d",
+        "cloud": "points", "body": "object3d",
     }  # fmt: skip
     assert len(run.media("images")) == 5
     assert len(run.media("video")) == 2
@@ -249,7 +249,7 @@ def test_media_of_every_kind_come_back(here: Path) -> None:
     np.testing.assert_array_equal(frame, np.floor(picture.transpose(1, 2, 0) * 255 + 0.5))
     assert run.media("image")[0].sha256 == run.media("hwc")[0].sha256
     assert run.media("boxes")[0].meta["boxes"]
-    curve = json.loads(run.stored.blob(run.media("pr")[0].filename).read_bytes())
+    curve = json.loads(run.stored.blob(run.media("pr")[0].sha256).read_bytes())
     assert len(curve["rows"]) == 127
 
 

@@ -70,7 +70,7 @@ def test_a_plain_script() -> None:
     wandb.summary["best"] = 0.7
     assert wandb.summary["loss"] == 1 / 3
     wandb.finish()
-    assert wandb.run is None
+    assert not wandb.run
     read = recorded()
     assert read.info.status == "finished"
     assert (read.info.project, read.info.name, read.info.tags, read.info.notes) == ("cats", "first", ("a",), "why")
@@ -284,7 +284,7 @@ def test_values_of_every_kind_come_back() -> None:
     kinds = {name: read.media(name)[0].kind for name in read.stored.media_series()}
     assert kinds == {
         "image": "image", "images": "image", "boxed": "image", "table": "table", "video": "video", "audio": "audio",
-        "html": "html", "cloud": "pointcloud", "text": "text", "list": "array", "array": "array",
+        "html": "html", "cloud": "points", "text": "text", "list": "array", "array": "array",
     }  # fmt: skip
     np.testing.assert_array_equal(read.film("image").frames[0], (floats * 255).astype("u1"))
     assert read.media("image")[0].caption == "one"

@@ -165,8 +165,8 @@ class SummaryWriter:
         num: float,
         sum: float,
         sum_squares: float,
-        bucket_limits: Sequence[float],
-        bucket_counts: Sequence[float],
+        bucket_limits: Any,
+        bucket_counts: Any,
         global_step: int | None = None,
         walltime: float | None = None,
     ) -> None:

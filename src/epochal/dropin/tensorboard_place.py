@@ -36,7 +36,7 @@ def begin(
         return init(project or name, mode="off")
     known = _mark(log_dir)
     if known and (again or purge_step is not None):
-        more: dict[str, Any] = {} if purge_step is None else {"rewind_to": int(purge_step)}
+        more: dict[str, Any] = {} if purge_step is None else {"rewind_to": int(purge_step) - 1}
         return init(known["project"], id=known["id"], resume="allow", dir=known["root"], config=config, **more)
     run = init(project, name=name, config=config, dir=dir)
     if run.path is not None:

@@ -14,7 +14,7 @@ def event_writer(log_dir: str, comment: str, purge_step: int | None, queue: int,
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         try:
-            from tensorboardX import SummaryWriter
+            from tensorboardX import SummaryWriter  # type: ignore[no-redef]
         except ImportError:
             raise MissingExtraError(
                 "tee='tensorboard' needs TensorBoard's own writer",

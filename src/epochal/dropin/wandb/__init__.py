@@ -132,7 +132,6 @@ def init(
     if resume_from is not None:
         more["id"], more["rewind_to"] = _moment(resume_from, "resume_from")
         more["resume"] = "must"
-        more["rewind_to"] += 1  # wandb keeps the step that it is named after
     if fork_from is not None:
         source, step = _moment(fork_from, "fork_from")
         more["fork"] = f"{source}@{step}"

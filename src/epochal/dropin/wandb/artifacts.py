@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ class Artifact:
         self.digest = ""
         self.folder: Path | None = None
         self._added: dict[str, Path] = {}
-        self._made: tempfile.TemporaryDirectory[str] | None = None
+        self._made: Path | None = None
 
     @property
     def name(self) -> str:
@@ -110,8 +111,9 @@ class Artifact:
 
     def _own(self, name: str) -> Path:
         if self._made is None:
-            self._made = tempfile.TemporaryDirectory()
-        path = Path(self._made.name, _inside(name))
+            self._made = Path(tempfile.mkdtemp())
+            weakref.finalize(self, shutil.rmtree, self._made, ignore_errors=True)
+        path = self._made / _inside(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -218,11 +220,11 @@ class Artifacts:
             }
             (partial / _FACTS).write_text(json.dumps(facts, default=str, indent=1), encoding="utf-8")
             partial.replace(target)
-        for other, facts in {**versions, version: self._facts(target)}.items():
-            kept = [a for a in facts.get("aliases", []) if other == version or a not in names]
+        for other, known in {**versions, version: self._facts(target)}.items():
+            kept = [a for a in known.get("aliases", []) if other == version or a not in names]
             wanted = list(dict.fromkeys([*kept, *names])) if other == version else kept
-            if wanted != facts.get("aliases"):
-                whole = json.dumps({**facts, "aliases": wanted}, default=str, indent=1)
+            if wanted != known.get("aliases"):
+                whole = json.dumps({**known, "aliases": wanted}, default=str, indent=1)
                 (home / other / _FACTS).write_text(whole, encoding="utf-8")
         artifact.version, artifact.digest, artifact.aliases, artifact.folder = version, digest, names, target
         return artifact

@@ -72,9 +72,9 @@ def histogram(table: Table, value: str, title: str = "", split_table: bool = Fal
 
 
 def confusion_matrix(
-    probs: Sequence[Sequence[float]] | None = None,
-    y_true: Sequence[Any] | None = None,
-    preds: Sequence[Any] | None = None,
+    probs: Any = None,
+    y_true: Any = None,
+    preds: Any = None,
     class_names: Sequence[str] | None = None,
     title: str = "Confusion Matrix Curve",
     split_table: bool = False,
@@ -137,8 +137,8 @@ def pr_curve(
 
 
 def roc_curve(
-    y_true: Sequence[Any],
-    y_probas: Sequence[Sequence[float]] | None = None,
+    y_true: Any,
+    y_probas: Any = None,
     labels: Sequence[str] | None = None,
     classes_to_plot: Sequence[Any] | None = None,
     title: str = "ROC Curve",

@@ -252,13 +252,12 @@ class Run:
             raise ValueError("log must be one of 'gradients', 'parameters', 'all', or None")
         several = list(models) if isinstance(models, list | tuple) else [models]
         for k, model in enumerate(several):
-            more = {"name": f"model_{k}"} if len(several) > 1 else {}
             self._recorded.watch(
                 model,
                 parameters=log in ("parameters", "all"),
                 gradients=log in ("gradients", "all"),
                 activations=log is not None,
-                **more,
+                name=f"model_{k}" if len(several) > 1 else None,
             )
 
     def unwatch(self, models: Any = None) -> None:

@@ -263,7 +263,7 @@ class Object3D(media.Value):
 
     __slots__ = ("_inner",)
 
-    kind = "pointcloud"
+    kind = "points"
 
     def __init__(self, data_or_path: Any, caption: str | None = None, **kwargs: Any) -> None:
         super().__init__(caption or "")
