@@ -9,7 +9,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pytest
 
@@ -258,9 +258,9 @@ def test_only_rank_0_looks_at_the_network_unless_all_are_asked_to(tmp_path: Path
     import numpy as np
 
     for rank in (0, 1):
-        for asked in ("first", "all"):
+        for asked in get_args(Literal["first", "all"]):
             with epochal.init("p", dir=tmp_path, id=asked, rank=rank, world_size=2, strict=True) as run:
-                run.watch({"w": np.full(3, float(rank))}, ranks=asked)  # type: ignore[arg-type]
+                run.watch({"w": np.full(3, float(rank))}, ranks=asked)
                 for epoch in range(3):
                     run.log({"loss": 1.0}, epoch=epoch)
                 run.snapshot()

@@ -62,7 +62,8 @@ def train(root: Path, ending: str) -> None:
 def test_a_run_in_a_worker_ends_with_it_and_knows_how(tmp_path: Path, method: str, ending: str) -> None:
     if method == "spawn" and ending not in ("return", "error"):
         pytest.skip("the same code as for fork, and a second slower")
-    process = multiprocessing.get_context(method).Process(target=train, args=(tmp_path, ending))
+    context = multiprocessing.get_context("fork") if method == "fork" else multiprocessing.get_context("spawn")
+    process = context.Process(target=train, args=(tmp_path, ending))
     process.start()
     process.join(30)
     run = StoredRun(tmp_path / "worker" / "r")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -120,15 +120,6 @@ class Lineage:
 
     _parent: Parent | None
     _place: Place
-    _step: int
-    _untrained: bool
-
-    def placed(self, place: Place, parent: Parent | None) -> Self:
-        """Say which process this is, and where the run comes from. For `epochal.init`."""
-        self._place, self._parent = place, parent
-        # The first frame of a fork is what it begins with, at the step of the parent.
-        self._untrained |= parent is not None and parent.step == self._step
-        return self
 
     @property
     def rank(self) -> int:

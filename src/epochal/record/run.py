@@ -15,7 +15,7 @@ from epochal.record.alerts import Alerts
 from epochal.record.edge import STEP_LIMIT
 from epochal.record.examples import Examples
 from epochal.record.guard import Guard
-from epochal.record.lineage import Lineage
+from epochal.record.lineage import Lineage, Parent
 from epochal.record.notes import Notes
 from epochal.record.ranks import Place
 from epochal.record.values import sort_values
@@ -74,9 +74,17 @@ class Run(Watching, Lineage, Notes, Examples):
         # A resumed run, or one that watched before, has frames of earlier steps already.
         self._untrained = last_step < 0
         self._epoch: float | None = None
-        self._place, self._parent = Place(), None
+        self._place = Place()
+        self._parent: Parent | None = None
         if writer is not None:
             farewell.expect(self)
+
+    def placed(self, place: Place, parent: Parent | None) -> Run:
+        """Say which process this is, and where the run comes from; `epochal.init` does."""
+        self._place, self._parent = place, parent
+        # The first frame of a fork is what it begins with, at the step of its parent.
+        self._untrained = self._untrained or (parent is not None and parent.step == self._step)
+        return self
 
     @property
     def path(self) -> Path | None:

@@ -54,7 +54,7 @@ def reduce_ranks(name: str, how: str, ranks: Sequence[ScalarSeries]) -> ScalarSe
 
 def _along(how: str, values: npt.NDArray[np.float64]) -> Floats:
     with np.errstate(all="ignore"):
-        result: Floats = {"mean": np.mean, "min": np.min, "max": np.max}[how](values, axis=0)
+        result: Floats = values.mean(axis=0) if how == "mean" else values.min(0) if how == "min" else values.max(0)
     return result
 
 
