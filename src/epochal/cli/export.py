@@ -12,6 +12,7 @@ epochal export latest --to weights.gif
 epochal export latest --what biases --to biases.mp4 --fps 20
 epochal export latest --what weights --steps last --layers 'layers.*' --to weights.png --size 1280x720
 epochal export latest --what scalars --to metrics.csv
+epochal export latest --what samples --to samples.gif
 epochal export latest --to report.html
 """
 
@@ -20,13 +21,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     add_run(parser)
     parser.add_argument(
-        "--to", required=True, metavar="FILE", help="the file; its suffix is gif, mp4, png, svg, html, csv or parquet"
+        "--to",
+        required=True,
+        metavar="FILE",
+        help="the file; its suffix is gif, mp4, png, svg, html, csv, parquet, or that of a logged value, such as wav",
     )
     parser.add_argument(
         "--what",
         metavar="WHAT",
-        help="weights, biases, histogram, scalars, gradients or all (default: all for .html, scalars for .csv and "
-        ".parquet, weights otherwise)",
+        help="weights, biases, histogram, scalars, gradients, all, or the name of a series, such as of logged images "
+        "(default: all for .html, scalars for .csv and .parquet, weights otherwise)",
     )
     parser.add_argument("--format", metavar="FORMAT", help="where the suffix does not say it")
     parser.add_argument(

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
-    """Compact the numbers of ended runs, and empty the trash where that is asked for."""
+    """Compact the numbers of ended runs, remove files that no logged value refers to, and empty the trash if asked."""
     if args.older_than is not None and not args.trash:
         raise UsageError("--older-than is about the trash.", hint="Add --trash.")
     root = existing_root(args.dir)
@@ -49,6 +49,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
                 ended.append(each)
         except EpochalError as error:
             skipped.append(f"{each.project}/{each.run_id}: {error.message}")
+    swept, swept_bytes = _sweep(ended, skipped, dry_run=args.dry_run)
     if not args.dry_run:
         from epochal.store.compact import compact
 
@@ -68,6 +69,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         "runs": len(ended),
         "compacted": compacted,
         "saved_bytes": saved,
+        "swept_files": swept,
+        "swept_bytes": swept_bytes,
         "skipped": skipped,
         "trash": [path.name for path in trash],
         "freed_bytes": freed,
@@ -79,13 +82,34 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.dry_run:
         words = f"Would compact {len(ended)} ended runs and remove {len(trash)} from the trash"
         terminal.line(f"{words} ({freed:,} bytes).")
+        if swept:
+            terminal.line(f"Would remove {swept:,} files that no logged value refers to ({swept_bytes:,} bytes).")
         return 0
     terminal.line(f"{compacted} of {len(ended)} ended runs compacted, {saved:,} bytes saved.")
+    if swept:
+        terminal.line(f"{swept:,} files that no logged value refers to removed, {swept_bytes:,} bytes freed.")
     if args.trash:
         terminal.line(f"{len(trash)} runs removed from the trash, {freed:,} bytes freed.")
     for line in skipped:
         terminal.warn(line)
     return 0
+
+
+def _sweep(runs: list[StoredRun], skipped: list[str], *, dry_run: bool) -> tuple[int, int]:
+    """Remove what no logged value refers to; how many files and bytes that is."""
+    from epochal.store.sweep import sweep
+
+    files = size = 0
+    for stored in runs:
+        try:
+            report = sweep(stored.path, dry_run=dry_run)
+        except OSError as error:
+            skipped.append(f"{stored.project}/{stored.run_id}: {error.strerror or error}")
+            continue
+        files, size = files + report.files, size + report.bytes
+        if report.skipped:
+            skipped.append(f"{stored.project}/{stored.run_id}: {report.skipped}")
+    return files, size
 
 
 def _trash(root: Path, older_than_days: float | None) -> list[Path]:

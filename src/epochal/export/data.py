@@ -177,7 +177,7 @@ def _histogram_tables(job: Job) -> Iterator[pa.Table]:
             [
                 pa.array(steps),
                 _epochs(job, steps),
-                    _repeated(shown_name(each.series), len(steps)),
+                _repeated(shown_name(each.series), len(steps)),
                 pa.array(np.tile(np.arange(bins, dtype=np.int32), len(rows))),
                 pa.array(edges[:, :-1].ravel()),
                 pa.array(edges[:, 1:].ravel()),

@@ -49,7 +49,7 @@ class Written:
     """A file that was written. `frames` is None where it has none; `notices` say what was left out of it."""
 
     path: Path
-    what: What
+    what: str
     format: str
     bytes: int
     frames: int | None = None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from epochal.errors import UsageError
 from epochal.export.job import DATA_FORMATS, FORMATS, WHAT, Job, What, Written
@@ -37,25 +36,45 @@ def write(
     """Write part of a run into a file.
 
     `what` is weights, biases, histogram, scalars, gradients or all; left out, it is all for a report, scalars for a
-    table, and weights (where any were kept) for a picture or film. `format` is gif, mp4, png, svg, html, csv or
-    parquet; left out, the suffix of `to` says it. `steps` is a choice such as `0:150:10`, `1,5,9` or `last`, `layers`
-    names or patterns of layers (of series, for scalars). The file appears complete or not at all.
+    table, and weights (where any were kept) for a picture or film. It may also name a series: of logged values the last
+    one's bytes are written where the suffix is theirs (a .wav of a sound), else its film. `format` is gif, mp4, png,
+    svg, html, csv or parquet; left out, the suffix of `to` says it. `steps` is a choice such as `0:150:10`, `1,5,9` or
+    `last`, `layers` names or patterns of layers (of series, for scalars). The file appears complete or not at all.
 
     Raises UsageError for what cannot be, NotFoundError for what was not recorded, PictureError, MissingExtraError.
     """
     stored = run.stored if isinstance(run, RunReader) else run
     target = Path(to)
-    kind = _format(target, format)
+    named = what is not None and what not in WHAT
+    kind = "" if named else _format(target, format)
     if fps is not None and not SLOWEST <= fps <= FASTEST:
         raise UsageError(f"fps must lie between {SLOWEST:g} and {FASTEST:g}, not {fps:g}.")
     if cmap is not None and cmap not in NAMES:
         raise UsageError(f"There is no colour map {cmap!r}.", hint=f"Use one of: {', '.join(NAMES)}.")
+    chosen = steps if steps is None or isinstance(steps, str) else ",".join(str(int(s)) for s in steps)
+    if named:
+        from epochal.export.named import NamedJob, write_named
+
+        return write_named(
+            NamedJob(
+                run=stored,
+                to=target,
+                what=str(what),
+                format=format,
+                steps=chosen,
+                fps=fps,
+                size=parse_size(size),
+                cmap=cmap,
+                theme=theme_named(theme),
+                progress=progress,
+            )
+        )
     job = Job(
         run=stored,
         to=target,
-        what=_what(what, kind, stored),
+        what=_what(cast("What | None", what), kind, stored),
         format=kind,
-        steps=steps if steps is None or isinstance(steps, str) else ",".join(str(int(s)) for s in steps),
+        steps=chosen,
         layers=layers if layers is None or isinstance(layers, str) else ",".join(layers),
         fps=fps,
         size=parse_size(size),
@@ -112,15 +131,11 @@ def _format(target: Path, given: str | None) -> str:
     return kind
 
 
-def _what(given: str | None, kind: str, run: StoredRun) -> What:
+def _what(given: What | None, kind: str, run: StoredRun) -> What:
     if given is None:
         if kind == "html":
             return "all"
         return "scalars" if kind in DATA_FORMATS or not run.snapshot_steps() else "weights"
-    if given not in WHAT:
-        near = difflib.get_close_matches(given, WHAT, n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        raise UsageError(f"There is no {given!r} to export.", hint=f"{hint}Use one of: {', '.join(WHAT)}.")
     if given == "all" and kind != "html":
         raise UsageError(
             f"A .{kind} file cannot hold everything.",

@@ -207,6 +207,11 @@ class MediaSet:
             for writer, tail in self._tails.items()
         }
 
+    @property
+    def complete(self) -> bool:
+        """Whether every row that was written could be read and used."""
+        return not any(t.unusable or t.foreign or t.tail.damaged or t.tail.lost for t in self._tails.values())
+
     def damage(self) -> dict[str, tuple[int, int]]:
         """Return by writer how many bytes cannot be read and how many rows are known to be lost."""
         return {name: (tail.tail.damaged, tail.tail.lost) for name, tail in self._tails.items()}
