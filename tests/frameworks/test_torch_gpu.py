@@ -27,7 +27,7 @@ from epochal.errors import RecordingWarning, StoreError
 from epochal.frameworks import torch_device
 from epochal.frameworks.torch import TorchProbe
 from epochal.frameworks.torch_device import Delivery, Ring, carrier
-from epochal.record import Run, init
+from epochal.record import Run, deferred, init
 from epochal.store import StoredRun
 
 pytestmark = pytest.mark.torch
@@ -41,6 +41,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     found = torch.device(request.param)
     if found.type == "cpu":
         monkeypatch.setattr(torch_device, "carried", lambda device: True)
+        monkeypatch.setattr(deferred, "_NEAR", frozenset({"meta"}))
     else:
         found = torch.device("cuda", torch.cuda.current_device())
     yield found
@@ -50,6 +51,11 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 def stored(run: Run) -> StoredRun:
     assert run.path is not None
     return StoredRun(run.path)
+
+
+def flush(run: Run) -> None:
+    assert run._writer is not None
+    run._writer.flush()
 
 
 def network(device: torch.device, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -206,6 +212,7 @@ class Stuck(torch_device.Carrier):
 @pytest.fixture
 def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
     monkeypatch.setattr(torch_device, "carried", lambda device: True)
+    monkeypatch.setattr(deferred, "_NEAR", frozenset({"meta"}))
     found = Stuck(torch.device("cpu"))
     monkeypatch.setattr(torch_device, "_carriers", {torch.device("cpu"): found})
     yield found
@@ -222,14 +229,11 @@ def test_a_look_that_finds_the_way_taken_is_lost_and_counted(
         run.watch(model, budget=None, activations=False, gradients=False)  # this look is under way from here on
         run.log({"x": 1.0}, step=1, epoch=1)
         run.log({"x": 1.0}, step=2, epoch=2)
-        threading.Timer(0.2, stuck.go_on).start()
-        assert run._writer is not None
+        stuck.go_on()
         with pytest.warns(RecordingWarning, match="looks made before were still on their way from the device"):
-            run._writer.flush()
-            stuck.go_on()
-            run.log({"x": 1.0}, step=3, epoch=3)
-            stuck.go_on()
-            run._writer.flush()
+            flush(run)
+        run.log({"x": 1.0}, step=3, epoch=3)
+        stuck.go_on()
     found = stored(run)
     assert found.snapshot_steps() == [0, 3]
     assert [n.count for n in found.notices() if n.code == "dropped_looks"] == [2], found.notices()
@@ -310,7 +314,10 @@ def test_small_tensors_are_delivered_in_order(device: torch.device) -> None:
     delivery = Delivery(sent)
     read = delivery.read()
     assert delivery.done
-    assert all(a.device.type == "cpu" and a.dtype == b.dtype and torch.equal(a, b.cpu()) for a, b in zip(read, sent, strict=True))
+    assert all(
+        a.device.type == "cpu" and a.dtype == b.dtype and torch.equal(a, b.cpu())
+        for a, b in zip(read, sent, strict=True)
+    )
 
 
 def test_a_stream_of_the_user_s_own_is_followed(device: torch.device) -> None:
@@ -366,3 +373,81 @@ def test_the_device_keeps_at_most_one_copy(tmp_path: Path, device: torch.device)
 
 def test_carriers_are_made_once(device: torch.device) -> None:
     assert carrier(device) is carrier(device)
+
+
+def test_numbers_keep_their_step_time_and_value(tmp_path: Path, device: torch.device) -> None:
+    loss = torch.zeros((), device=device)
+    with init("gpu", dir=tmp_path, strict=True) as run:
+        for step in range(1300):
+            loss += 1
+            found = {
+                "loss": loss,
+                "more": {"half": loss.to(torch.bfloat16) / 2, "count": torch.tensor(step).to(device)},
+            }
+            run.log({**found, "plain": float(step)} if step % 2 else {"loss": loss}, step=step, t=1e9 + step)
+            loss.add_(0.25).sub_(0.25)  # in place, right after it was logged
+    series = stored(run).scalars()
+    assert series["loss"].steps.tolist() == list(range(1300))
+    assert series["loss"].v.tolist() == [step + 1.0 for step in range(1300)]
+    assert series["loss"].t.tolist() == [1e9 + step for step in range(1300)]
+    odd = list(range(1, 1300, 2))
+    assert series["plain"].steps.tolist() == odd
+    assert series["more/count"].v.tolist() == odd
+    assert series["more/half"].steps.tolist() == odd
+    np.testing.assert_allclose(series["more/half"].v, np.array(odd) / 2, rtol=0.01, atol=0.6)
+
+
+def test_what_is_no_real_number_is_refused_as_ever(tmp_path: Path, device: torch.device) -> None:
+    values = {"z": torch.tensor(1j, device=device), "many": torch.ones(2, device=device)}
+    with init("gpu", dir=tmp_path, strict=False) as run, pytest.warns(RecordingWarning) as told:
+        run.log({**values, "one": torch.ones(1, 1, device=device, requires_grad=True)}, step=0)
+    assert {w.message.args[0].split("'")[1] for w in told} == {"z", "many"}  # type: ignore[union-attr]
+    assert {n: s.v.tolist() for n, s in stored(run).scalars().items()} == {"one": [1.0]}
+
+
+def test_an_epoch_on_the_device_still_counts(tmp_path: Path, device: torch.device) -> None:
+    model = network(device)
+    with init("gpu", dir=tmp_path, strict=True) as run:
+        run.watch(model, activations=False)
+        for k in range(3):
+            run.log({"x": torch.tensor(1.0).to(device)}, step=k, epoch=torch.tensor(k, device=device))  # type: ignore[arg-type]
+    assert stored(run).snapshot_steps() == [0, 1, 2]
+    assert stored(run).scalars()["epoch"].v.tolist() == [0, 1, 2]
+
+
+def test_numbers_are_visible_while_the_run_goes_on(tmp_path: Path, device: torch.device) -> None:
+    run = init("gpu", dir=tmp_path, strict=True)
+    for step in range(3):
+        run.log({"loss": torch.tensor(float(step), device=device)}, step=step)
+        time.sleep(deferred.PERIOD_SECONDS + 0.02)
+    flush(run)
+    assert stored(run).scalars()["loss"].v.tolist() == [0.0, 1.0, 2.0]
+    run.finish()
+
+
+def test_rules_hear_of_numbers_when_they_come(tmp_path: Path, device: torch.device) -> None:
+    heard: list[Any] = []
+    with init("gpu", dir=tmp_path, strict=True, alerts=heard.append) as run:
+        run.define("loss", alert="nan")
+        run.log({"loss": torch.tensor(torch.nan, device=device)}, step=7)
+    assert [alert.step for alert in heard] == [7]
+
+
+def test_numbers_that_never_come_are_counted(tmp_path: Path, stuck: Stuck, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_device, "PATIENCE_SECONDS", 0.1)
+    with init("gpu", dir=tmp_path, strict=False) as run:
+        run.log({"loss": torch.tensor(1.0), "other": torch.tensor(2.0)}, step=0)
+        with pytest.warns(RecordingWarning, match="has not handed over its values"):
+            flush(run)
+        run.log({"plain": 1.0}, step=1)
+    found = stored(run)
+    assert list(found.scalars()) == ["plain"]
+    assert [n.count for n in found.notices() if n.code == "dropped_far"] == [2]
+
+
+def test_numbers_of_the_host_are_read_at_once(tmp_path: Path) -> None:
+    run = init("gpu", dir=tmp_path, strict=True)
+    run.log({"loss": torch.tensor(2.0)}, step=0)
+    assert run._deferred is None
+    assert stored(run).scalars()["loss"].v.tolist() == [2.0]
+    run.finish()

@@ -52,8 +52,9 @@ class Arrival:
         self._kept = None
         return True
 
-    def wait(self, timeout: float = PATIENCE_SECONDS) -> None:
+    def wait(self, timeout: float | None = None) -> None:
         """Wait until it is there. Raises StoreError when that takes too long."""
+        timeout = PATIENCE_SECONDS if timeout is None else timeout
         pause, deadline = 0.0002, time.monotonic() + timeout
         while not self.done:
             if time.monotonic() > deadline:

@@ -12,13 +12,14 @@ from epochal.errors import RecordingWarning, UsageError
 from epochal.facts import AlertLevel, Better
 from epochal.record import farewell
 from epochal.record.alerts import Alerts
+from epochal.record.deferred import Deferred
 from epochal.record.edge import STEP_LIMIT
 from epochal.record.examples import Examples
 from epochal.record.guard import Guard
 from epochal.record.lineage import Lineage, Parent
 from epochal.record.notes import Notes
 from epochal.record.ranks import Place
-from epochal.record.values import sort_values
+from epochal.record.values import as_number, sort_values
 from epochal.record.watching import Schedule, Watching
 from epochal.store import RunWriter
 
@@ -40,6 +41,7 @@ class Run(Watching, Lineage, Notes, Examples):
         "__weakref__",
         "_alerts",
         "_closers",
+        "_deferred",
         "_last_words",
         "_parent",
         "_place",
@@ -70,6 +72,7 @@ class Run(Watching, Lineage, Notes, Examples):
         self._closers: list[Callable[[], None]] = []
         self._last_words: Callable[[BaseException], None] | None = None
         self._alerts: Alerts | None = None
+        self._deferred: Deferred | None = None
         self._step = last_step
         # A resumed run, or one that watched before, has frames of earlier steps already.
         self._untrained = last_step < 0
@@ -179,6 +182,8 @@ class Run(Watching, Lineage, Notes, Examples):
     ) -> float | None:
         """Record what is not a plain dictionary of floats; return the epoch of this call."""
         found = sort_values({**data, "epoch": epoch} if epoch is not None else data)
+        if found.far:
+            self._log_far(found.numbers, found.far, step, now)
         append(found.numbers, step, now)
         for name, index, value in found.media:
             self._writer.add_media(name, value, step=step, t=now, index=index)  # type: ignore[union-attr]
@@ -187,6 +192,21 @@ class Run(Watching, Lineage, Notes, Examples):
                 raise UsageError(refusal.message)
             self._guard.lost("values", refusal.message, once=(refusal.name, refusal.kind))
         return found.numbers.get("epoch")
+
+    def _log_far(self, numbers: dict[str, float], far: dict[str, Any], step: int, now: float) -> None:
+        """Record numbers that lie on an accelerator when they have come; an epoch decides what is done now."""
+        if (epoch := far.pop("epoch", None)) is not None and (number := as_number(epoch)) is not None:
+            numbers["epoch"] = number
+        writer = self._writer
+        if self._deferred is None and writer is not None:
+
+            def lost(count: int, message: str) -> None:
+                writer.drop("far", count, message)
+
+            self._deferred = Deferred(lambda: self._append, writer.submit, lost)
+            self._closers.append(self._deferred.finish)
+        if self._deferred is not None and far:
+            self._deferred.put(far, step, now)
 
     def define(
         self,
@@ -289,7 +309,7 @@ class Run(Watching, Lineage, Notes, Examples):
         self._append, self._closed = None, "forked"
         self._watcher = self._pusher = None
         self._closers.clear()
-        self._last_words = self._alerts = None
+        self._last_words = self._alerts = self._deferred = None
 
 
 def _explained(data: object, error: Exception) -> Exception:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from epochal.record.deferred import is_far
 from epochal.record.media.sources import figure_kind, is_pillow
 from epochal.record.media.value import Value
 
@@ -26,9 +27,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """Logged data taken apart: numbers by name, values by name with their place in a list, and what is neither."""
+    """Logged data taken apart: numbers by name, values by name with their place in a list, and what is neither.
+
+    `far` are numbers that lie on an accelerator, not read yet.
+    """
 
     numbers: dict[str, float] = field(default_factory=dict)
+    far: dict[str, Any] = field(default_factory=dict)
     media: list[tuple[str, int, Value]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
 
@@ -43,6 +48,10 @@ def sort_values(data: Mapping[Any, Any]) -> Sorted:
 def numbers(data: Mapping[Any, Any]) -> tuple[dict[str, float], list[Refused]]:
     """Split nested `data` into numbers, their names joined by `/`, and what is neither a number nor a value."""
     found = sort_values(data)
+    for name, value in found.far.items():
+        number = as_number(value)
+        if number is not None:
+            found.numbers[name] = number
     return found.numbers, found.refused
 
 
@@ -53,6 +62,8 @@ def _gather(data: Mapping[Any, Any], prefix: str, found: Sorted) -> None:
             found.numbers[name] = value
         elif isinstance(value, Mapping):
             _gather(value, name + "/", found)
+        elif is_far(value):
+            found.far[name] = value
         else:
             number = as_number(value)
             if number is not None:

@@ -1,0 +1,126 @@
+"""Numbers that lie on an accelerator: reading one at once would make the training wait for all work before it.
+
+They are copied on the device, which costs a few microseconds and keeps them from later changes, and brought to the host
+together, several times a second. They are recorded with the step and time of their log call, by the writer's thread.
+What is under way when the process is killed is lost; `run.finish()` and the end of the process wait for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any, Protocol
+
+from epochal.errors import StoreError
+
+PERIOD_SECONDS = 0.25
+MOST = 512
+"""So many log calls are gathered at most."""
+PATIENCE_SECONDS = 150.0
+_NEAR = frozenset({"cpu", "meta"})
+"""Devices whose values are read at once, or never."""
+
+Append = Callable[[Mapping[str, float], int, float], None]
+
+
+class Delivery(Protocol):
+    """Numbers on their way from a device."""
+
+    def read(self) -> list[list[float]]:
+        """The numbers of each call in the order given; waits for the device. Raises StoreError when that takes long."""
+        ...
+
+
+class Port(Protocol):
+    """What the adapter of a framework does for numbers of its devices (`frameworks/torch_deferred.py`)."""
+
+    def hold(self, tensors: Sequence[Any]) -> object:
+        """Copy one-element tensors on their devices, in order with the current work there."""
+        ...
+
+    def send(self, held: Sequence[Any]) -> Delivery:
+        """Begin to bring to the host what was held, without waiting for it."""
+        ...
+
+
+def is_far(value: object) -> bool:
+    """Whether a value is one real number in a tensor that lies on an accelerator."""
+    kind = getattr(getattr(value, "device", None), "type", None)
+    if kind is None or kind in _NEAR:
+        return False
+    torch = sys.modules.get("torch")
+    found: bool = (
+        torch is not None and isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_complex()
+    )
+    return found
+
+
+def _port() -> Port:
+    from importlib import import_module
+
+    found: Port = import_module("epochal.frameworks.torch_deferred")  # type: ignore[assignment]
+    return found
+
+
+class Deferred:
+    """The numbers of one run that are under way. May be called from any thread.
+
+    `append` records those of one log call; it is asked for late, because rules may come to stand before it.
+    """
+
+    def __init__(
+        self,
+        append: Callable[[], Append | None],
+        submit: Callable[[Callable[[], object]], None],
+        lost: Callable[[int, str], object],
+    ) -> None:
+        self._append, self._submit, self._lost = append, submit, lost
+        self._port = _port()
+        self._lock = threading.RLock()
+        self._idle = threading.Condition()
+        self._gathered: list[tuple[tuple[str, ...], int, float, object]] = []
+        self._sent_at = 0.0
+        self._under_way = 0
+
+    def put(self, tensors: Mapping[str, Any], step: int, t: float) -> None:
+        """Take the numbers of one log call."""
+        held = self._port.hold(list(tensors.values()))
+        with self._lock:
+            self._gathered.append((tuple(tensors), step, t, held))
+            if len(self._gathered) >= MOST or monotonic() - self._sent_at >= PERIOD_SECONDS:
+                self.flush()
+
+    def flush(self) -> None:
+        """Send for all that was gathered."""
+        with self._lock:
+            gathered, self._gathered = self._gathered, []
+            self._sent_at = monotonic()
+            if not gathered:
+                return
+            delivery = self._port.send([held for *_, held in gathered])
+            with self._idle:
+                self._under_way += 1
+            self._submit(lambda: self._record(delivery, [call[:3] for call in gathered]))
+
+    def finish(self) -> None:
+        """Send for the rest and wait until all is recorded."""
+        self.flush()
+        with self._idle:
+            self._idle.wait_for(lambda: not self._under_way, PATIENCE_SECONDS)
+
+    def _record(self, delivery: Delivery, calls: list[tuple[tuple[str, ...], int, float]]) -> None:
+        """Write down what has come. Runs on the writer's thread."""
+        try:
+            append = self._append()
+            values = delivery.read()
+            for (names, step, t), numbers in zip(calls, values, strict=True):
+                if append is not None:
+                    append(dict(zip(names, numbers, strict=True)), step, t)
+        except StoreError as error:
+            self._lost(sum(len(names) for names, *_ in calls), error.message)
+        finally:
+            with self._idle:
+                self._under_way -= 1
+                self._idle.notify_all()
