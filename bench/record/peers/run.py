@@ -83,7 +83,7 @@ def once(tracker: str, work: str, folder: str) -> Found:
         time.sleep(2)  # what survives of a tracker may still write
         return {"lost": LOGGED - ask("count")["count"]}
     if "calls" in found:
-        size = sum(f.stat().st_blocks * 512 for f in Path(data).rglob("*") if f.is_file() and not f.is_symlink())
+        size = sum(f.stat().st_size for f in Path(data).rglob("*") if f.is_file() and not f.is_symlink())
         found["bytes"] = size / found["calls"]
         found["whole_s"] = found["loop_s"] + found["end_s"]
         found["rate"] = found["calls"] / found["whole_s"]

@@ -5,6 +5,7 @@ Usage: python -m bench.record.peers.work TRACKER WORK FOLDER
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -161,7 +162,8 @@ def killed(tracker: Tracker) -> Figures:
     for step in range(LOGGED):
         tracker.number("train/loss", step * 0.001, step)
     for child in psutil.Process().children(recursive=True):
-        child.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
 
