@@ -252,10 +252,13 @@ def test_a_forked_child_samples_nothing(tmp_path: Path) -> None:
 
 
 def test_another_process_of_the_machine_tells_of_itself(tmp_path: Path) -> None:
-    body = "import time\nwith epochal.init('p', system=0.1) as run:\n    time.sleep(0.5)\n"
-    script(body, tmp_path / "runs", env={"LOCAL_RANK": "1"})
-    found = names(only_run(tmp_path / "runs"))
-    assert {name for name in found if "/gpu" not in name} == {"system/process_cpu", "system/process_memory"}
+    body = "import time\nwith epochal.init('p', id='one', system=0.1) as run:\n    time.sleep(0.5)\n"
+    for rank in ("0", "1"):
+        script(body, tmp_path / "runs", env={"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"})
+    found = [name for name in only_run(tmp_path / "runs").scalars() if "/gpu" not in name]
+    assert "system/cpu" in found
+    of_the_other = {name for name in found if not name.startswith("system/")}
+    assert of_the_other == {"rank1/system/process_cpu", "rank1/system/process_memory"}
 
 
 def test_threads_end_with_the_run(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def init(
         strict=strict_wanted(strict),
         last_step=last_step(writer, place, entry, rewind_to),
     )
-    begin(run, writer, choices, masker, facts=facts, rank=place.rank)
+    begin(run, writer, choices, masker, facts=facts, place=place)
     return run.placed(place, entry.arrive(writer))
 
 

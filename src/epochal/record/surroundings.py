@@ -13,6 +13,7 @@ from epochal.errors import UsageError
 from epochal.record.alerts import Alerts
 from epochal.record.console import Console
 from epochal.record.origin_late import LateOrigin
+from epochal.record.ranks import Place
 from epochal.record.secret import Masker
 from epochal.record.system import PERIOD_SECS, SHORTEST_SECS, System
 from epochal.record.webhook import Target, check_address
@@ -104,7 +105,9 @@ def _targets(given: AlertTargets | None, environment: Mapping[str, str]) -> tupl
     return tuple(dict.fromkeys(found))
 
 
-def begin(run: Run, writer: RunWriter, choices: Choices, masker: Masker, *, facts: tuple[Any, Any], rank: int) -> None:
+def begin(
+    run: Run, writer: RunWriter, choices: Choices, masker: Masker, *, facts: tuple[Any, Any], place: Place
+) -> None:
     """Begin what was chosen, and let the run end it: its closers are called from the last to the first.
 
     `facts` are code and environment as they stand in run.json.
@@ -118,7 +121,7 @@ def begin(run: Run, writer: RunWriter, choices: Choices, masker: Masker, *, fact
         return holder.step
 
     closers: list[Callable[[], None]] = []
-    if choices.code and rank == 0:
+    if choices.code and place.rank == 0:
         code, environment = facts
         closers.append(LateOrigin(writer, masker, code=code, environment=environment).close)
     if choices.console:
@@ -129,6 +132,5 @@ def begin(run: Run, writer: RunWriter, choices: Choices, masker: Masker, *, fact
     run._alerts = Alerts(writer, targets=choices.targets, about=about, mask=masker)
     closers.append(run._alerts.close)  # before the console, which hears what it says in the terminal
     if choices.system is not None:
-        first_here = os.environ.get("LOCAL_RANK", "0") == "0"
-        closers.append(System(writer, step, period_secs=choices.system, machine=first_here).close)
+        closers.append(System(writer, step, period_secs=choices.system, machine=place.local_rank == 0).close)
     run._closers.extend(closers)
