@@ -137,7 +137,6 @@ TORCHRUN = """
     import sys
     import torch.distributed as dist, epochal, torch, json
     from pathlib import Path
-from statistics import fmean
     order, root = sys.argv[1], sys.argv[2]
     if order == "group first":
         dist.init_process_group("gloo")

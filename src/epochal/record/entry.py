@@ -96,12 +96,15 @@ def last_step(writer: RunWriter, place: Place, entry: Entry, rewind_to: int | No
     """The step after which the run's own counter goes on; -1 for a run that begins."""
     if not entry.joins:
         return entry.parent.step if entry.parent else -1
-    if rewind_to is not None:
-        return rewind_to
+    stored = StoredRun(writer.path)
     try:
-        summaries = StoredRun(writer.path).summaries()
+        if rewind_to is not None:
+            if not place.rank and len(epochs := stored.epochs()[1]):
+                writer.set_state(last_epoch=float(epochs[-1]))
+            return rewind_to
+        summaries = stored.summaries()
     except EpochalError:  # what other processes left is damaged: this one begins again
-        return -1
+        return -1 if rewind_to is None else rewind_to
     own = f"rank{place.rank}/" if place.rank else ""
     steps = [
         s.last_step

@@ -42,10 +42,10 @@ class Parent:
         """All tensors of the snapshot at the step, tied ones under each of their names."""
         steps = self.stored.snapshot_steps()
         if self.step not in steps:
-            near = sorted(sorted(steps, key=lambda step: abs(step - self.step))[:4])
+            near = sorted(steps, key=lambda step: abs(step - self.step))[:4]
             raise NotFoundError(
                 f"The run {self.name} has no snapshot of its parameters at step {self.step}.",
-                hint=f"The nearest are at {', '.join(map(str, near))}: fork={f'{self.name}@{near[-1]}'!r}."
+                hint=f"The nearest are at {', '.join(map(str, sorted(near)))}: fork={f'{self.name}@{near[0]}'!r}."
                 if near
                 else "It kept none: run.watch(model) keeps one each epoch.",
             )

@@ -38,9 +38,9 @@ def run_info(
             config.update(boot.state.get("config") or {})
             recorder.update(boot.state.get("recorder") or {})
     errors = [_error_of(boot, several=len(ranks) > 1) for boot in latest if boot.state.get("error")]
-    steps = [step for boots in ranks if (step := _last_step(boots)) is not None]
+    steps = [int(step) for boots in ranks if (step := _latest(boots, "last_step")) is not None]
     steps += steps_read
-    epochs = [float(boot.state["last_epoch"]) for boot in latest if boot.state.get("last_epoch") is not None]
+    epochs = [float(epoch) for boots in ranks if (epoch := _latest(boots, "last_epoch")) is not None]
     return RunInfo(
         run_id=folder.run_id,
         project=folder.project,
@@ -72,11 +72,11 @@ def _error_of(boot: Boot, *, several: bool) -> str:
     return f"rank {boot.folder.rank}: {boot.state['error']}" if several else str(boot.state["error"])
 
 
-def _last_step(boots: Sequence[Boot]) -> int | None:
-    """The last step of a rank: what its latest boot says, or, before that logged anything, the one before."""
+def _latest(boots: Sequence[Boot], what: str) -> Any:
+    """The last step or epoch of a rank: what its latest boot says, or, where that logged none yet, the one before."""
     for boot in reversed(boots):
-        if (step := boot.state.get("last_step")) is not None:
-            return int(step)
+        if (value := boot.state.get(what)) is not None or boot.rewound_to is not None:
+            return value
     return None
 
 

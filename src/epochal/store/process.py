@@ -73,7 +73,7 @@ def is_alive(state: Mapping[str, Any], now: float) -> bool:
 
 
 def lives_here(state: Mapping[str, Any]) -> bool | None:
-    """Say whether the process that `identity` named lives on this machine; None where that cannot be known from here."""
+    """Say whether the process that `identity` named lives on this machine; None where that cannot be known here."""
     pid = state.get("pid")
     if state.get("host") != socket.gethostname() or not isinstance(pid, int) or not state.get("process"):
         return None
