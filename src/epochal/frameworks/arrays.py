@@ -63,6 +63,8 @@ class ArrayProbe:
     """One watched set of arrays."""
 
     gone = False
+    redraws = True
+    """Whether drawing needs no inputs and costs nothing, so that it is done again when the arrays become others."""
 
     def __init__(self, model: object, *, activations: bool, gradients: bool) -> None:
         self.hook_seconds = 0.0
@@ -70,6 +72,7 @@ class ArrayProbe:
         self._model: object = model
         self._want_activations, self._want_gradients = activations, gradients
         self.left_out: list[str] = []
+        self._inputs: object = None
         self._names: list[str] = []
         self._all: frozenset[str] = frozenset()
         self._tied: list[tuple[str, str]] = []
@@ -203,10 +206,11 @@ class ArrayProbe:
 
     def network(self, inputs: object) -> RecordedNetwork:
         """What the model's own `graph()` says, else one layer for each prefix of the names."""
+        if inputs is not None and not (isinstance(inputs, tuple) and not inputs):
+            self._inputs = inputs
+        by_inputs = getattr(self._model, "graph_from", None) if self._inputs is not None else None
         graph = getattr(self._model, "graph", None)
-        drawn = graph() if callable(graph) else None
-        if drawn is None and inputs is not None and hasattr(self._model, "graph_from"):
-            drawn = self._model.graph_from(inputs)
+        drawn = by_inputs(self._inputs) if by_inputs is not None else graph() if callable(graph) else None
         if isinstance(drawn, Graph):
             return RecordedNetwork(graph=drawn)
         arrays: Mapping[str, Any] = _parameters(self._model)
@@ -226,8 +230,8 @@ class ArrayProbe:
         """Nothing to do: a graph of arrays needs no inputs."""
 
     def caught_inputs(self) -> object:
-        """Always None."""
-        return None
+        """No inputs at all, as soon as there are arrays to draw; None before."""
+        return () if _parameters(self._model) else None
 
     def prefer_hooks(self) -> None:
         """Nothing to do: there are no hooks."""

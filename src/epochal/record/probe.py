@@ -22,6 +22,7 @@ _BUILT_IN = {
     "keras": "epochal.frameworks.keras:probe",
     "torch": "epochal.frameworks.torch:probe",
     "jax": "epochal.frameworks.jax:probe",
+    "sklearn": "epochal.frameworks.sklearn:probe",
     "numpy": "epochal.frameworks.arrays:probe",
 }
 

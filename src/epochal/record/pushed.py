@@ -51,7 +51,7 @@ class Pusher:
         self._lock = threading.RLock()
         self._epoch: int | None = None
         self._slice: int | None = None
-        self._shape: object = None
+        self._graph: Graph | None = None
 
     @property
     def looked(self) -> bool:
@@ -90,11 +90,10 @@ class Pusher:
             held.framework = _framework(parameters, tree)
             now = time()
             try:
-                watcher = self._watcher or self._begin()
-                shape = (held.drawn, {name: a.shape for name, a in held.parameters.items()})
-                if shape != self._shape:
-                    self._shape = shape
-                    watcher.draw(held)
+                watcher = self._watcher
+                if watcher is None or (graph is not None and graph != self._graph):
+                    watcher, self._graph = watcher or self._begin(), graph
+                    watcher.draw(())
                 policy = watcher.policy
                 policy.first_step, policy.last_step = step if policy.first_step is None else policy.first_step, step
                 look = Look(statistics=True, snapshot=self._keeps(step, epoch, snapshots))

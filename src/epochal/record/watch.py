@@ -117,7 +117,8 @@ class Watcher:
     def _start(self, step: int, now: float, *, untrained: bool) -> None:
         start = thread_time()
         slot = self._pool.take()
-        if untrained and slot is not None and self._stage(slot, step, None, now, gradients=False):
+        known = slot is not None and len(slot.layout.facts) > 0  # an estimator may have none before it is fitted
+        if untrained and known and slot is not None and self._stage(slot, step, None, now, gradients=False):
             slot.statistics, slot.snapshot = True, self.policy.snapshots is not None
             self._first = self._pool.settle(slot)
         self._models.arm()
@@ -253,6 +254,7 @@ class Watcher:
             self._give(slot)
             return
         self.policy.looks += slot.statistics
+        self.policy.last_look = slot.step
         self.policy.account.looks += 1
         if slot.snapshot:
             self.policy.last_snapshot = self.policy.last_period = slot.step
@@ -282,6 +284,9 @@ class Watcher:
         if not self._stage(slot, step, epoch, now, gradients=gradients):
             # A model has other parameters than before: begin again with those that it has now.
             self._pool = self._prepare()
+            for model in self._models.every:
+                if getattr(model.probe, "redraws", False) and not model.awaits_inputs:
+                    self._drawing.draw(model, None)
             slot = self._pool.take()
             if slot is None or not self._stage(slot, step, epoch, now, gradients=gradients):
                 raise StoreError("the parameters of the model changed while they were read")
