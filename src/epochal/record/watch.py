@@ -190,7 +190,8 @@ class Watcher:
             self._ending = True
             try:
                 if gone := self._models.gone:
-                    self._drop_gone(gone)
+                    # A training function that has returned took its model with it: nothing is missing then.
+                    self._drop_gone(gone, missed=self._owes(step))
                 self._draw_late(last=True)
                 self._look_last(step, epoch, now)
             finally:
@@ -203,9 +204,7 @@ class Watcher:
         policy = self.policy
         if step is None:
             step = 1  # nothing was logged: keep the parameters that were there at the beginning
-        elif self._models.every and (
-            policy.last_look != step or (policy.snapshots is not None and policy.last_snapshot != step)
-        ):
+        elif self._models.every and self._owes(step):
             policy.account.loop = perf_counter() - self._began
             if policy.snapshots is not None:
                 self._snapshot(step, epoch, now)
@@ -213,14 +212,21 @@ class Watcher:
                 self._look(Look(statistics=True), step, epoch, now)
         self._place_first(step)
 
-    def _drop_gone(self, gone: list[Model]) -> bool:
+    def _owes(self, step: int | None) -> bool:
+        """Whether there is no look, or no snapshot though there are some, of the last step."""
+        policy = self.policy
+        unseen = policy.last_look != step or (policy.snapshots is not None and policy.last_snapshot != step)
+        return step is not None and unseen
+
+    def _drop_gone(self, gone: list[Model], *, missed: bool = True) -> bool:
         """Let go of models that the user let go of; say whether there are others."""
         for model in gone:
             self._models.every.remove(model)
-            self._told(
-                f"{model.title} is no longer there: nothing of it is recorded from here on; "
-                "keep a reference to it, or call run.unwatch() before letting go of it"
-            )
+            if missed:
+                self._told(
+                    f"{model.title} is no longer there: nothing of it is recorded from here on; "
+                    "keep a reference to it, or call run.unwatch() before letting go of it"
+                )
         if self._models.every:
             self._pool = self._prepare()
             return True
