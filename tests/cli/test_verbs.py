@@ -15,6 +15,10 @@ import pytest
 from PIL import Image
 
 from epochal.cli.main import main
+from epochal.record import init
+from epochal.store import Library
+from epochal.wire.answer import Wire
+from epochal.wire.documents import row_document
 from tests.cli.command import environment, epochal, going, json_of
 from tests.workspace.recording import Recorded, record
 
@@ -45,6 +49,21 @@ def test_ls_of_an_empty_folder_says_so(tmp_path: Path) -> None:
 
 def test_the_environment_names_the_folder(recorded: Recorded) -> None:
     assert len(json_of("ls", env=environment(EPOCHAL_DIR=str(recorded.root)))) == 1
+
+
+def test_show_tells_parents_and_ranks(tmp_path: Path) -> None:
+    for rank in (0, 1):
+        with init("p", dir=tmp_path, id="first", rank=rank, world_size=2, system=False) as run:
+            run.log({"loss": 1.0}, step=7)
+    init("p", dir=tmp_path, name="second", fork="first@7", system=False).finish()
+    told = json_of("show", "latest", "--dir", tmp_path)
+    assert (told["parent"], told["parent_step"], told["ranks"]) == ("p/first", 7, 1)
+    assert "\nparent p/first@7\n" in epochal("show", "latest", "--dir", tmp_path).stdout
+    text = epochal("show", "first", "--dir", tmp_path).stdout
+    assert " · 2 ranks" in text
+    assert "parent" not in text
+    (row,) = [r for r in Wire(Library(tmp_path)).table.refresh()[0] if r.info.parent]
+    assert row_document(row)["parent_step"] == 7
 
 
 def test_show_tells_last_best_and_where(recorded: Recorded) -> None:

@@ -72,6 +72,9 @@ def document(run: RunReader) -> dict[str, Any]:
         "created": info.created,
         "seconds": info.seconds,
         "parameters": parameter_count(run),
+        "parent": info.parent,
+        "parent_step": info.parent_step,
+        "ranks": info.ranks,
         "last_step": info.last_step,
         "last_epoch": _whole(info.last_epoch),
     }
@@ -127,6 +130,8 @@ def show(run: RunReader, terminal: Terminal) -> None:
     words = [terminal.style(info.name, "bold"), _status(info)]
     if count is not None:
         words.append(f"{count:,} parameters")
+    if info.ranks > 1:
+        words.append(f"{info.ranks} ranks")
     terminal.line(" · ".join(words))
     metrics = metrics_of(run)
     if metrics:
@@ -154,6 +159,8 @@ def show(run: RunReader, terminal: Terminal) -> None:
             terminal.line(terminal.style(text, "soft") if i == 0 else text)
     terminal.line()
     terminal.line(f"run    {run.id}")
+    if info.parent:
+        terminal.line(f"parent {info.parent}" + ("" if info.parent_step is None else f"@{info.parent_step}"))
     terminal.line(f"files  {info.path}")
     if info.error:
         last = info.error.strip().splitlines()[-1]

@@ -52,7 +52,7 @@ FIELDS: Mapping[str, tuple[str, Callable[[RunInfo], Any]]] = {
     "id": ("its id", lambda i: i.run_id),
     "project": ("its project", lambda i: i.project),
     "group": ("the group it was put in", lambda i: i.group),
-    "parent": ("the run it continues", lambda i: i.parent),
+    "parent": ("the run it was forked from", lambda i: i.parent),
     "status": ("running, finished, failed, stopped or crashed", lambda i: i.status),
     "tag": ("one of its tags", lambda i: i.tags),
     "tags": ("one of its tags", lambda i: i.tags),

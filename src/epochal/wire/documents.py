@@ -61,6 +61,7 @@ def row_document(facts: RunFacts) -> dict[str, Any]:
         "total_epochs": total_epochs(info.config),
         "group": info.group,
         "parent": info.parent,
+        "parent_step": info.parent_step,
         "tags": list(info.tags),
         "notes": info.notes,
         "archived": info.archived,

@@ -124,7 +124,8 @@ class RunRow(Document):
     last_epoch: float | None
     total_epochs: float | None = Field(description="From the config's `epochs`, where there is one")
     group: str | None
-    parent: str | None
+    parent: str | None = Field(description="project/run_id of the run that it was forked from")
+    parent_step: int | None = Field(description="The step of the parent at which it begins")
     tags: list[str]
     notes: str
     archived: bool

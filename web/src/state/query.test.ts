@@ -16,6 +16,7 @@ const run = {
   last_epoch: 149,
   group: 'sweep',
   parent: null,
+  parent_step: null,
   tags: ['best', 'to do'],
   notes: '',
   archived: false,

@@ -257,7 +257,10 @@ export interface RunRow {
   /** From the config's epochs, where there is one */
   total_epochs: number | null;
   group: string | null;
+  /** project/run_id of the run that it was forked from */
   parent: string | null;
+  /** The step of the parent at which it begins */
+  parent_step: number | null;
   tags: string[];
   notes: string;
   archived: boolean;
