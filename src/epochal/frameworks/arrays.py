@@ -140,7 +140,7 @@ class ArrayProbe:
             return None
         if arrays.keys() != self._all or any(arrays[a] is not arrays[b] for a, b in self._tied):
             return None  # there are new ones, or what was one array is two by now
-        if self._no_gradients and self._gradients() is not None:
+        if gradients_into is not None and self._no_gradients and self._gradients() is not None:
             return None
         for k, (name, target, source) in enumerate(zip(self._names, targets, sources, strict=True)):
             self._copy(k, target, source, self._codes[name])

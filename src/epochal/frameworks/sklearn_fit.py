@@ -115,11 +115,11 @@ class Training:
 
     def watch(self, x: Any = None, y: Any = None) -> None:
         """Look at the weights from here on; with examples, also at gradients and activations."""
-        if self._watched or not (is_mlp(self.last) or hasattr(self.last, "coef_")):
+        if self._watched or not (is_mlp(self.last) or hasattr(self.last, "fit_intercept")):
             return
         self._watched = True
         with self.guarded("looking at the estimator"):
-            sample = None if x is None or y is None else (self._prepared(_rows(x)), _rows(y))
+            sample = None if x is None or y is None else (_dense(self._prepared(_rows(x))), _rows(y))
             self.run.watch(self.last, inputs=sample)
 
     def _prepared(self, x: Any) -> Any:
@@ -134,7 +134,7 @@ class Training:
             if self._validation is not None:
                 found.update(self._validated(*self._validation))
         self.run.log(found, step=self._step, epoch=epoch)
-        with self.guarded("predicting validation examples"):
+        with self.guarded("scoring the estimator"):
             self._predict(ending=ending)
 
     def _validated(self, x: Any, y: Any) -> dict[str, float]:
@@ -161,7 +161,7 @@ class Training:
 
     def end(self) -> None:
         """Record what belongs to the end of a training."""
-        with self.guarded("predicting validation examples"):
+        with self.guarded("scoring the estimator"):
             self._predict(ending=True)
 
     @contextmanager
@@ -190,7 +190,6 @@ def by_own_fit(training: Training, x: Any, y: Any) -> None:
         nonlocal seen
         answer = count(*arguments, **options)
         with training.guarded("recording an epoch"):
-            training.watch(x, y)
             epoch = len(last.loss_curve_)
             seen += 1
             examples = last.t_ // epoch if last.t_ else _count(x)
@@ -202,6 +201,8 @@ def by_own_fit(training: Training, x: Any, y: Any) -> None:
         return answer
 
     with _set(last, max_iter=training.epochs):
+        if last.warm_start and hasattr(last, "coefs_"):
+            training.watch(x, y)
         setattr(last, _BEGUN, initialised)
         setattr(last, _EPOCH, epoch_ended)
         try:
@@ -227,11 +228,11 @@ def by_partial_fit(training: Training, x: Any, y: Any) -> None:
     source = np.random.RandomState(seed) if isinstance(seed, int | np.integer) else seed
     best, waited, score = -math.inf, 0, _score_name(last)
     _forget(last)
+    training.watch(x, y)
     with _set(last, random_state=source, early_stopping=False):
         for epoch in range(1, most + 1):
             last.partial_fit(prepared, y, **options)
             options.pop("classes", None)
-            training.watch(x, y)
             numbers = {score: float(last.score(prepared, y))}
             if hasattr(last, "loss_"):
                 numbers["loss"] = float(last.loss_)

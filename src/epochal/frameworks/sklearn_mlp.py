@@ -104,9 +104,13 @@ class Mlp:
 
 def _as_examples(inputs: object) -> tuple[Array | None, Array | None]:
     if isinstance(inputs, tuple) and len(inputs) == 2:
-        x, y = (np.asarray(part) for part in inputs)
-        return spread(x), spread(y)
-    return (None, None) if inputs is None else (spread(np.asarray(inputs)), None)
+        return spread(_dense(inputs[0])), spread(np.asarray(inputs[1]))
+    return (None, None) if inputs is None else (spread(_dense(inputs)), None)
+
+
+def _dense(x: Any) -> Array:
+    dense: Array = x.toarray() if hasattr(x, "toarray") else np.asarray(x)
+    return dense
 
 
 def spread(rows: Array) -> Array:
