@@ -11,6 +11,7 @@ import { source } from '../source/source'
 import { joinCurves, type Curve } from '../wire/columns'
 import type { RunRow } from '../wire/types'
 import { catalogue } from './catalogue.svelte'
+import { trained } from './machine'
 
 /** About two points a pixel of the widest chart. */
 export const POINTS = 2000
@@ -147,7 +148,7 @@ export function valueAt(curve: Curve | undefined, step: number): number | null {
 /** The series that says how a run goes: loss on data held back, else loss, else what there is. */
 export function mainSeries(row: RunRow | undefined): string | null {
   if (!row) return null
-  const names = Object.keys(row.metrics).filter((n) => n !== 'epoch')
+  const names = trained(row.metrics).flatMap(([name]) => (name === 'epoch' ? [] : [name]))
   for (const name of ['val_loss', 'loss']) if (names.includes(name)) return name
   const ends = (tail: RegExp) => names.find((n) => tail.test(n))
   return ends(/(val|valid|test|eval).*loss$/i) ?? ends(/loss$/i) ?? row.spark?.name ?? names[0] ?? null

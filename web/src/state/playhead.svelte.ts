@@ -6,6 +6,7 @@
  */
 import { address } from './address.svelte'
 import { catalogue } from './catalogue.svelte'
+import { trained } from './machine'
 import { selection } from './selection.svelte'
 import { epochAt, playSeconds, stopFrom, timeOf, type RunTime } from './timeline'
 
@@ -18,7 +19,7 @@ class Playhead {
   /** Whether the current run has anything to show over time; null until that is known. */
   readonly recorded: boolean | null = $derived.by(() => {
     const detail = catalogue.detail(selection.current?.id)
-    return detail ? detail.snapshots.length > 0 || Object.keys(detail.row.metrics).length > 0 : null
+    return detail ? detail.snapshots.length > 0 || trained(detail.row.metrics).length > 0 : null
   })
 
   /** The step where the user put it; null when it is at the newest one. */

@@ -31,6 +31,17 @@ describe('the time of a run', () => {
     expect([time.first, time.last, time.end]).toEqual([0, 0, 0])
     expect(timeOf(undefined)).toBe(NO_TIME)
   })
+  test('the numbers of the machine are no steps of it', () => {
+    const metrics = {
+      'system/cpu': { first_step: 0, last_step: 500 },
+      'rank1/system/cpu': { first_step: 0, last_step: 900 },
+    }
+    const bare = { snapshots: [], epoch_steps: [], epochs: [] }
+    expect(timeOf(detail(bare, { last_step: null, metrics })).last).toBe(0)
+    const loss = { first_step: 10, last_step: 20 }
+    const time = timeOf(detail(bare, { last_step: 20, metrics: { ...metrics, loss } }))
+    expect([time.first, time.last]).toEqual([10, 20])
+  })
   test('epochs at steps, and back', () => {
     const time = timeOf(detail())
     expect(epochAt(time, 5)).toBe(1)

@@ -2,6 +2,7 @@
 import { indexAtOrBefore } from '../maths/search'
 export { indexAtOrBefore as lastAtMost } from '../maths/search'
 import type { RunDetail } from '../wire/types'
+import { trained } from './machine'
 
 export interface RunTime {
   /** First and last step anything was recorded at. */
@@ -33,7 +34,7 @@ export const NO_TIME: RunTime = {
 export function timeOf(detail: RunDetail | undefined): RunTime {
   if (!detail) return NO_TIME
   const { row, snapshots, epoch_steps: epochSteps, epochs } = detail
-  const metrics = Object.values(row.metrics)
+  const metrics = trained(row.metrics).map(([, metric]) => metric)
   const firsts = [snapshots[0], epochSteps[0], ...metrics.map((m) => m.first_step)].filter((s) => s !== undefined)
   const lasts = [snapshots.at(-1), epochSteps.at(-1), ...metrics.map((m) => m.last_step), row.last_step ?? undefined]
   const first = firsts.length ? Math.min(...firsts) : 0

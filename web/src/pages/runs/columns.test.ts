@@ -35,6 +35,13 @@ describe('columns', () => {
     expect(all.map((c) => c.id)).toContain('config.seed')
     expect(standard).toContain('best.val_loss')
   })
+  test('the numbers of the machine come after all metrics and are not shown by themselves', () => {
+    const metrics = { zeal: metric(1), 'system/cpu': metric(50), 'rank1/system/cpu': metric(50), any: metric(2) }
+    const found = columnsOf([run('c', 0.1, 0.5, { metrics } as unknown as Partial<RunRow>)])
+    const last = found.all.map((c) => c.id).filter((id) => id.startsWith('last.'))
+    expect(last).toEqual(['last.any', 'last.zeal', 'last.rank1/system/cpu', 'last.system/cpu'])
+    expect(found.standard.filter((id) => id.startsWith('best.'))).toEqual(['best.any', 'best.zeal'])
+  })
   test('a metric whose last value is no number says so', () => {
     expect(all.find((c) => c.id === 'last.val_loss')!.text(RUNS[2]!, 0)).toBe('NaN')
   })

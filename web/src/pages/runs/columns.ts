@@ -1,5 +1,6 @@
 /** Columns of the runs table: which there are, what a run has in them, how they sort. Pure. */
 import { formatConfig, formatMoment, formatQuick, formatSeconds } from '../../state/format'
+import { isSystem } from '../../state/machine'
 import { bestOf } from '../../state/query'
 import type { RunRow } from '../../wire/types'
 import { words } from './words'
@@ -140,7 +141,7 @@ export function columnsOf(runs: readonly RunRow[]): { all: Column[]; standard: s
     }
   }
   const config = [...values.keys()].sort()
-  const names = [...metrics.keys()].sort()
+  const names = [...metrics.keys()].sort((a, b) => +isSystem(a) - +isSystem(b) || (a < b ? -1 : 1))
   const fixed = (...ids: string[]) => FIXED.filter((c) => ids.includes(c.id))
   const all = [
     ...fixed('status', 'spark'),
@@ -159,7 +160,7 @@ export function columnsOf(runs: readonly RunRow[]): { all: Column[]; standard: s
   const pick = ['val_loss', 'test_accuracy', 'val_accuracy', 'accuracy', 'loss']
     .filter((n) => metrics.has(n))
     .slice(0, 3)
-  const chosenMetrics = pick.length ? pick : names.filter((n) => !n.startsWith('system/')).slice(0, 2)
+  const chosenMetrics = pick.length ? pick : names.filter((n) => !isSystem(n)).slice(0, 2)
   const projects = new Set(runs.map((r) => r.project))
   const standard = [
     'status',
