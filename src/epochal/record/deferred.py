@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ class Delivery(Protocol):
 
 
 class Port(Protocol):
-    """What the adapter of a framework does for numbers of its devices (`frameworks/torch_deferred.py`)."""
+    """What the adapter of a framework does for numbers of its devices (`frameworks/*_deferred.py`)."""
 
     def hold(self, tensors: Sequence[Any]) -> object:
         """Copy one-element tensors on their devices, in order with the current work there."""
@@ -47,20 +48,27 @@ class Port(Protocol):
 
 def is_far(value: object) -> bool:
     """Whether a value is one real number in a tensor that lies on an accelerator."""
-    kind = getattr(getattr(value, "device", None), "type", None)
-    if kind is None or kind in _NEAR:
-        return False
+    device = getattr(value, "device", None)
+    kind = getattr(device, "type", None) or getattr(device, "platform", None)
+    return kind is not None and kind not in _NEAR and library_of(value) != ""
+
+
+def library_of(value: object) -> str:
+    """`torch` or `jax` where a value is one real number in an array of theirs, else nothing."""
     torch = sys.modules.get("torch")
-    found: bool = (
-        torch is not None and isinstance(value, torch.Tensor) and value.numel() == 1 and not value.is_complex()
-    )
-    return found
+    if torch is not None and isinstance(value, torch.Tensor):
+        return "torch" if value.numel() == 1 and not value.is_complex() else ""
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(value, jax.Array):
+        dtype = str(value.dtype)
+        return "jax" if value.size == 1 and not dtype.startswith(("complex", "key<")) else ""
+    return ""
 
 
-def _port() -> Port:
+def _port(library: str) -> Port:
     from importlib import import_module
 
-    found: Port = import_module("epochal.frameworks.torch_deferred")  # type: ignore[assignment]
+    found: Port = import_module(f"epochal.frameworks.{library}_deferred")  # type: ignore[assignment]
     return found
 
 
@@ -77,32 +85,38 @@ class Deferred:
         lost: Callable[[int, str], object],
     ) -> None:
         self._append, self._submit, self._lost = append, submit, lost
-        self._port = _port()
+        self._ports: dict[str, Port] = {}
         self._lock = threading.RLock()
         self._idle = threading.Condition()
-        self._gathered: list[tuple[tuple[str, ...], int, float, object]] = []
+        self._gathered: dict[str, list[tuple[tuple[str, ...], int, float, object]]] = {}
         self._sent_at = 0.0
         self._under_way = 0
 
     def put(self, tensors: Mapping[str, Any], step: int, t: float) -> None:
         """Take the numbers of one log call."""
-        held = self._port.hold(list(tensors.values()))
+        parts: dict[str, dict[str, Any]] = {}
+        for name, tensor in tensors.items():
+            parts.setdefault(library_of(tensor), {})[name] = tensor
         with self._lock:
-            self._gathered.append((tuple(tensors), step, t, held))
-            if len(self._gathered) >= MOST or monotonic() - self._sent_at >= PERIOD_SECONDS:
+            for library, part in parts.items():
+                if library not in self._ports:
+                    self._ports[library] = _port(library)
+                held = self._ports[library].hold(list(part.values()))
+                self._gathered.setdefault(library, []).append((tuple(part), step, t, held))
+            count = max(map(len, self._gathered.values()), default=0)
+            if count >= MOST or monotonic() - self._sent_at >= PERIOD_SECONDS:
                 self.flush()
 
     def flush(self) -> None:
         """Send for all that was gathered."""
         with self._lock:
-            gathered, self._gathered = self._gathered, []
+            gathered, self._gathered = self._gathered, {}
             self._sent_at = monotonic()
-            if not gathered:
-                return
-            delivery = self._port.send([held for *_, held in gathered])
-            with self._idle:
-                self._under_way += 1
-            self._submit(lambda: self._record(delivery, [call[:3] for call in gathered]))
+            for library, calls in gathered.items():
+                delivery = self._ports[library].send([held for *_, held in calls])
+                with self._idle:
+                    self._under_way += 1
+                self._submit(partial(self._record, delivery, [call[:3] for call in calls]))
 
     def finish(self) -> None:
         """Send for the rest and wait until all is recorded."""
