@@ -22,10 +22,9 @@ def as_array(data: object, what: str) -> Array:
 
     Raises UsageError where it is nothing of numbers or bools; `what` names it in the message.
     """
-    plain = _plain(data)
     try:
-        found = np.array(plain, order="C", copy=True)
-    except (ValueError, TypeError) as error:
+        found = np.array(_plain(data), order="C", copy=True)
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:  # RuntimeError: tensors without data too
         raise UsageError(f"{what} cannot be made of a {type(data).__name__}: {error}") from None
     if found.dtype.kind not in "buif":
         if found.dtype.kind == "V" and found.dtype.name.startswith(("bfloat", "float8")):
@@ -91,7 +90,8 @@ def to_bytes(
         np.nan_to_num(wide, copy=False, nan=lo, posinf=hi, neginf=lo)
     np.clip(wide, lo, hi, out=wide)
     wide -= lo
-    wide *= 255.0 / (hi - lo)
+    wide /= hi - lo
+    wide *= 255.0
     wide += 0.5
     return wide.astype(np.uint8), facts, nan + outside
 
@@ -106,7 +106,7 @@ def check_limits(array: Array, limits: tuple[float, float] | None, what: str) ->
             )
         return 0.0, 1.0
     try:
-        lo, hi = (float(end) for end in limits)
+        lo, hi = (float(end) for end in (limits if not isinstance(limits, str) else ()))
     except (TypeError, ValueError):
         raise UsageError(f"range is {limits!r}", hint="give (lowest, highest), such as range=(-1, 1)") from None
     if not (np.isfinite(lo) and np.isfinite(hi) and lo < hi):

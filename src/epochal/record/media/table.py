@@ -103,7 +103,7 @@ class Table(Value):
         self._columns, self._rows = [*self._columns, name], grown
 
     def _check_room(self, more: int) -> None:
-        if (len(self._rows) + 1) * len(self._columns) + more > MOST_CELLS:
+        if len(self._rows) * len(self._columns) + more > MOST_CELLS:
             raise UsageError(f"a table has at most {MOST_CELLS:,} cells", hint="log a part of it, or several tables")
 
     @property
@@ -244,13 +244,17 @@ def _columns_of(frame: Any) -> dict[str, list[Any]]:
         column = frame[name]
         for method in ("to_pylist", "to_list", "tolist"):
             if callable(convert := getattr(column, method, None)):
-                found[str(name)] = [_missing(value) for value in convert()]
+                found[str(name)] = _cleared(convert())
                 break
         else:
             raise UsageError(f"column {name!r} of this {type(frame).__name__} cannot be read as a list")
     return found
 
 
-def _missing(value: Any) -> Any:
-    """None for pandas' marks of missing values, which are neither numbers nor texts."""
-    return None if type(value).__name__ in ("NAType", "NaTType") else value
+def _cleared(values: list[Any]) -> list[Any]:
+    """None for what is missing: pandas has marks of its own for it, and among texts it writes NaN."""
+    texts = any(isinstance(value, str) for value in values)
+    return [
+        None if type(value).__name__ in ("NAType", "NaTType") or (texts and value != value) else value
+        for value in values
+    ]
