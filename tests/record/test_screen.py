@@ -79,9 +79,7 @@ def test_lines_are_done_when_the_cursor_has_left_them_for_a_while() -> None:
     assert screen.busy
     (row,) = screen.take(10.3)
     assert (row.text, row.t, row.step) == ("a", 10.0, 1)
-    assert not screen.busy
-    assert screen.open is not None
-    assert screen.open.text == "b"
+    assert [screen.busy, screen.open and screen.open.text] == [False, "b"]
     screen.write("!\n", 11.0, 2)
     (row,) = screen.take(12.0)
     assert (row.text, row.t, row.step) == ("b!", 11.0, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -93,8 +93,10 @@ def test_what_cannot_be_is_said(options: dict[str, Any], environment: dict[str, 
 
 
 def test_it_is_said_before_anything_is_made(tmp_path: Path) -> None:
-    for wrong in ({"system": "x"}, {"console": 3}, {"code": None, "alerts": "x"}):
-        for mode in ("on", "off"):
+    wrongs: list[dict[str, Any]] = [{"system": "x"}, {"console": 3}, {"alerts": "x"}]
+    modes: list[Literal["on", "off"]] = ["on", "off"]
+    for wrong in wrongs:
+        for mode in modes:
             with pytest.raises(UsageError):
-                init("p", dir=tmp_path / "runs", mode=mode, **wrong)  # type: ignore[arg-type]
+                init("p", dir=tmp_path / "runs", mode=mode, **wrong)
     assert not (tmp_path / "runs").exists()

@@ -158,6 +158,7 @@ class Slotted:
     """A stream whose `write` cannot be replaced."""
 
     __slots__ = ("closed", "errors", "written")
+    errors: str
     encoding = "latin-1"
 
     def __init__(self) -> None:

@@ -11,6 +11,7 @@ from epochal.errors import NotFoundError
 from epochal.export.choose import choose_layers, choose_steps, thin
 from epochal.export.job import Job
 from epochal.export.weights import save_scene
+from epochal.facts import is_system
 from epochal.film import captions
 from epochal.picture import Curve, CurveChart, GridScene
 from epochal.store import ScalarSeries
@@ -29,6 +30,8 @@ def family(name: str) -> str:
 def write_scalars(job: Job) -> int:
     """A chart for each measure, training, validation and test in one; as a film, the lines grow."""
     series = chosen_series(job)
+    if job.layers is None:  # the machine's numbers are drawn where somebody asks for them
+        series = {name: each for name, each in series.items() if not is_system(name)} or series
     groups: dict[str, list[Curve]] = {}
     for name, each in sorted(series.items(), key=lambda item: _stage(item[0])):
         groups.setdefault(family(name), []).append(Curve(name=name, x=each.steps, y=each.v))

@@ -111,7 +111,12 @@ class Git:
         except OSError as error:
             raise GitError(error.strerror or str(error)) from None
         late = threading.Event()
-        timer = threading.Timer(self._secs, lambda: (late.set(), self._kill()))
+
+        def end() -> None:
+            late.set()
+            self._kill()
+
+        timer = threading.Timer(self._secs, end)
         timer.daemon = True
         timer.start()
         try:

@@ -101,12 +101,14 @@ def _torch_seed() -> int | None:
 
 def _numpy_seed() -> int | None:
     """A generator that was seeded and not used yet holds its seed as the first word of its state."""
-    kind, words, position, *_ = np.random.get_state(legacy=True)
-    if kind != "MT19937" or position != len(words):
+    full: Any = np.random.get_state(legacy=False)
+    state = full["state"]
+    words = state.get("key", ()) if isinstance(state, dict) else ()
+    if not len(words) or state["pos"] != len(words):  # of another kind, or used
         return None
     seed = int(words[0])
-    again = np.random.RandomState(seed).get_state(legacy=True)[1]
-    return seed if np.array_equal(words, again) else None
+    again: Any = np.random.RandomState(seed).get_state(legacy=False)
+    return seed if np.array_equal(words, again["state"]["key"]) else None
 
 
 def _whole(text: str | None) -> int | None:

@@ -81,7 +81,7 @@ def visible_gpus(nvml: Any, chosen: str | None) -> list[int]:
 def _source(nvml: Any, handle: Any, name: str, pid: int, *, whole: bool) -> Source:
     def memory() -> float:
         info = nvml.nvmlDeviceGetMemoryInfo(handle)
-        return 100.0 * info.used / info.total
+        return 100.0 * float(info.used) / float(info.total)
 
     def own() -> float | None:
         # In a container NVML may know this process by another number: then nothing is said.

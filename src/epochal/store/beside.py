@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -34,7 +35,7 @@ def _console(boot: Boot, last: int | None) -> list[ConsoleLine]:
     want = last
     while True:
         rows, _ = read_lines(boot.folder.console, last=want)
-        lines = _rows_to(rows, lambda row: _console_line(row, boot.folder.rank))
+        lines = _rows_to(rows, partial(_console_line, rank=boot.folder.rank))
         kept: list[ConsoleLine] = []
         told: set[str] = set()
         for line in reversed(lines):
@@ -48,12 +49,11 @@ def _console(boot: Boot, last: int | None) -> list[ConsoleLine]:
 
 def alerts_of(ranks: Ranks) -> list[Alert]:
     """Return the alerts of all processes in the order of time."""
-    found = [
-        alert
-        for boots in ranks
-        for boot in boots
-        for alert in _rows_to(read_lines(boot.folder.alerts)[0], lambda row, rank=boot.folder.rank: _alert(row, rank))
-    ]
+    found: list[Alert] = []
+    for boots in ranks:
+        for boot in boots:
+            rows, _ = read_lines(boot.folder.alerts)
+            found += _rows_to(rows, partial(_alert, rank=boot.folder.rank))
     return sorted(found, key=lambda alert: alert.t)
 
 
