@@ -103,7 +103,7 @@ def _numpy_seed() -> int | None:
     """A generator that was seeded and not used yet holds its seed as the first word of its state."""
     full: Any = np.random.get_state(legacy=False)
     state = full["state"]
-    words = state.get("key", ()) if isinstance(state, dict) else ()
+    words: Any = state.get("key", ()) if isinstance(state, dict) else ()
     if not len(words) or state["pos"] != len(words):  # of another kind, or used
         return None
     seed = int(words[0])
