@@ -12,5 +12,6 @@ export const PAGES: readonly Page[] = [
   { id: 'metrics', load: () => import('../pages/metrics/Metrics.svelte') },
   { id: 'distributions', load: () => import('../pages/distributions/Distributions.svelte') },
   { id: 'weights', load: () => import('../pages/weights/Weights.svelte') },
+  { id: 'media', load: () => import('../pages/media/Media.svelte') },
   { id: 'network', load: () => import('../pages/network/Network.svelte') },
 ]

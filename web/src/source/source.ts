@@ -6,13 +6,17 @@ import {
   restorePath,
   type ExportQuery,
   type FramesQuery,
+  type MediaQuery,
   type Parameters,
   type Question,
   type ScalarsQuery,
 } from '../wire/paths'
 import type {
+  CodeDocument,
+  ConsoleDocument,
   EventDocument,
   GraphDocument,
+  MediaDocument,
   RunChange,
   RunDetail,
   RunRow,
@@ -63,6 +67,18 @@ export class Source {
   async histograms(id: string, series: string, ask?: Ask): Promise<HistogramStack> {
     return decodeHistograms(await this.#transport.get(this.#path('histograms', id, { series }, ask), ask))
   }
+
+  media = (id: string, what: MediaQuery, ask?: Ask) =>
+    this.#json<MediaDocument>(this.#path('media', id, { ...what }, ask), ask)
+  console = (id: string, last: number, ask?: Ask) =>
+    this.#json<ConsoleDocument>(this.#path('console', id, this.live ? { last } : {}, ask), ask)
+  code = (id: string, ask?: Ask) => this.#json<CodeDocument>(this.#path('code', id, {}, ask), ask)
+
+  /** The bytes of a logged value's file; under one name they never change. */
+  blob = (id: string, name: string, ask?: Ask) => this.#transport.get(pathOf('blob', id, { name }), ask)
+
+  /** Where a browser finds such a file; null in an exported page, which has the bytes only. */
+  blobAddress = (id: string, name: string): string | null => this.#transport.address(pathOf('blob', id, { name }))
 
   change = (id: string, change: RunChange) => this.#send<RunRow>('PATCH', pathOf('run', id), change)
   remove = (id: string) => this.#send<{ id: string }>('DELETE', pathOf('run', id))

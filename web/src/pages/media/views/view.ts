@@ -1,0 +1,10 @@
+/** What every view of a logged value is given. */
+import type { MediaItemDocument } from '../../../wire/types'
+
+export interface ViewProps {
+  run: string
+  item: MediaItemDocument
+  small?: boolean
+  large?: boolean
+  onopen?: () => void
+}
