@@ -13,7 +13,7 @@ from epochal.record import Run
 try:
     from accelerate.tracking import GeneralTracker
 except ModuleNotFoundError as error:
-    if error.name != "accelerate":
+    if (error.name or "").partition(".")[0] != "accelerate":
         raise
     raise MissingExtraError(
         "Hugging Face Accelerate is not installed.", hint='pip install "epochal[transformers]"'
@@ -52,7 +52,7 @@ class Tracker(Base):
 
     def start(self) -> None:
         """Begin the run."""
-        self._session.begin_training()
+        self._session.open()
 
     @property
     def tracker(self) -> Run:
@@ -71,16 +71,16 @@ class Tracker(Base):
 
     @guarded
     def log_images(self, values: Mapping[str, Any], step: int | None = None, **kwargs: Any) -> None:
-        """Record images, or lists and batches of them, by name."""
+        """Record images, or lists and batches of them, by name, with the options of `epochal.Image`."""
         from epochal.record.media import Image
 
-        found: dict[str, list[Image]] = {}
-        for name, images in values.items():
-            several = (
-                images if isinstance(images, list | tuple) else Image.batch(images) if _batch(images) else [images]
-            )
-            found[name] = [image if isinstance(image, Image) else Image(image) for image in several]
-        self._session.open().aside(found, step=step)
+        def several(images: Any) -> list[Image]:
+            if len(getattr(images, "shape", ())) == 4:
+                return Image.batch(images, **kwargs)
+            given = images if isinstance(images, list | tuple) else [images]
+            return [image if isinstance(image, Image) else Image(image, **kwargs) for image in given]
+
+        self._session.open().aside({name: several(images) for name, images in values.items()}, step=step)
 
     @guarded
     def log_table(
@@ -101,10 +101,6 @@ class Tracker(Base):
     def finish(self) -> None:
         """End the run."""
         self._session.finish()
-
-
-def _batch(images: Any) -> bool:
-    return len(getattr(images, "shape", ())) == 4
 
 
 __all__ = ["Tracker"]

@@ -20,7 +20,7 @@ _NAMES = ("lightning.pytorch", "pytorch_lightning")
 
 
 def _packages() -> list[ModuleType]:
-    imported = [name for name in _NAMES if name in sys.modules]
+    imported = [name for name in _NAMES if sys.modules.get(name) is not None]
     for name in imported or _NAMES:
         try:
             importlib.import_module(name)
