@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -141,12 +142,14 @@ def _padded(counts: Doubles, edges: Doubles) -> tuple[npt.NDArray[np.uint32], fl
     n = len(counts)
     if n > HISTOGRAM_BINS or not _whole(counts) or counts.max() > _MOST:
         return None
-    width = (edges[-1] - edges[0]) / n
-    rounding = 1e-9 * width + 4 * np.spacing(np.abs(edges).max())
-    if np.abs(edges - np.linspace(edges[0], edges[-1], n + 1)).max() > rounding or not np.isfinite(width):
+    low, high = float(edges[0]), float(edges[-1])
+    width = high / n - low / n
+    end = high if n == HISTOGRAM_BINS else low + HISTOGRAM_BINS * width
+    if not math.isfinite(end - low):
         return None
-    end = float(edges[-1]) if n == HISTOGRAM_BINS else float(edges[0] + HISTOGRAM_BINS * width)
-    if not np.isfinite(end - edges[0]):
+    # Edges that were rounded to float64 are still of one width, as long as a bin is far wider than that rounding.
+    rounding = 1e-9 * width + 1e-15 * float(np.abs(edges).max())
+    if rounding > 1e-3 * width or np.abs(edges - np.linspace(low, high, n + 1)).max() > rounding:
         return None
     return np.concatenate([counts, np.zeros(HISTOGRAM_BINS - n)]).astype(np.uint32), end
 
@@ -157,12 +160,15 @@ def _row_of_bins(counts: Doubles, edges: Doubles) -> tuple[dict[str, Any], bool,
     total = float(counts.sum())
     filled = np.flatnonzero(counts)
     if len(filled):
-        middles = edges[:-1] / 2 + edges[1:] / 2
-        share = counts / total
+        middles = (edges[:-1] / 2 + edges[1:] / 2)[filled]
+        share = (counts / total)[filled]
+        # On a scale of its own, so that squares neither overflow nor vanish.
+        unit = float(np.abs(middles).max()) or 1.0
+        middles /= unit
+        mean = float((share * middles).sum())
         with np.errstate(over="ignore"):
-            mean = float((share * middles).sum())
-            row["mean"], row["std"] = mean, float(np.sqrt((share * (middles - mean) ** 2).sum()))
-            row["norm"] = float(np.sqrt(total) * np.sqrt((share * middles**2).sum()))
+            row["mean"], row["std"] = mean * unit, float(np.sqrt((share * (middles - mean) ** 2).sum())) * unit
+            row["norm"] = float(np.sqrt(total) * np.sqrt((share * middles**2).sum()) * np.float64(unit))
         row["min"], row["max"] = float(edges[filled[0]]), float(edges[filled[-1] + 1])
         row["size"] = row["seen"] = int(min(round(total), 2**62))
     if (padded := _padded(counts, edges)) is not None:
@@ -183,15 +189,19 @@ def _spread(counts: Doubles, edges: Doubles) -> tuple[Doubles, float, float]:
     """Counts spread over 64 bins of one width: what each takes of the old bins that it overlaps."""
     lo, hi = outer_edges(float(edges[0]), float(edges[-1]))
     grown = np.concatenate([[0.0], np.cumsum(counts)])
-    # In halves: the distance of two edges may be beyond the largest number.
-    at = np.interp(np.linspace(lo / 2, hi / 2, HISTOGRAM_BINS + 1), edges / 2, grown)
+    # The distance of two edges may be beyond the largest number: then in halves.
+    half = 1.0 if np.isfinite(float(edges[-1]) - float(edges[0])) else 0.5
+    new, old = np.linspace(lo * half, hi * half, HISTOGRAM_BINS + 1), edges * half
+    place = np.clip(np.searchsorted(old, new, side="right") - 1, 0, len(counts) - 1)
+    with np.errstate(all="ignore"):
+        part = np.clip((new - old[place]) / (old[place + 1] - old[place]), 0.0, 1.0)
+    part[~np.isfinite(part)] = 1.0  # bins too narrow for their width to be a number: a step
+    at = grown[place] + part * counts[place]
     at[0], at[-1] = 0.0, grown[-1]
-    return np.diff(at), lo, hi
+    return np.maximum(np.diff(at), 0.0), lo, hi
 
 
 def _rounded(spread: Doubles) -> npt.NDArray[np.uint32]:
-    """Whole numbers with the same total: rounded down, the largest remainders up."""
-    low = np.floor(spread)
-    missing = round(float(spread.sum())) - int(low.sum())
-    low[np.argsort(low - spread, kind="stable")[: max(0, missing)]] += 1
-    return low.astype(np.uint32)
+    """Whole numbers with the same total, up to each edge wrong by at most a half: the running total is rounded."""
+    grown = np.floor(np.concatenate([[0.0], np.cumsum(spread)]) + 0.5)
+    return np.diff(grown).astype(np.uint32)
