@@ -32,6 +32,10 @@ def stored(run: Run) -> StoredRun:
     return StoredRun(run.path)
 
 
+def column(found: StoredRun, series: str, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return found.statistics(series).columns[name].astype(np.float64)
+
+
 def mlp(seed: int = 0) -> list[dict[str, Any]]:
     keys = jax.random.split(jax.random.key(seed), 2)
     return [
@@ -68,11 +72,13 @@ def test_parameters_and_gradients_of_a_training_bit_for_bit(tmp_path: Path) -> N
         for i in range(2):
             assert np.array_equal(snapshot[f"{i}.w"], at[i]["w"])
             assert np.array_equal(snapshot[f"{i}.b"], at[i]["b"])
-    table = found.statistics("grad/0.w")
-    np.testing.assert_allclose(table.columns["norm"], [np.linalg.norm(g[0]["w"]) for _, g in kept], rtol=1e-6)
-    np.testing.assert_allclose(table.columns["mean"], [g[0]["w"].mean() for _, g in kept], rtol=1e-5, atol=1e-9)
-    moved = [np.linalg.norm(b[0]["w"] - a[0]["w"]) / np.linalg.norm(a[0]["w"]) for (a, _), (b, _) in pairwise(kept)]
-    np.testing.assert_allclose(found.statistics("param/0.w").columns["update_ratio"][1:], moved, rtol=1e-5)
+    slopes = [grads[0]["w"] for _, grads in kept]
+    norms, means = [float(np.linalg.norm(g)) for g in slopes], [float(g.mean()) for g in slopes]
+    np.testing.assert_allclose(column(found, "grad/0.w", "norm"), norms, rtol=1e-6)
+    np.testing.assert_allclose(column(found, "grad/0.w", "mean"), means, rtol=1e-5, atol=1e-9)
+    weights = [params[0]["w"] for params, _ in kept]
+    moved = [float(np.linalg.norm(b - a) / np.linalg.norm(a)) for a, b in pairwise(weights)]
+    np.testing.assert_allclose(column(found, "param/0.w", "update_ratio")[1:], moved, rtol=1e-5)
     assert found.info().recorder["framework"] == "jax"
     assert found.notices() == ()
 
@@ -151,7 +157,7 @@ def test_arrays_whose_memory_is_gone_are_refused(tmp_path: Path) -> None:
 def test_inside_a_traced_function_it_says_so_and_training_goes_on(tmp_path: Path) -> None:
     with init("jax", dir=tmp_path, strict=False) as run:
 
-        @jax.jit
+        @jax.jit  # type: ignore[untyped-decorator]
         def step(p: Any) -> Any:
             run.log_parameters(p)
             return jax.tree.map(lambda a: a + 1, p)

@@ -40,7 +40,7 @@ def linen() -> Any:
     nn = pytest.importorskip("flax.linen", reason="Flax is not installed")
 
     class Net(nn.Module):  # type: ignore[misc, name-defined]
-        @nn.compact
+        @nn.compact  # type: ignore[untyped-decorator]
         def __call__(self, x: Any, train: bool = False) -> Any:
             x = nn.max_pool(nn.relu(nn.Conv(4, (3, 3))(x)), (2, 2), strides=(2, 2))
             x = nn.Dense(8)(x.reshape(x.shape[0], -1))
@@ -153,7 +153,7 @@ def test_an_nnx_module_is_watched_as_training_changes_it(tmp_path: Path) -> None
     optimizer = nnx.Optimizer(model, optax.adam(0.1), wrt=nnx.Param)
     x = np.random.default_rng(0).normal(size=(6, 4)).astype("f4")
 
-    @nnx.jit
+    @nnx.jit  # type: ignore[untyped-decorator]
     def update(model: Any, optimizer: Any) -> None:
         optimizer.update(model, nnx.grad(lambda m: (m(x) ** 2).mean())(model))
 

@@ -22,6 +22,10 @@ def stored(run: Run) -> StoredRun:
     return StoredRun(run.path)
 
 
+def column(found: StoredRun, series: str, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return found.statistics(series).columns[name].astype(np.float64)
+
+
 def begin(tmp_path: Path, **options: Any) -> Run:
     return init("pushed", dir=tmp_path, strict=True, **options)
 
@@ -57,14 +61,13 @@ def test_every_call_keeps_the_parameters_bit_for_bit_and_their_statistics(tmp_pa
     ]
     table = found.statistics("param/weights.1")
     assert table.steps.tolist() == steps
-    np.testing.assert_allclose(table.columns["std"], [v.std() for v in kept], rtol=1e-12)
-    moved = [np.linalg.norm(b - a) / np.linalg.norm(a) for a, b in pairwise(kept)]
-    np.testing.assert_allclose(table.columns["update_ratio"][1:], moved, rtol=1e-6)
+    np.testing.assert_allclose(column(found, "param/weights.1", "std"), [float(v.std()) for v in kept], rtol=1e-12)
+    moved = [float(np.linalg.norm(b - a) / np.linalg.norm(a)) for a, b in pairwise(kept)]
+    np.testing.assert_allclose(column(found, "param/weights.1", "update_ratio")[1:], moved, rtol=1e-6)
     for k, values in enumerate(kept):
         assert np.array_equal(table.counts[k], np.histogram(values, 64, (table.lo[k], table.hi[k]))[0])
-    np.testing.assert_allclose(
-        found.statistics("grad/weights.1").columns["mean"], [v.mean() for v in slopes], rtol=1e-9
-    )
+    means = [float(v.mean()) for v in slopes]
+    np.testing.assert_allclose(column(found, "grad/weights.1", "mean"), means, rtol=1e-9)
     assert found.notices() == ()
     facts = found.info().recorder
     assert (facts["framework"], facts["looks"], facts["snapshots"], facts["skipped"]) == ("numpy", 15, 15, 0)

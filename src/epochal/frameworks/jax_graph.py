@@ -17,6 +17,7 @@ import numpy as np
 from epochal.facts import Edge, Graph, Layer, Parameter, Shape
 from epochal.frameworks.array_layers import plain_graph
 from epochal.frameworks.arrays import type_name
+from epochal.frameworks.jax_program import CONSTANT, Value, axes_after, called, inner_of, is_zero, keeps, value_of
 from epochal.record.guard import strict_wanted, warn_user
 from epochal.record.tree import flatten, home_of
 
@@ -30,7 +31,6 @@ _ACTIVATIONS = {
 _POOLS = {"reduce_window_max": "max_pool", "reduce_window_sum": "avg_pool", "reduce_window": "pool"}
 _WORDS = {"dot_general": "matmul", "concatenate": "concat"}
 _LAYER_KINDS = {"dot_general": "Dense", "conv_general_dilated": "Conv", "gather": "Embedding"}
-_CALLS = ("pjit", "jit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call")
 
 
 def graph_of(function: Any, *arguments: Any) -> Graph | None:
@@ -113,22 +113,6 @@ class _Box:
     activates: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """What is known of a value: the box it comes from, or the parameters it is made of; neither is a constant.
-
-    `axes` is the order in which a parameter's own axes lie in it. `fresh` says that it is what its box puts out.
-    """
-
-    box: str = ""
-    parameters: tuple[str, ...] = ()
-    axes: tuple[int, ...] | None = None
-    fresh: bool = False
-
-
-_CONSTANT = _Value()
-
-
 class _Reader:
     """Goes through a program operation by operation."""
 
@@ -143,45 +127,45 @@ class _Reader:
     def graph(self, program: Any, places: Sequence[str | None]) -> Graph:
         """Draw a program whose first inputs are the parameters called `places`."""
         jaxpr = program.jaxpr
-        known: dict[Any, _Value] = {}
+        known: dict[Any, Value] = {}
         for k, variable in enumerate(jaxpr.invars):
             if k < len(places):
                 name = places[k]
                 axes = tuple(range(len(variable.aval.shape)))
-                known[variable] = _Value(parameters=(name,), axes=axes) if name else _CONSTANT
+                known[variable] = Value(parameters=(name,), axes=axes) if name else CONSTANT
             else:
                 box = self._add("x" if k == len(places) else f"x_{k - len(places) + 1}", "input")
                 box.outputs = self._shape(variable)
-                known[variable] = _Value(box.layer_id, fresh=True)
+                known[variable] = Value(box.layer_id, fresh=True)
         self._walk(jaxpr, known)
-        ends = [value.box for v in jaxpr.outvars if (value := _of(known, v)).box]
+        ends = [value.box for v in jaxpr.outvars if (value := value_of(known, v)).box]
         out = self._add("output", "output")
         out.sources = list(dict.fromkeys(ends))
         self._drop_dead_ends()
         return self._finished()
 
-    def _walk(self, jaxpr: Any, known: dict[Any, _Value]) -> None:
+    def _walk(self, jaxpr: Any, known: dict[Any, Value]) -> None:
         for eqn in jaxpr.eqns:
-            values = [_of(known, v) for v in eqn.invars]
-            inner = _inner(eqn)
+            values = [value_of(known, v) for v in eqn.invars]
+            inner = inner_of(eqn)
             if inner is not None and not self._names_activation(eqn, values):
                 scope = dict(zip(inner.invars, values, strict=True))
                 self._walk(inner, scope)
-                results = [_of(scope, v) for v in inner.outvars]
+                results = [value_of(scope, v) for v in inner.outvars]
             else:
                 results = self._took(eqn, values)
             known.update(zip(eqn.outvars, results, strict=True))
 
-    def _names_activation(self, eqn: Any, values: Sequence[_Value]) -> bool:
+    def _names_activation(self, eqn: Any, values: Sequence[Value]) -> bool:
         flowing = [v for v in values if v.box]
-        return _called(eqn) in _ACTIVATIONS and len(flowing) == 1 and not any(v.parameters for v in values)
+        return called(eqn) in _ACTIVATIONS and len(flowing) == 1 and not any(v.parameters for v in values)
 
-    def _took(self, eqn: Any, values: Sequence[_Value]) -> list[_Value]:
+    def _took(self, eqn: Any, values: Sequence[Value]) -> list[Value]:
         """What one operation makes of its inputs."""
         flowing = list(dict.fromkeys(v.box for v in values if v.box))
         parameters = tuple(dict.fromkeys(name for v in values for name in v.parameters))
         if not flowing:
-            made = _Value(parameters=parameters, axes=_turned(eqn, values)) if parameters else _CONSTANT
+            made = Value(parameters=parameters, axes=axes_after(eqn, values)) if parameters else CONSTANT
             return [made] * len(eqn.outvars)
         if parameters:
             box = self._layer_box(eqn, values, parameters, flowing)
@@ -190,26 +174,28 @@ class _Reader:
         else:
             box = self._alone(eqn, values, flowing[0])
         if box is None:
-            return [_Value(flowing[0], fresh=_keeps(eqn) and all(v.fresh for v in values if v.box))] * len(eqn.outvars)
+            return [Value(flowing[0], fresh=keeps(eqn) and all(v.fresh for v in values if v.box))] * len(eqn.outvars)
         box.outputs = self._shape(eqn.outvars[0])
-        return [_Value(box.layer_id, fresh=True)] * len(eqn.outvars)
+        return [Value(box.layer_id, fresh=True)] * len(eqn.outvars)
 
-    def _layer_box(self, eqn: Any, values: Sequence[_Value], parameters: Sequence[str], flowing: Sequence[str]) -> _Box:
+    def _layer_box(self, eqn: Any, values: Sequence[Value], parameters: Sequence[str], flowing: Sequence[str]) -> _Box:
         """The box of the layers whose parameters are used: the one that is open, or a further use of them."""
-        box = None
+        used: list[_Box] = []
         for layer in dict.fromkeys(self._owner[name].layer_id for name in parameters if name in self._owner):
-            box = self._boxes.get(self._open.get(layer, ""))
-            outside = [f for f in flowing if box is None or (f != box.layer_id and f not in box.sources)]
+            known = self._boxes.get(self._open.get(layer, ""))
+            outside = [f for f in flowing if known is None or (f != known.layer_id and f not in known.sources)]
             weighs = eqn.primitive.name in ("dot_general", "conv_general_dilated", "gather")
-            if box is None or outside or (weighs and box.weighs and box.layer_id not in flowing):
+            if known is None or outside or (weighs and known.weighs and known.layer_id not in flowing):
                 box = self._add(layer, self._owner_kind(layer), layer=layer)
                 box.sources = list(flowing)
                 self._open[layer] = box.layer_id
+            else:
+                box = known
             box.weighs |= weighs
             flowing = [box.layer_id]
-        assert box is not None  # every parameter has a layer  # noqa: S101
+            used.append(box)
         self._note_layout(eqn, values)
-        return box
+        return used[-1]
 
     def _joined(self, eqn: Any, flowing: Sequence[str]) -> _Box:
         """Two values meet. Inside a normalisation that is the layer's own doing, else a box of its own."""
@@ -223,13 +209,13 @@ class _Reader:
         made.sources = list(flowing)
         return made
 
-    def _alone(self, eqn: Any, values: Sequence[_Value], before: str) -> _Box | None:
+    def _alone(self, eqn: Any, values: Sequence[Value], before: str) -> _Box | None:
         """One value alone: an activation or a pooling has a box, the rest is part of the box before it."""
-        word = _called(eqn)
+        word = called(eqn)
         kind = _POOLS.get(word)
         fresh = all(v.fresh for v in values if v.box)
         name = _ACTIVATIONS.get(word) if fresh else None
-        if name is None and fresh and word == "max" and any(_is_zero(v) for v in eqn.invars):
+        if name is None and fresh and word == "max" and any(is_zero(v) for v in eqn.invars):
             name = "ReLU"
         if kind is None and name is None:
             return None
@@ -240,7 +226,7 @@ class _Reader:
         made.sources = [before]
         return made
 
-    def _note_layout(self, eqn: Any, values: Sequence[_Value]) -> None:
+    def _note_layout(self, eqn: Any, values: Sequence[Value]) -> None:
         """Which axes of a weight are outputs and inputs, as the product that it is used in says."""
         for k, value in enumerate(values):
             if value.axes is None or len(value.parameters) != 1 or len(value.axes) < 2:
@@ -324,46 +310,3 @@ class _Reader:
             edges += [Edge(source=s, target=name, skip=s in around) for s in box.sources]
             before = {**before, name: around | set(box.sources)}
         return edges
-
-
-def _of(known: Mapping[Any, _Value], variable: Any) -> _Value:
-    # A literal has a value of its own and is no key.
-    return _CONSTANT if hasattr(variable, "val") else known.get(variable, _CONSTANT)
-
-
-def _called(eqn: Any) -> str:
-    """The name of the function that a call calls, else that of the operation."""
-    word = eqn.primitive.name
-    return str(eqn.params.get("name", word)).strip("_") if word in _CALLS else word
-
-
-def _inner(eqn: Any) -> Any:
-    """The program inside a call; None for other operations and for loops, which stay one operation."""
-    if eqn.primitive.name not in _CALLS:
-        return None
-    inner = next((eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params), None)
-    inner = getattr(inner, "jaxpr", inner)
-    return inner if inner is not None and len(inner.invars) == len(eqn.invars) else None
-
-
-def _turned(eqn: Any, values: Sequence[_Value]) -> tuple[int, ...] | None:
-    """The order of a parameter's axes after an operation on it alone; None where that cannot be said."""
-    known = [v for v in values if v.parameters]
-    if len(known) != 1 or known[0].axes is None:
-        return None
-    if eqn.primitive.name == "transpose":
-        return tuple(known[0].axes[i] for i in eqn.params["permutation"])
-    same = len(eqn.outvars) == 1 and eqn.outvars[0].aval.shape == next(
-        v.aval.shape for v, value in zip(eqn.invars, values, strict=True) if value.parameters
-    )
-    return known[0].axes if same else None
-
-
-def _keeps(eqn: Any) -> bool:
-    """Whether the values stay what they are."""
-    return eqn.primitive.name in ("reshape", "transpose", "convert_element_type", "broadcast_in_dim", "squeeze", "copy")
-
-
-def _is_zero(variable: Any) -> bool:
-    value = getattr(variable, "val", None)
-    return value is not None and np.ndim(value) == 0 and float(value) == 0.0

@@ -68,7 +68,7 @@ def library_of(value: object) -> str:
 def _port(library: str) -> Port:
     from importlib import import_module
 
-    found: Port = import_module(f"epochal.frameworks.{library}_deferred")  # type: ignore[assignment]
+    found: Port = import_module(f"epochal.frameworks.{library}_deferred")
     return found
 
 
