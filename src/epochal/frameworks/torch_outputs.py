@@ -29,7 +29,7 @@ _FEATURES = (nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm
 class Kept:
     """What is kept of one layer's output over the calls of one forward pass."""
 
-    __slots__ = ("_alive", "_distance", "_held", "_parts", "_sums", "calls", "size")
+    __slots__ = ("_alive", "_distance", "_held", "_parts", "_sums", "_unread", "calls", "size")
 
     def __init__(self) -> None:
         self.size = self.calls = 0
@@ -38,16 +38,21 @@ class Kept:
         self._distance = 1
         self._sums: list[torch.Tensor] = []
         self._alive: torch.Tensor | None = None
+        # Parts that are whole outputs: their living units are looked for when they are read, off the training thread.
+        self._unread: list[tuple[int, torch.Size, int | None]] = []
 
     def add(self, output: torch.Tensor, axis: int | None) -> None:
         """Keep an output: a copy at once, because the next layer may change it in place."""
         flat = _flat(output)
         count = flat.numel()
-        if count:
-            self._note_units(output, axis)
         distance = _distance(output, count)
         if distance > self._distance:
             self._thin(-(-distance // self._distance), distance)
+        if count and self._distance == 1 and output.device.type == "cpu" and output.is_contiguous():
+            self._unread.append((len(self._parts), output.shape, axis))
+        elif count:
+            self._read_units(self._parts)
+            self._note_units(output, axis)
         if self._distance > 1:
             self._sums.append(sums(flat))
         self._parts.append(flat.clone() if self._distance == 1 else flat[:: self._distance].clone())
@@ -61,9 +66,16 @@ class Kept:
         """Keep fewer of the values of all calls, so that each call has the same share."""
         if self._distance == 1:
             self._sums = [sums(part) for part in self._parts]
+            self._read_units(self._parts)
         self._distance = distance
         self._parts = [part[::step].clone() for part in self._parts]
         self._held = sum(part.numel() for part in self._parts)
+
+    def _read_units(self, parts: Sequence[torch.Tensor]) -> None:
+        """Look for living units in the parts where that was left for later."""
+        unread, self._unread = self._unread, []
+        for at, shape, axis in unread:
+            self._note_units(parts[at].view(shape), axis)
 
     def _note_units(self, output: torch.Tensor, axis: int | None) -> None:
         if axis is None or not output.is_floating_point() or output.layout is not torch.strided or output.is_nested:
@@ -89,12 +101,16 @@ class Kept:
     def activation(self, layer: str, read: Sequence[torch.Tensor]) -> Activation:
         """The facts of this layer."""
         values = read[0]
+        alive = None if self._alive is None else read[-1]
+        if self._unread:
+            self._alive = alive
+            self._read_units(torch.split(values, [part.numel() for part in self._parts]))
+            alive = self._alive
         if values.dtype not in (torch.float32, torch.float64):
             values = values.to(torch.float64 if values.dtype in _WIDE else torch.float32)
         array = values.numpy()
         dead = math.nan
-        if self._alive is not None:
-            alive = read[-1]
+        if alive is not None:
             dead = 1 - int(alive.sum()) / alive.numel()
         figures = figures_of(read[1], values) if self._sums else None
         return Activation(layer=layer, values=array, size=self.size, dead=dead, figures=figures)
