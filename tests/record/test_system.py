@@ -150,7 +150,10 @@ def test_a_machine_that_tells_nothing_is_no_trouble(writer: RunWriter, monkeypat
         raise ImportError("no psutil here")
 
     monkeypatch.setattr(system, "make_sources", none)
-    System(writer, lambda: 0).close()
+    monkeypatch.setattr(system, "FIRST_SECS", 0.0)
+    sampler = System(writer, lambda: 0)
+    sampler._thread.join(10)
+    sampler.close()
     assert said == ["the machine's numbers are not recorded: ImportError: no psutil here"]
 
 

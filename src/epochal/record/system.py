@@ -63,11 +63,15 @@ class System:
 
     def _loop(self) -> None:
         try:
+            # psutil takes tens of milliseconds to import: not while the training begins, and not for a short one.
+            first = min(FIRST_SECS, self._period)
+            if self._ending.wait(first / 2):
+                return
             sources = make_sources(str(self._writer.folder), machine=self._machine)
             for source in sources.values():  # rates are since the call before
                 with contextlib.suppress(Exception):
                     source()
-            due, last = monotonic() + min(FIRST_SECS, self._period), None
+            due, last = monotonic() + first / 2, None
             while True:
                 ending = self._ending.wait(max(0.0, due - monotonic()))
                 now = monotonic()
