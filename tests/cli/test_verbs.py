@@ -61,7 +61,7 @@ def test_show_tells_parents_and_ranks(tmp_path: Path) -> None:
     assert "\nparent p/first@7\n" in epochal("show", "latest", "--dir", tmp_path).stdout
     text = epochal("show", "first", "--dir", tmp_path).stdout
     assert " · 2 ranks" in text
-    assert "parent" not in text
+    assert "\nparent " not in text
     (row,) = [r for r in Wire(Library(tmp_path)).table.refresh()[0] if r.info.parent]
     assert row_document(row)["parent_step"] == 7
 
@@ -176,6 +176,36 @@ def test_serve_beyond_this_machine_demands_a_token(recorded: Recorded) -> None:
         url = serve.wait_for("Studio").split()[-1]
         assert "?token=" in url
         serve.interrupt()
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "hint"),
+    [
+        ("garbage", "run.json is not JSON: Expecting value", "restore it from a copy, or delete the run"),
+        ('{"format_version": 99}', "has format version 99, this Epochal reads up to 1", "upgrade it"),
+        ("{}", "says format_version None", ""),
+    ],
+)
+def test_repair_says_what_it_cannot_mend_and_leaves_it(tmp_path: Path, content: str, words: str, hint: str) -> None:
+    for name in ("broken", "whole"):
+        with init("p", dir=tmp_path, id=name, system=False) as run:
+            run.log({"loss": 1.0})
+    file = tmp_path / "p" / "broken" / "run.json"
+    file.write_text(content)
+    before = {path: path.read_bytes() for path in file.parent.rglob("*") if path.is_file()}
+    done = epochal("repair", "--dir", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "1 run, nothing to mend.\n")
+    assert "note: p/broken cannot be mended: " in done.stderr
+    assert words in done.stderr
+    assert done.stderr.count("hint:") == (1 if hint else 0)
+    assert hint in done.stderr
+    assert {path: path.read_bytes() for path in file.parent.rglob("*") if path.is_file()} == before
+    listed = epochal("ls", "--dir", tmp_path).stderr
+    assert words in listed
+    assert listed.count("hint:") == (1 if hint else 0)
+    done = epochal("repair", "p/broken", "--json", "--dir", tmp_path)
+    assert done.returncode == 1
+    assert words in json.loads(done.stdout)[0]["trouble"]
 
 
 def test_repair_mends_a_run_whose_process_was_killed(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_what_cannot_be_is_said_and_nothing_is_made(first: StoredRun, arguments:
 
 
 def test_must_insists_and_never_refuses(first: StoredRun) -> None:
-    with pytest.raises(NotFoundError, match="there is no run p/second to go on with"):
+    with pytest.raises(NotFoundError, match="There is no run p/second to go on with"):
         epochal.init("p", id="second", resume="must", rewind_to=3)
     with pytest.raises(RunExistsError):
         epochal.init("p", id="first")
@@ -197,7 +197,7 @@ def test_a_run_of_its_own_has_no_parent(root: Path) -> None:
 
 
 def test_a_run_that_is_not_there_cannot_be_forked(root: Path, first: StoredRun) -> None:
-    with pytest.raises(NotFoundError, match="there is no run 'frist'") as caught:
+    with pytest.raises(NotFoundError, match="There is no run 'frist'") as caught:
         epochal.init("p", fork="frist@10")
     assert "near: first, p/first" in str(caught.value)
     epochal.init("p", id="empty", **QUIET).finish()
@@ -270,7 +270,7 @@ def test_a_parent_that_was_deleted_is_still_told_of(root: Path, first: StoredRun
     shutil.rmtree(first.path)
     with epochal.init("p", id="child", resume="must", **QUIET) as run:
         assert (run.parent, run.step) == ("p/first", 5)
-        with pytest.raises(NotFoundError, match="there is no run at"):
+        with pytest.raises(NotFoundError, match="There is no run at"):
             run.parent_parameters()
     assert StoredRun(root / "p" / "child").info().parent == "p/first"
 

@@ -359,7 +359,7 @@ def test_damaged_small_files_are_told_and_the_rest_is_shown(tmp_path: Path) -> N
     assert run.info().status == "crashed"
     assert [n.code for n in run.notices()] == ["damaged", "damaged"]
     assert run.tensor_film("w")[0].tolist() == [1]
-    with pytest.raises(Exception, match=r"snapshot step-0000000000\.safetensors cannot be read"):
+    with pytest.raises(Exception, match=r"Snapshot step-0000000000\.safetensors cannot be read"):
         run.snapshot(0)
 
 

@@ -139,7 +139,7 @@ def test_a_disk_that_stays_full_keeps_the_journal(disk: Path) -> None:
 def test_a_run_cannot_begin_on_a_full_disk_and_leaves_nothing(disk: Path) -> None:
     ballast = fill(disk)
     os.truncate(ballast, ballast.stat().st_size - 200_000)
-    with pytest.raises(StorageFullError, match=r"the run cannot be recorded at .*: No space left on device") as caught:
+    with pytest.raises(StorageFullError, match=r"The run cannot be recorded at .*: No space left on device") as caught:
         begin(disk)
     assert "EPOCHAL_DIR" in caught.value.hint
     assert Library(disk).runs() == []
@@ -184,7 +184,7 @@ def test_a_folder_without_permission_says_so(tmp_path: Path) -> None:
         except StorageFullError as error: print(error)
     """
     said = run_child(code, locked)
-    assert f"no run can be recorded below {locked}: Permission denied" in said
+    assert f"No run can be recorded below {locked}: Permission denied" in said
     assert "hint: free some space there, or name another folder" in said
 
 
@@ -221,7 +221,7 @@ def test_a_removed_folder_stops_nothing_and_is_told(tmp_path: Path) -> None:
     writer.finish()
     assert "the run ended while 10 numbers could not be written: No such file or directory" in said[-1]
     assert not (tmp_path / "p").exists()
-    with pytest.raises(Exception, match="there is no run at"):
+    with pytest.raises(Exception, match="There is no run at"):
         run.scalars()
 
 

@@ -59,15 +59,15 @@ def test_a_run_is_found_by_each_of_its_names(library: Library, name: str, found:
 
 
 def test_a_run_that_is_not_there_names_near_ones(library: Library, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="there is no run 'p/secnd'") as caught:
+    with pytest.raises(NotFoundError, match="There is no run 'p/secnd'") as caught:
         library.run("p/secnd")
     assert caught.value.hint.startswith("near: p/second")
-    with pytest.raises(NotFoundError, match="there is no run 'q/second'"):
+    with pytest.raises(NotFoundError, match="There is no run 'q/second'"):
         library.run("q/second")
     with pytest.raises(UsageError, match="2 runs are called 'first'") as several:
         library.run("first")
     assert several.value.hint == "say which: p/20260103-000000-cccccc, p/20260101-000000-aaaaaa"
-    with pytest.raises(NotFoundError, match="there are no runs in"):
+    with pytest.raises(NotFoundError, match="There are no runs in"):
         Library(tmp_path / "nowhere").run()
 
 
@@ -92,7 +92,7 @@ def test_deleted_runs_can_be_restored(library: Library) -> None:
     assert [r.info().name for r in library.runs()] == ["first", "first"]
     assert [r.run_id for r in library.deleted()] == [run.run_id]
     assert len(library.runs(include_deleted=True)) == 3
-    with pytest.raises(NotFoundError, match="there is no run at"):
+    with pytest.raises(NotFoundError, match="There is no run at"):
         run.info()
     restored = library.restore("p", run.run_id)
     assert restored.scalars()["loss"].v.tolist() == [1.0]
@@ -174,7 +174,7 @@ def test_runs_that_cannot_be_read_are_told_and_the_others_shown(library: Library
     library = Library(library.root)
     assert [row.info.run_id[:8] for row in library.rows()] == ["20260103"]
     assert [(n.code, n.count) for n in library.notices()] == [("damaged", 1), ("format_version", 1)]
-    assert "p/20260101-000000-aaaaaa is not shown: the run at" in library.notices()[1].message
+    assert "p/20260101-000000-aaaaaa is not shown: The run at" in library.notices()[1].message
     assert library.run().run_id[:8] == "20260103"
     with pytest.raises(FormatVersionError):
         StoredRun(newer.path).info()
@@ -190,9 +190,9 @@ def test_a_run_without_version_is_damaged(library: Library) -> None:
 def test_changes_to_a_run_that_is_gone_say_so(library: Library) -> None:
     run = library.run("second")
     shutil.rmtree(run.path)
-    with pytest.raises(NotFoundError, match="there is no run at"):
+    with pytest.raises(NotFoundError, match="There is no run at"):
         library.change(run, name="x")
-    with pytest.raises(NotFoundError, match="there is no run at"):
+    with pytest.raises(NotFoundError, match="There is no run at"):
         library.delete(run)
 
 

@@ -552,7 +552,7 @@ def test_a_hash_that_no_value_names_is_not_found(tmp_path: Path) -> None:
     run, paths = damaged(tmp_path)
     stranger = paths[0].with_name(f"{sha(b'stranger')}.txt")
     stranger.write_bytes(b"stranger")
-    with pytest.raises(NotFoundError, match="no recorded value"):
+    with pytest.raises(NotFoundError, match="No recorded value"):
         run.blob(sha(b"stranger"))
 
 

@@ -199,7 +199,7 @@ def test_a_series_that_is_not_there_names_those_that_are(tmp_path: Path) -> None
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
     run = StoredRun(tmp_path / "p" / "r")
     for question in (run.info, run.scalars, run.version, run.notices, run.snapshot_steps):
-        with pytest.raises(NotFoundError, match="there is no run at") as caught:
+        with pytest.raises(NotFoundError, match="There is no run at") as caught:
             question()
         assert "it has no run.json" in caught.value.hint
 

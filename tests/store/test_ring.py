@@ -114,7 +114,7 @@ def test_a_failing_disk_makes_nobody_wait(rig: Rig) -> None:
 def test_after_the_end_a_call_says_so(rig: Rig) -> None:
     rig.ring.append("a", 0, 0.0, 1.0)
     rig.ring.close()
-    with pytest.raises(UsageError, match="series 'a' was logged after the run was finished"):
+    with pytest.raises(UsageError, match="Series 'a' was logged after the run was finished"):
         rig.ring.append_many({"a": 1.0}, 1, 0.0)
     rig.fold()
     assert [step for step, _ in rig.folded] == [0]

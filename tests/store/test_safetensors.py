@@ -81,7 +81,7 @@ GOOD = {"w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}
 def test_hostile_headers_are_refused_naming_the_file(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "bad.safetensors"
     path.write_bytes(data)
-    with pytest.raises(DamagedError, match=r"snapshot bad\.safetensors cannot be read") as caught:
+    with pytest.raises(DamagedError, match=r"Snapshot bad\.safetensors cannot be read") as caught:
         read_header(path)
     assert str(path) in caught.value.hint
 

@@ -332,7 +332,7 @@ def test_ids_and_resuming(tmp_path: Path) -> None:
     first = begin(tmp_path, run_id="r", resume="allow", config={"lr": 1})
     first.log({"a": 1.0}, 0)
     first.finish()
-    with pytest.raises(RunExistsError, match="run p/r is there already") as exists:
+    with pytest.raises(RunExistsError, match="Run p/r is there already") as exists:
         begin(tmp_path, run_id="r")
     assert "resume='allow'" in exists.value.hint
     second = begin(tmp_path, run_id="r", resume="must", config={"lr": 2, "new": 3})
@@ -394,7 +394,7 @@ def test_bad_names_are_refused_before_anything_is_written(tmp_path: Path) -> Non
 
 def test_a_root_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageFullError, match=r"no run can be recorded below .*file") as caught:
+    with pytest.raises(StorageFullError, match=r"No run can be recorded below .*file") as caught:
         begin(tmp_path / "file")
     assert "EPOCHAL_DIR" in caught.value.hint
 

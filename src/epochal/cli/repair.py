@@ -28,18 +28,22 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
 
     library = Library(existing_root(args.dir))
     chosen: list[StoredRun] = [library.run(name) for name in args.run] if args.run else library.runs()
-    documents, damaged = [], 0
+    documents, damaged, refused = [], 0, 0
     with terminal.progress("Repairing", unit="runs") as progress:
         for done, stored in enumerate(chosen, 1):
             report = repair(stored.path)
             documents.append({"id": f"{stored.project}/{stored.run_id}", **asdict(report)})
             damaged += report.damaged
+            refused += bool(report.trouble)
             progress(done, len(chosen))
     if args.json:
         terminal.json(documents)
-        return 0
+        return 1 if refused else 0
     touched = 0
     for entry in documents:
+        if entry["trouble"]:
+            terminal.warn(f"{entry['id']} cannot be mended: {entry['trouble']}.", hint=entry["hint"])
+            continue
         words = []
         if entry["folded"]:
             words.append(f"{entry['folded']:,} numbers saved from the journal")
@@ -52,8 +56,9 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         if words:
             touched += 1
             terminal.line(f"{entry['id']}: {', '.join(words)}")
-    if not touched:
-        terminal.line(f"{len(chosen)} run{'' if len(chosen) == 1 else 's'}, nothing to mend.")
+    whole = len(chosen) - refused
+    if not touched and (whole or not refused):
+        terminal.line(f"{whole} run{'' if whole == 1 else 's'}, nothing to mend.")
     if damaged:
         terminal.warn(f"{damaged:,} bytes are damaged.", hint="What is around them stays readable.")
-    return 0
+    return 1 if refused else 0

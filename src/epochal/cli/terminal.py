@@ -55,7 +55,9 @@ class Terminal:
 
     def warn(self, text: str, *, hint: str = "") -> None:
         """Something that went other than expected, and what to do."""
-        self.note(f"{self.style('note:', 'yellow', stream=self.err)} {text}" + (f" {hint}" if hint else ""))
+        self.note(f"{self.style('note:', 'yellow', stream=self.err)} {text}")
+        if hint:
+            self.note(f"{self.style('hint:', 'blue', stream=self.err)} {hint}")
 
     def error(self, text: str, *, hint: str = "") -> None:
         """Why it failed, and what to do."""

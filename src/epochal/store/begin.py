@@ -72,7 +72,7 @@ def begin(
         return _begin(root, project=project, run_id=run_id, joining=joining, facts=facts)
     except OSError as error:
         raise StorageFullError(
-            f"no run can be recorded below {root}: {error.strerror or error}",
+            f"No run can be recorded below {root}: {error.strerror or error}",
             hint="free some space there, or name another folder with dir= or EPOCHAL_DIR",
         ) from error
 
@@ -138,7 +138,7 @@ def _fresh(root: Path, project: str, now: float) -> RunFolder:
         with contextlib.suppress(FileExistsError):
             run.path.mkdir()
             return run
-    raise RunExistsError(f"no free run id was found in {root / project}")
+    raise RunExistsError(f"No free run id was found in {root / project}")
 
 
 def _await_run(run: RunFolder, secs: float) -> None:
@@ -157,12 +157,12 @@ def _check_joinable(run: RunFolder, *, resume: str, rank: int) -> None:
             there = False
     if resume == "must" and not there:
         raise NotFoundError(
-            f"there is no run {run.project}/{run.run_id} to go on with",
+            f"There is no run {run.project}/{run.run_id} to go on with",
             hint=f"looked in {run.path}; resume='allow' begins it when it is not there",
         )
     if resume == "never" and there and any(folder.rank == rank for folder in run.writers()):
         raise RunExistsError(
-            f"run {run.project}/{run.run_id} is there already",
+            f"Run {run.project}/{run.run_id} is there already",
             hint="resume='allow' goes on with it; without an id a new run gets its own",
         )
 
@@ -174,7 +174,7 @@ def check_version(document: Mapping[str, Any], path: Path) -> int:
         raise DamagedError(f"{path / 'run.json'} says format_version {version!r}, expected a whole number from 1 on")
     if version > FORMAT_VERSION:
         raise FormatVersionError(
-            f"the run at {path} has format version {version}, this Epochal reads up to {FORMAT_VERSION}",
+            f"The run at {path} has format version {version}, this Epochal reads up to {FORMAT_VERSION}",
             hint="upgrade it: pip install --upgrade epochal",
         )
     return version
@@ -212,7 +212,7 @@ def _writer_folder(run: RunFolder, rank: int) -> WriterFolder:
         with contextlib.suppress(FileExistsError):
             folder.path.mkdir()
             return folder
-    raise RunExistsError(f"no free folder was found in {run.writers_path}")
+    raise RunExistsError(f"No free folder was found in {run.writers_path}")
 
 
 def _state(folder: WriterFolder) -> dict[str, Any]:

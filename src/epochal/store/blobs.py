@@ -135,7 +135,7 @@ def find_blob(run: Path, folders: Iterable[Path], name: str) -> Path:
         except OSError as error:
             trouble = trouble if isinstance(error, FileNotFoundError) else error.strerror or str(error)
     raise DamagedError(
-        f"the file {name} of a recorded value cannot be read: {trouble or 'it is missing'}",
+        f"The file {name} of a recorded value cannot be read: {trouble or 'it is missing'}",
         hint="a copy of the run may still hold it",
     )
 

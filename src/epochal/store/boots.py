@@ -29,6 +29,7 @@ class CachedJson:
     path: Path
     value: Mapping[str, Any] = field(default_factory=dict)
     damaged: str = ""
+    hint: str = ""
     stamp: tuple[int, int, int] = (0, 0, 0)
 
     def refresh(self) -> bool:
@@ -40,13 +41,15 @@ class CachedJson:
             stamp = (0, 0, 0)
         if stamp == self.stamp:
             return False
-        self.stamp, self.damaged = stamp, ""
+        self.stamp, self.damaged, self.hint = stamp, "", ""
         try:
             self.value = _parse(self.path)
         except FileNotFoundError:
             self.value = {}
-        except (OSError, DamagedError) as error:
-            self.value, self.damaged = {}, str(error)
+        except DamagedError as error:
+            self.value, self.damaged, self.hint = {}, error.message, error.hint
+        except OSError as error:
+            self.value, self.damaged = {}, f"{self.path} cannot be read: {error.strerror or error}"
         return True
 
 

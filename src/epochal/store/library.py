@@ -82,7 +82,7 @@ class Library:
         runs = self.runs()
         if not runs:
             raise NotFoundError(
-                f"there are no runs in {self.root}", hint="name another folder with --dir or EPOCHAL_DIR"
+                f"There are no runs in {self.root}", hint="name another folder with --dir or EPOCHAL_DIR"
             )
         if name == "latest":
             return max(runs, key=_created)
@@ -98,7 +98,7 @@ class Library:
         known = [f"{run.project}/{run.run_id}" for run in runs] + [f"{run.project}/{_name(run)}" for run in runs]
         near = difflib.get_close_matches(name, [*known, *(k.rpartition("/")[2] for k in known)], n=3, cutoff=0.4)
         listed = ", ".join(dict.fromkeys(near or known[:3]))
-        raise NotFoundError(f"there is no run {name!r} in {self.root}", hint=f"near: {listed}" if listed else "")
+        raise NotFoundError(f"There is no run {name!r} in {self.root}", hint=f"near: {listed}" if listed else "")
 
     def _only(self, name: str, found: list[StoredRun]) -> StoredRun:
         if len(found) > 1:
@@ -112,7 +112,7 @@ class Library:
             raise UsageError(f"{unknown[0]!r} of a run cannot be changed", hint=f"can be: {', '.join(_CHANGEABLE)}")
         given = {key: value for key, value in changes.items() if value is not None}
         if "name" in given and not str(given["name"]).strip():
-            raise UsageError("a run's name cannot be empty")
+            raise UsageError("A run's name cannot be empty")
         if "tags" in given:
             given["tags"] = list(dict.fromkeys(str(tag) for tag in given["tags"]))
         with self._lock:
@@ -147,9 +147,9 @@ class Library:
         source = self.root / TRASH_NAME / project / run_id
         with self._lock:
             if not source.is_dir():
-                raise NotFoundError(f"run {project}/{run_id} is not in the trash", hint=f"looked in {source}")
+                raise NotFoundError(f"Run {project}/{run_id} is not in the trash", hint=f"looked in {source}")
             if target.exists():
-                raise UsageError(f"run {project}/{run_id} cannot be restored: there is a run of that id")
+                raise UsageError(f"Run {project}/{run_id} cannot be restored: there is a run of that id")
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 source.rename(target)

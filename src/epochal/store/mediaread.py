@@ -198,7 +198,7 @@ class MediaSet:
         for tail in self._tails.values():
             if sha256 in tail.blobs:
                 return blob_name(sha256, tail.blobs[sha256])
-        raise NotFoundError(f"no recorded value of this run has the hash {sha256}")
+        raise NotFoundError(f"No recorded value of this run has the hash {sha256}")
 
     def blob_names(self) -> dict[str, set[str]]:
         """Return the names of all blobs that each writer's values refer to."""

@@ -45,13 +45,13 @@ class PendingStatistics:
             if column.kind == "name":
                 continue
             if column.name not in columns and column.name not in _OPTIONAL:
-                raise UsageError(f"statistics lack the column {column.name!r}")
+                raise UsageError(f"Statistics lack the column {column.name!r}")
             shape = (len(series),) if column.width == 1 else (len(series), column.width)
             try:
                 given = np.asarray(columns.get(column.name, np.nan))
                 arrays[column.name] = np.array(np.broadcast_to(given, shape), column.dtype)
             except (ValueError, TypeError) as error:
-                raise UsageError(f"statistics column {column.name!r}: {error}, expected shape {shape}") from None
+                raise UsageError(f"Statistics column {column.name!r}: {error}, expected shape {shape}") from None
         with self._lock:
             arrays["name"] = np.array([self._number(name) for name in series], "<i4")
             self._rows.append(arrays)

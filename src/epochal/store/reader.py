@@ -79,9 +79,9 @@ class StoredRun:
             self._open()
         self._run_file.refresh()
         if self._run_file.stamp == (0, 0, 0):
-            raise NotFoundError(f"there is no run at {self.path}", hint="it has no run.json; was it deleted or moved?")
+            raise NotFoundError(f"There is no run at {self.path}", hint="it has no run.json; was it deleted or moved?")
         if self._run_file.damaged:
-            raise DamagedError(self._run_file.damaged)
+            raise DamagedError(self._run_file.damaged, hint=self._run_file.hint)
         check_version(self._run_file.value, self.path)
         self._meta_file.refresh()
         self._ranks = list_boots(self.folder, self._boots)
@@ -124,7 +124,7 @@ class StoredRun:
             wanted = known if names is None else list(dict.fromkeys(names))
             if missing := [name for name in wanted if name not in self._scalars]:
                 raise NotFoundError(
-                    f"run {self.project}/{self.run_id} has no series {missing[0]!r}",
+                    f"Run {self.project}/{self.run_id} has no series {missing[0]!r}",
                     hint=f"it has: {', '.join(known[:12]) or 'none'}",
                 )
             return {name: self._scalars.series(name) for name in wanted}
@@ -208,7 +208,7 @@ class StoredRun:
             table = self._statistics_set().read(series)
             if table is None:
                 raise NotFoundError(
-                    f"run {self.project}/{self.run_id} has no statistics of {series!r}",
+                    f"Run {self.project}/{self.run_id} has no statistics of {series!r}",
                     hint=f"it has: {', '.join(self.statistics_series()[:12]) or 'none'}",
                 )
             return table
@@ -229,7 +229,7 @@ class StoredRun:
             found = self._media_set()
             if name not in found:
                 raise NotFoundError(
-                    f"run {self.project}/{self.run_id} has no values of {name!r}",
+                    f"Run {self.project}/{self.run_id} has no values of {name!r}",
                     hint=f"it has: {', '.join(list(found.series())[:12]) or 'none'}",
                 )
             return found.items(name, None if steps is None else set(steps))
@@ -312,7 +312,7 @@ class StoredRun:
             return model
         named = ", ".join(filter(None, files))
         raise NotFoundError(
-            f"run {self.project}/{self.run_id} has no model {model!r}",
+            f"Run {self.project}/{self.run_id} has no model {model!r}",
             hint=f"it has: {named}" if named else "its only model has no name",
         )
 

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from epochal.errors import DamagedError, FormatVersionError
 from epochal.store.arrow import MEDIA_COLUMNS, SCALAR_COLUMNS, STATISTICS_COLUMNS, Column
 from epochal.store.arrowread import ForeignStreamError, StreamReader
+from epochal.store.begin import check_version
 from epochal.store.boots import Boot, list_boots
-from epochal.store.files import replace_file
+from epochal.store.files import read_json, replace_file
 from epochal.store.journal import JournalReader
 from epochal.store.layout import RunFolder
 from epochal.store.scalars import ScalarTail
@@ -31,7 +33,8 @@ __all__ = ["RepairReport", "repair"]
 class RepairReport:
     """What was repaired: numbers folded from journals, bytes cut off, and the writers it was done to.
 
-    `damaged` bytes cannot be read and stay as they are; `running` names writers that were left alone.
+    `damaged` bytes cannot be read and stay as they are; `running` names writers that were left alone. `trouble` says
+    why nothing was done at all, `hint` what to do then.
     """
 
     folded: int = 0
@@ -39,11 +42,22 @@ class RepairReport:
     writers: tuple[str, ...] = ()
     damaged: int = 0
     running: tuple[str, ...] = ()
+    trouble: str = ""
+    hint: str = ""
 
 
 def repair(path: str | os.PathLike[str]) -> RepairReport:
-    """Repair every part of a run whose writer is gone. Can be repeated, and stopped at any moment, without loss."""
+    """Repair every part of a run whose writer is gone. Can be repeated, and stopped at any moment, without loss.
+
+    A run whose run.json cannot be read, or that another version wrote, is left as it is: what lies in it is not known.
+    """
     run = RunFolder(Path(path))
+    try:
+        check_version(read_json(run.run_json), run.path)
+    except (DamagedError, FormatVersionError) as error:
+        return RepairReport(trouble=error.message, hint=error.hint)
+    except OSError as error:
+        return RepairReport(trouble=f"{run.run_json} cannot be read: {error.strerror or error}")
     folded = cut = damaged = 0
     writers, running = [], []
     for boots in list_boots(run, {}):

@@ -167,7 +167,7 @@ class Ring:
             self.dropped[name] = self.dropped.get(name, 0) + 1
             self._on_forked_use()
             return
-        raise UsageError(f"series {name!r} was logged after the run was finished", hint="start a new run")
+        raise UsageError(f"Series {name!r} was logged after the run was finished", hint="start a new run")
 
     def take(self) -> tuple[Records, int, int]:
         """Return the numbers not folded yet, the sequence number of the last, and how many came from memory."""

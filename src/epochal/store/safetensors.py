@@ -121,18 +121,18 @@ def _item_size(tensor: npt.NDArray[Any] | RawTensor) -> int:
 
 def _raw(name: str, tensor: npt.NDArray[Any] | RawTensor) -> tuple[str, tuple[int, ...], memoryview]:
     if name == "__metadata__":
-        raise UsageError("a tensor cannot be called '__metadata__': safetensors keeps that name")
+        raise UsageError("A tensor cannot be called '__metadata__': safetensors keeps that name")
     if isinstance(tensor, RawTensor):
         if tensor.dtype not in _NUMPY:
-            raise UsageError(f"tensor {name!r} has type {tensor.dtype!r}, expected one of {', '.join(_NUMPY)}")
+            raise UsageError(f"Tensor {name!r} has type {tensor.dtype!r}, expected one of {', '.join(_NUMPY)}")
         data = np.ascontiguousarray(np.frombuffer(tensor.data, np.uint8))
         expected = int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(_NUMPY[tensor.dtype]).itemsize
         if data.nbytes != expected:
-            raise UsageError(f"tensor {name!r} has {data.nbytes} bytes, its shape {tensor.shape} needs {expected}")
+            raise UsageError(f"Tensor {name!r} has {data.nbytes} bytes, its shape {tensor.shape} needs {expected}")
         return tensor.dtype, tensor.shape, data.data
     little = tensor.dtype.newbyteorder("<")
     if little not in _WORDS:
-        raise UsageError(f"tensor {name!r} has type {tensor.dtype}, which safetensors cannot hold")
+        raise UsageError(f"Tensor {name!r} has type {tensor.dtype}, which safetensors cannot hold")
     values = np.ascontiguousarray(tensor, little)
     return _WORDS[little], tensor.shape, values.reshape(-1).view(np.uint8).data
 
@@ -186,7 +186,7 @@ def _place(entry: Mapping[str, Any], *, base: int, size: int) -> TensorPlace:
 
 
 def _damaged(path: Path, why: str) -> DamagedError:
-    return DamagedError(f"snapshot {path.name} cannot be read: {why}", hint=f"it lies at {path}")
+    return DamagedError(f"Snapshot {path.name} cannot be read: {why}", hint=f"it lies at {path}")
 
 
 def read_tensor(fd: int, place: TensorPlace) -> npt.NDArray[Any]:
@@ -202,7 +202,7 @@ def read_tensor(fd: int, place: TensorPlace) -> npt.NDArray[Any]:
             n = len(chunk)
             view[at : at + n] = chunk
         if not n:
-            raise DamagedError(f"a snapshot ends {len(data) - at} bytes before its tensor does")
+            raise DamagedError(f"A snapshot ends {len(data) - at} bytes before its tensor does")
         at += n
     values = np.frombuffer(data, _NUMPY[place.dtype])
     if place.dtype == "BF16":
@@ -215,4 +215,4 @@ def find_tensor(header: SnapshotHeader, name: str) -> TensorPlace:
     if name in header.tensors:
         return header.tensors[name]
     known = ", ".join(list(header.tensors)[:8]) or "none"
-    raise NotFoundError(f"the snapshot at step {header.step} has no tensor {name!r}", hint=f"it has: {known}")
+    raise NotFoundError(f"The snapshot at step {header.step} has no tensor {name!r}", hint=f"it has: {known}")

@@ -164,7 +164,7 @@ class SnapshotSet:
         if not kept:
             if there := [s for s in wanted if s in self._files]:
                 find_tensor(self.header(there[-1]), name)
-            raise NotFoundError(f"tensor {name!r} is in no snapshot", hint="was the run recorded with watch(model)?")
+            raise NotFoundError(f"Tensor {name!r} is in no snapshot", hint="was the run recorded with watch(model)?")
         # Frames that turned out to be missing leave room at the end: a copy only where there are any.
         return np.array(kept, np.int64), frames if len(kept) == len(frames) else frames[: len(kept)].copy()
 

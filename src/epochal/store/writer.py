@@ -107,7 +107,7 @@ class RunWriter:
         except OSError as error:
             undo(run, folder)
             raise StorageFullError(
-                f"the run cannot be recorded at {folder.path}: {error.strerror or error}",
+                f"The run cannot be recorded at {folder.path}: {error.strerror or error}",
                 hint="free some space there, or name another folder with dir= or EPOCHAL_DIR",
             ) from error
         if warning:
@@ -197,7 +197,7 @@ class RunWriter:
         parts = Path(name).parts
         if not parts or Path(name).is_absolute() or any(part in ("..", ".") for part in parts):
             raise UsageError(
-                f"file name {name!r} leads out of the run's folder", hint="use a name like 'network/x.json'"
+                f"File name {name!r} leads out of the run's folder", hint="use a name like 'network/x.json'"
             )
         path = self._folder.path / name
         try:

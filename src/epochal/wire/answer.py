@@ -201,7 +201,7 @@ class Wire:
             found = [run for run in self._library.runs() if (run.project, run.run_id) == key]
             if not found or not lies_inside(self._library.root, found[0]):
                 raise NotFoundError(
-                    f"there is no run {project}/{run_id}", hint="it may have been deleted, moved or never made"
+                    f"There is no run {project}/{run_id}", hint="it may have been deleted, moved or never made"
                 )
             opened = self._opened[key] = _Opened(found[0])
             return opened
@@ -250,7 +250,7 @@ class Wire:
         graph = run.stored.graph()
         if graph is None:
             raise NotFoundError(
-                f"run {run.stored.project}/{run.stored.run_id} has no graph",
+                f"Run {run.stored.project}/{run.stored.run_id} has no graph",
                 hint="run.watch(model, inputs=one_batch) records it",
             )
         return _document(to_json(graph_document(graph)), asked, immutable=_for_ever(query, row))
@@ -337,7 +337,7 @@ class Wire:
         etag, media_type = _etag(query.name.encode()), blob_type(query.name)
         path = run.stored.blob(query.name.partition(".")[0])
         if path.name != query.name:
-            raise NotFoundError(f"no value of this run has the file {query.name}")
+            raise NotFoundError(f"No value of this run has the file {query.name}")
         if etag in asked.known_etags:
             return Answer(body=b"", media_type=media_type, etag=etag, immutable=True, unchanged=True)
         body = run.stored.blob_bytes(query.name.partition(".")[0])
