@@ -108,9 +108,9 @@ class Layout:
         """One byte array for each tensor."""
         return [buffer[a:b] for a, b in self.places]
 
-    def blank(self) -> Bytes:
-        """Memory for one snapshot."""
-        return np.zeros(self.bytes, np.uint8)
+    def blank(self, *, clean: bool = True) -> Bytes:
+        """Memory for one snapshot, all zeros unless it need not be `clean` since all of it is written each time."""
+        return np.zeros(self.bytes, np.uint8) if clean else np.empty(self.bytes, np.uint8)
 
 
 @dataclass(slots=True, eq=False)
@@ -217,7 +217,7 @@ class Pool:
 
     def _make(self) -> Slot:
         self.made += 1
-        buffer, grads = self.layout.blank(), self.grad_layout.blank()
+        buffer, grads = self.layout.blank(clean=False), self.grad_layout.blank()
         params = self._bind(self.layout.cut(buffer), self.layout.facts)
         return Slot(
             self.layout,

@@ -22,6 +22,8 @@ import numpy.typing as npt
 BINS = 64
 BLOCK = 32_768
 """Values handled at a time: the working arrays of a block stay in the second-level cache."""
+BLOCKS = 8
+"""Blocks of a long tensor that are counted together."""
 NEAR = 1e-4
 _MAX = float(np.finfo(np.float64).max)
 
@@ -198,9 +200,10 @@ def _long(table: Table, row: int, x: Floats, old: Floats | None) -> None:
         return
     wide = np.empty(BLOCK)
     f, edge = np.empty(BLOCK, x.dtype), np.empty(BLOCK, x.dtype)
+    codes = np.empty(min(len(x), BLOCKS * BLOCK), np.uint8)
     counts = np.zeros(BINS, np.int64)
     scale = x.dtype.type(BINS / (high - low))
-    n, mean, spread, change, nonzero = 0, 0.0, 0.0, 0.0, 0
+    n, coded, mean, spread, change, nonzero = 0, 0, 0.0, 0.0, 0.0, 0
     for start in range(0, len(x), BLOCK):
         v = x[start : start + BLOCK]
         m = len(v)
@@ -220,12 +223,16 @@ def _long(table: Table, row: int, x: Floats, old: Floats | None) -> None:
         nonzero += int(np.count_nonzero(v != 0))
         np.subtract(v, least, out=g)
         g *= scale
-        bins = g.astype(np.int32)
+        bins = codes[coded : coded + m]
+        np.copyto(bins, g, casting="unsafe")
         np.rint(g, out=e)
         g -= e
         doubtful = np.flatnonzero(np.abs(g, out=g) < NEAR)
         bins[doubtful] = _settle(v[doubtful], e[doubtful], low, high)
-        counts += np.bincount(bins, minlength=BINS)
+        coded += m
+        if coded == len(codes) or n == len(x):
+            counts += _counted(codes[:coded])
+            coded = 0
     table.mean[row], table.std[row] = mean, (spread / n) ** 0.5
     table.norm[row] = (spread + n * mean * mean) ** 0.5
     table.min[row], table.max[row] = low, high
@@ -234,6 +241,23 @@ def _long(table: Table, row: int, x: Floats, old: Floats | None) -> None:
     table.counts[row] = counts
     if old is not None:
         table.change[row] = change**0.5
+
+
+def _counted(codes: npt.NDArray[np.uint8]) -> Whole:
+    """How often each number below 64 is there.
+
+    Counting is the dearest step of a histogram: it goes value by value, and waits where the same bin comes again. So
+    pairs are counted, 64 times 64 of them, in half as many steps.
+    """
+    pairs = codes[: len(codes) & ~1].view(np.uint16)
+    both = pairs >> np.uint16(2)
+    both &= np.uint16(0x3FC0)
+    both |= pairs & np.uint16(0x3F)
+    table = np.bincount(both, minlength=BINS * BINS).reshape(BINS, BINS)
+    counts: Whole = table.sum(axis=0) + table.sum(axis=1)
+    if len(codes) % 2:
+        counts[codes[-1]] += 1
+    return counts
 
 
 def _squares(x: Doubles) -> float:

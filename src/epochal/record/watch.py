@@ -25,7 +25,7 @@ from epochal.store import RunWriter, WriterFolder
 
 GATHER_SECONDS = 0.4
 """How long the writer lets looks gather before it digests them together."""
-GATHER_BYTES = 4 << 20
+GATHER_BYTES = 2 << 20
 WAIT_SECONDS = 60.0
 """How long a look that must be taken waits for the writer to free memory."""
 
