@@ -218,7 +218,7 @@ class TorchProbe:
         if self._outputs is None:
             return tuple
         outputs = self._outputs
-        silent = outputs.armed and not outputs.caught and self.training and not self._shadows
+        silent = outputs.armed and not outputs.caught and self.training and not self._shadows and not outputs.trouble
         if silent and self._gradients.passed and len(outputs):
             self._explain_silence()
         return outputs.take()

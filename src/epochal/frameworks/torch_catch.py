@@ -58,6 +58,8 @@ class LayerCatch(Once):
         try:
             self._keep(module, output)
         except Exception as error:  # noqa: BLE001 - inside the user's forward pass, which must not fail for us
+            self.kept = None
+            self.disarm()
             self.owner.trouble = (
                 f"an output of {self.layer} could not be read and is left out: {type(error).__name__}: {error}"
             )

@@ -40,10 +40,10 @@ Before = Callable[[tuple[Any, ...], dict[str, Any]], None]
 def unwrap(model: nn.Module) -> nn.Module:
     """The user's own module inside what data-parallel training and `torch.compile` wrapped around it."""
     while True:
-        inner = getattr(model, "_orig_mod", None)
+        inner = _inner(model)
         if inner is None and isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             inner = model.module
-        if not isinstance(inner, nn.Module):
+        if inner is None:
             return model
         model = inner
 
@@ -60,15 +60,19 @@ def compiled_parts(model: nn.Module) -> list[nn.Module]:
         seen.add(id(module))
         if _is_compiled(module):
             found.append(module)
-        else:
+        elif not isinstance(module, torch.jit.ScriptModule):
             waiting += module.children()
     return found
 
 
 def _is_compiled(module: nn.Module) -> bool:
-    return isinstance(vars(module).get("_modules", {}).get("_orig_mod"), nn.Module) or bool(
-        getattr(module, "_compiled_call_impl", None)
-    )
+    return _inner(module) is not None or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _inner(module: nn.Module) -> nn.Module | None:
+    """The module inside what `torch.compile` wrapped around it."""
+    found = None if isinstance(module, torch.jit.ScriptModule) else module._modules.get("_orig_mod")
+    return found if isinstance(found, nn.Module) else None
 
 
 class CallCatch(Once):
@@ -180,7 +184,7 @@ def why_not(model: nn.Module) -> str:
     if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() < 2:
         return ""
     outer = model
-    while isinstance(inner := vars(outer).get("_modules", {}).get("_orig_mod"), nn.Module):
+    while (inner := _inner(outer)) is not None:
         outer = inner
     if not isinstance(outer, nn.parallel.DistributedDataParallel):
         return "its processes may talk to each other in the forward pass"

@@ -70,7 +70,7 @@ class _Recorder(TorchFunctionMode):
     def __enter__(self) -> _Recorder:
         with ExitStack() as opening:
             for name, module in self._network.named_modules():
-                if name:
+                if name and not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
                     opening.enter_context(self._inside(name, module))
             super().__enter__()  # type: ignore[no-untyped-call]
             self._closing = opening.pop_all()

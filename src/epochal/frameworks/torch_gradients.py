@@ -235,13 +235,14 @@ class Gradients:
         start = perf_counter()
         try:
             mine = self._mine(optimizer)
-            if mine:
-                self._note_step(optimizer, mine)
+            live = self._learning()
+            if mine and len(live) == len(self._ids):  # else the model is being changed
+                self._note_step(optimizer, mine, live)
         except Exception as error:  # noqa: BLE001 - inside the user's optimizer: its step must not fail for us
             self.trouble = f"gradients could not be read at the optimizer's step: {type(error).__name__}: {error}"
         self.probe.hook_seconds += perf_counter() - start
 
-    def _note_step(self, optimizer: Any, mine: list[int]) -> None:
+    def _note_step(self, optimizer: Any, mine: list[int], live: list[torch.Tensor]) -> None:
         if self._passes:
             if self._in_cycle:
                 self._cycles.append(self._passes)
@@ -250,7 +251,6 @@ class Gradients:
             self._first_passes = self._passes
         self._last, self._passes, self._mixed = "step", 0, False
         self._steps += 1
-        live = self._learning()
         self._at_step = {s.index: mark for s in self._sentinels if (mark := self._mark(live[s.index])) is not None}
         for sentinel in self._sentinels:
             sentinel.passes = 0

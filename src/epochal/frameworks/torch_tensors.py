@@ -118,15 +118,22 @@ class Tensors:
         return whole
 
     def learning(self) -> list[torch.Tensor]:
-        """The trainable tensors as they are now (DTensors as they are), in the order of the facts."""
-        return [self.places[i][0][self.places[i][1]] for i in self.trainable]
+        """The trainable tensors as they are now (DTensors as they are), in the order of the facts.
+
+        None at all where one of them is no longer there.
+        """
+        try:
+            found = [self.places[i][0][self.places[i][1]] for i in self.trainable]
+        except KeyError:
+            return []
+        return [] if any(tensor is None for tensor in found) else found
 
     def _remember_modules(self, root: nn.Module) -> None:
         """How many tensors each module holds and which modules: what a layer added or exchanged changes.
 
         By identity alone: a module held here might hold the model, which must go when the user lets go of it.
         """
-        modules = [] if isinstance(root, torch.jit.ScriptModule) else list(root.modules())
+        modules = [m for m in root.modules() if not isinstance(m, torch.jit.ScriptModule)]
         self._held = [(held, len(held)) for m in modules for held in (m._parameters, m._buffers)]
         self._children = [(m._modules, [*map(id, m._modules.values())]) for m in modules if m._modules]
 
@@ -151,16 +158,21 @@ def stored(root: nn.Module) -> Iterator[tuple[str, MutableMapping[str, Any], str
 
     What is declared but not there (`bias=None`) comes too.
     """
-    if isinstance(root, torch.jit.ScriptModule):
-        state = dict(root.state_dict(keep_vars=True))
-        yield from ((name, state, name) for name in state if isinstance(state[name], torch.Tensor))
+    yield from _walk(root, "")
+
+
+def _walk(module: nn.Module, dot: str) -> Iterator[tuple[str, MutableMapping[str, Any], str]]:
+    if isinstance(module, torch.jit.ScriptModule):
+        state = dict(module.state_dict(keep_vars=True))
+        yield from ((dot + name, state, name) for name in state if isinstance(state[name], torch.Tensor))
         return
-    for prefix, module in root.named_modules(remove_duplicate=False):
-        dot = prefix + "." if prefix else ""
-        for holder, skipped in ((module._parameters, ()), (module._buffers, module._non_persistent_buffers_set)):
-            for key in holder:
-                if key not in skipped:
-                    yield dot + key, holder, key
+    for holder, skipped in ((module._parameters, ()), (module._buffers, module._non_persistent_buffers_set)):
+        for key in holder:
+            if key not in skipped:
+                yield dot + key, holder, key
+    for name, child in module._modules.items():
+        if child is not None:
+            yield from _walk(child, f"{dot}{name}.")
 
 
 def _trouble(tensor: torch.Tensor) -> str:
