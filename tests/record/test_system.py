@@ -184,7 +184,7 @@ def test_by_default_a_run_records_the_machine_and_the_rest(tmp_path: Path) -> No
         """
         import time
         with epochal.init("defaults") as run:
-            for step in range(16):
+            for step in range(30):
                 run.log({"loss": 1.0 / (step + 1)}, step=step)
                 time.sleep(0.1)
             print("trained")
@@ -197,9 +197,9 @@ def test_by_default_a_run_records_the_machine_and_the_rest(tmp_path: Path) -> No
     assert {"system/cpu", "system/memory", "system/process_memory", "system/disk_free"} <= names(run)
     steps = run.scalars()["system/cpu"].steps.tolist()
     assert len(steps) == 2
-    assert 5 <= steps[0] <= 12
-    assert steps[1] == 15
-    assert run.info().last_step == 15
+    assert 3 <= steps[0] <= 24
+    assert steps[1] == 29
+    assert run.info().last_step == 29
     assert run.info().notices == ()
     assert [line.text for line in run.console()] == ["trained"]
     assert run.packages()["numpy"]
