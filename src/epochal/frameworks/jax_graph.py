@@ -43,7 +43,7 @@ def graph_of(function: Any, *arguments: Any) -> Graph | None:
     """
     try:
         return _drawn(function, arguments)
-    except Exception as error:
+    except Exception as error:  # the user's function runs in here, and recording never breaks training
         if strict_wanted(None):
             raise
         warn_user(f"the network's graph could not be drawn: {type(error).__name__}: {error}")
