@@ -83,11 +83,11 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         words = f"Would compact {len(ended)} ended runs and remove {len(trash)} from the trash"
         terminal.line(f"{words} ({freed:,} bytes).")
         if swept:
-            terminal.line(f"Would remove {swept:,} files that no logged value refers to ({swept_bytes:,} bytes).")
+            terminal.line(f"Would remove {_files(swept)} that no logged value refers to ({swept_bytes:,} bytes).")
         return 0
     terminal.line(f"{compacted} of {len(ended)} ended runs compacted, {saved:,} bytes saved.")
     if swept:
-        terminal.line(f"{swept:,} files that no logged value refers to removed, {swept_bytes:,} bytes freed.")
+        terminal.line(f"{_files(swept)} that no logged value refers to removed, {swept_bytes:,} bytes freed.")
     if args.trash:
         terminal.line(f"{len(trash)} runs removed from the trash, {freed:,} bytes freed.")
     for line in skipped:
@@ -110,6 +110,10 @@ def _sweep(runs: list[StoredRun], skipped: list[str], *, dry_run: bool) -> tuple
         if report.skipped:
             skipped.append(f"{stored.project}/{stored.run_id}: {report.skipped}")
     return files, size
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'' if count == 1 else 's'}"
 
 
 def _trash(root: Path, older_than_days: float | None) -> list[Path]:
