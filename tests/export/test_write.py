@@ -14,6 +14,7 @@ from PIL import Image
 from epochal import export
 from epochal.errors import NotFoundError, UsageError
 from epochal.picture import DIVERGING, table
+from epochal.record import init
 from epochal.store import RunWriter, StoredRun
 from tests.workspace.recording import Recorded
 
@@ -163,6 +164,22 @@ def test_kernels_lists_and_odd_shapes_become_pictures(tmp_path: Path) -> None:
     assert {"conv", "3 → 8 · 5×5"} <= set(said)
     assert not any("running_mean" in word for word in said)
     export.write(StoredRun(writer.path), to=tmp_path / "w.gif", size="900x700")
+
+
+def test_biases_that_are_columns_stand_beside_their_weights(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    parameters = {
+        "weights": [rng.normal(size=(5, 3)), rng.normal(size=(2, 5))],
+        "biases": [rng.normal(size=(5, 1)), rng.normal(size=(1, 2))],
+    }
+    with init("columns", dir=tmp_path / "runs", strict=True) as run:
+        run.log_parameters(parameters)
+    assert run.path is not None
+    path = tmp_path / "w.svg"
+    export.write(StoredRun(run.path), to=path, what="weights")
+    said = texts(path)
+    assert {"0", "3 → 5", "1", "5 → 2", "right of each matrix: bias"} <= set(said)
+    assert not any("biases" in word for word in said)
 
 
 def test_a_running_run_is_exported_as_it_stands(running: Recorded, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from epochal.errors import NotFoundError
@@ -58,7 +59,7 @@ def _write_matrices(job: Job, kind: SnapshotKind) -> int:
         flowing = Flowing(frames_of(weight), tile)
         words = describe(layer, tile="×".join(map(str, tile)))
         matrices.append(Matrix(title=layer.layer, subtitle=words, values=flowing, holes=flowing.holes))
-        if layer.bias is not None and layer.bias.shape == weight.shape[:1]:  # type: ignore[index]
+        if layer.bias is not None and _stands_beside(weight, layer.bias):
             grid = Flowing(frames_of(layer.bias), (1, 1), across=flowing.across)
             words = "each where its unit is"
             matrices.append(Matrix(title=layer.bias.name, subtitle=words, values=grid, holes=grid.holes))
@@ -220,4 +221,6 @@ def nothing_kept(job: Job, kind: SnapshotKind) -> NotFoundError:
 
 def _stands_beside(weight: TensorFacts, bias: TensorFacts | None) -> bool:
     shape, length = weight.shape or (), (bias.shape or ()) if bias is not None else ()
-    return len(shape) >= 2 and len(length) == 1 and length[0] == shape[0] and 0 not in shape
+    # One number for each unit, also as a column [units, 1], as networks written out in numpy keep it.
+    one_each = bool(shape and length) and math.prod(length) == max(length) == shape[0]
+    return len(shape) >= 2 and one_each and 0 not in shape
