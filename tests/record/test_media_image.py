@@ -296,9 +296,10 @@ def test_tensors() -> None:
 
 def test_boxes_masks_and_classes_are_kept_beside_the_picture() -> None:
     mask = RNG.integers(0, 3, (6, 7))
+    boxes: Any = {"found": [{"box": (5, 1, 2, 4), "label": 1, "score": np.float32(0.5)}, (0, 0, 1, 1)]}
     image = Image(
         noise(6, 7),
-        boxes={"found": [{"box": (5, 1, 2, 4), "label": 1, "score": np.float32(0.5)}, (0, 0, 1, 1)]},
+        boxes=boxes,
         masks={"truth": mask},
         classes={0: "sky", 1: "cat", 2: "dog"},
     )

@@ -69,7 +69,7 @@ def test_the_same_image_a_hundred_times_is_one_file(root: Path) -> None:
     with init("p", strict=True) as run:
         for step in range(100):
             run.log({"same": epochal.Image(pixels)}, step=step)
-    (blob,) = run.path.glob("w/*/media/blobs/*") if run.path else ()
+    (blob,) = stored(run).path.glob("w/*/media/blobs/*")
     with PIL.Image.open(blob) as picture:
         assert picture.size == (16, 16)
     assert len(stored(run).media("same")) == 100

@@ -25,6 +25,7 @@ from epochal.store import RunWriter, StoredRun
 from epochal.store import blobs as blobs_module
 from epochal.store.arrow import MEDIA_COLUMNS
 from epochal.store.blobs import Blob, Encoded
+from epochal.store.files import replace_file
 from epochal.store.media import PendingMedia
 from epochal.store.repair import repair
 from epochal.store.segments import SegmentWriter
@@ -292,7 +293,7 @@ def test_many_threads_lose_nothing(tmp_path: Path) -> None:
 
 def refusing(monkeypatch: pytest.MonkeyPatch, *, when: Callable[[], bool]) -> None:
     """Make writing blobs fail as on a full disk."""
-    real = blobs_module.replace_file
+    real = replace_file
 
     def failing(path: Path, data: bytes, *, sync: bool = False) -> None:
         if when():

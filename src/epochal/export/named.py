@@ -77,7 +77,7 @@ def write_named(job: NamedJob) -> Written:
 
 def _write_bytes(job: NamedJob, items: Sequence[MediaItem], logged: int, kind: str) -> Written:
     item = items[0]
-    notices = ()
+    notices: tuple[Notice, ...] = ()
     if logged > 1:
         notices = (
             Notice(

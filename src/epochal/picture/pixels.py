@@ -146,4 +146,5 @@ class PixelsScene:
             return np.ascontiguousarray(frame)
         share = frame[..., 3:].astype(np.float32) / 255
         blended = frame[..., :3] * share + np.array(self.theme.ground, np.float32) * (1 - share)
-        return np.floor(blended + 0.5).astype(np.uint8)
+        shown: Pixels = np.floor(blended + 0.5).astype(np.uint8)
+        return shown

@@ -112,7 +112,7 @@ def encode_batch(
         if column.kind == "text":
             if len(given) != rows:
                 raise ValueError(f"column {column.name!r} has {len(given)} texts, expected {rows} rows")
-            parts += _text_parts(given)
+            parts += _text_parts([str(text) for text in given])
             continue
         values = np.ascontiguousarray(given, column.dtype)
         if values.shape != ((rows,) if column.width == 1 else (rows, column.width)):

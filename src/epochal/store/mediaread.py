@@ -41,7 +41,7 @@ class _Row(NamedTuple):
     step: int
     t: float
     kind: str
-    index: int
+    place: int
     sha256: str
     extension: str
     size: int
@@ -116,6 +116,21 @@ def _blobs_in(meta: Mapping[str, Any]) -> dict[str, str]:
     return dict(filter(None, names))
 
 
+def _item(series: str, row: _Row) -> MediaItem:
+    return MediaItem(
+        series=series,
+        kind=row.kind,
+        step=row.step,
+        t=row.t,
+        index=row.place,
+        sha256=row.sha256,
+        extension=row.extension,
+        size=row.size,
+        caption=row.caption,
+        meta=_parsed(row.meta),
+    )
+
+
 class MediaSet:
     """Values by series over all writers of a run. Not thread-safe.
 
@@ -182,11 +197,7 @@ class MediaSet:
 
     def items(self, name: str, steps: set[int] | None) -> list[MediaItem]:
         """Return the items of a series at some steps, or at all."""
-        return [
-            MediaItem(**{**row._asdict(), "meta": _parsed(row.meta)}, series=name)
-            for row in self._rows[name]
-            if steps is None or row.step in steps
-        ]
+        return [_item(name, row) for row in self._rows[name] if steps is None or row.step in steps]
 
     def blob_name(self, sha256: str) -> str:
         """Return the file name of a blob that a value of this run refers to.

@@ -76,7 +76,7 @@ def to_bytes(
     if array.dtype == np.uint8 and limits in (None, (0.0, 255.0)):
         return array, {}, 0
     lo, hi = check_limits(array, limits, what)
-    wide = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32)
+    wide: Any = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32)
     nan = int(np.count_nonzero(np.isnan(wide)))
     outside = int(np.count_nonzero((wide < lo) | (wide > hi)))
     facts: dict[str, Any] = {"range": [lo, hi]}
@@ -93,7 +93,8 @@ def to_bytes(
     wide /= hi - lo
     wide *= 255.0
     wide += 0.5
-    return wide.astype(np.uint8), facts, nan + outside
+    pixels: npt.NDArray[np.uint8] = wide.astype(np.uint8)
+    return pixels, facts, nan + outside
 
 
 def check_limits(array: Array, limits: tuple[float, float] | None, what: str) -> tuple[float, float]:

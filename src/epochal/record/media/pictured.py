@@ -21,12 +21,12 @@ _LEAST_SIDE = 4
 def are_pictures(array: npt.NDArray[Any]) -> bool:
     """Whether [N, ...] examples look like pictures: two sides of at least four pixels, and at most channels besides."""
     if array.ndim == 3:
-        return min(array.shape[1:]) >= _LEAST_SIDE
+        return bool(min(array.shape[1:]) >= _LEAST_SIDE)
     if array.ndim != 4:
         return False
     first, last = array.shape[1] in CHANNELS, array.shape[3] in CHANNELS
     sides = array.shape[2:] if first else array.shape[1:3]
-    return first != last and min(sides) >= _LEAST_SIDE
+    return bool(first != last and min(sides) >= _LEAST_SIDE)
 
 
 def pack_examples(array: npt.NDArray[Any]) -> tuple[Blob, dict[str, Any]]:

@@ -70,7 +70,8 @@ class Predictions(Value):
         count, classes = self._probabilities.shape
         shape = getattr(labels, "shape", None)
         if shape is not None and tuple(shape) == (count, classes):
-            return as_array(labels, "labels").argmax(axis=1).astype(np.int64)  # one-hot, or soft
+            places: npt.NDArray[np.int64] = as_array(labels, "labels").argmax(axis=1).astype(np.int64)
+            return places  # one-hot, or soft
         found, names = label_numbers(labels, count, "labels")
         if names:
             if not self._class_names:

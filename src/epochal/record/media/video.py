@@ -125,7 +125,8 @@ def _grid(batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """[N, T, H, W, C] as one film of about as many columns as rows; missing places stay black."""
     n, t, height, width, channels = batch.shape
     if n == 1:
-        return batch[0]
+        one: npt.NDArray[Any] = batch[0]
+        return one
     columns = math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     grid = np.zeros((t, rows * height, columns * width, channels), batch.dtype)
