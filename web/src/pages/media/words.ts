@@ -26,6 +26,11 @@ export const mediaWords = {
   page: (at: number, of: number) => `page ${at} of ${of}`,
   sortBy: (column: string) => `Sort by ${column}`,
   plotly: 'An interactive plotly figure: download it, or open it with plotly.io.read_json',
+  slice: (axis: number, at: number) => `${['depth', 'row', 'column'][axis]} ${at}`,
+  turn: (kind: string) => `${kind}, turned by dragging or with the arrow keys`,
+  drag: 'Drag to turn',
+  embedding: 'First two principal components of this step',
+  accuracy: (percent: string) => `${percent} % right`,
   pageFrame: (name: string) => `Page ${name}`,
   kinds: {
     array: 'array',
