@@ -211,6 +211,29 @@ def test_example_inputs_are_used(tmp_path: Path) -> None:
     assert graph.model == "Inner"
 
 
+class Silent(Net):
+    """`self.log` cannot be compiled."""
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return F.cross_entropy(self(batch[0]), batch[1])
+
+
+@pytest.mark.slow
+def test_a_module_that_is_compiled_as_a_whole(tmp_path: Path) -> None:
+    log, kept, module = logger(tmp_path, watch=EVERY_STEP), Keeper(), Silent()
+    module.example_input_array = torch.zeros(2, 4)
+    fit = trainer(tmp_path, log, callbacks=[kept])
+    with pytest.warns(epochal.RecordingWarning, match="compile the network inside it instead"):
+        fit.fit(torch.compile(module), loader())
+    run = stored(log)
+    check_gradients(run, kept, list(range(1, 6)))
+    check_parameters(run, kept, list(range(1, 6)))
+    assert not [name for name in run.statistics_series() if name.startswith("act/")]
+    graph = run.graph()
+    assert graph is not None
+    assert graph.source == "export"
+
+
 class Sanity(Net):
     """Logs in validation around `self.log`."""
 

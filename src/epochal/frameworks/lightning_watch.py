@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from epochal.frameworks.lightning import Logger
 
 
+_COMPILED = (
+    "activations are not recorded: all of the module's training step is compiled; "
+    "to record them compile the network inside it instead, self.net = torch.compile(self.net)"
+)
+
+
 class Callback(CallbackBase):
     """Records a Lightning training beside the trainer's own logger: metrics, hyper-parameters and the module itself.
 
@@ -126,6 +132,9 @@ class Callback(CallbackBase):
         options = dict(self._watch) if isinstance(self._watch, Mapping) else {}
         self._watched = None
         if self._watch is not False and run._watcher is None:
+            if getattr(pl_module, "_compiler_ctx", None) is not None and options.get("activations", True):
+                options["activations"] = False
+                run._guard.lost("network", _COMPILED, once=_COMPILED)
             inputs = options.pop("inputs", self._example)
             self._watched = Watched(pl_module, outside=_is_redirected)
             run.watch(self._watched, inputs=pl_module.example_input_array if inputs is None else inputs, **options)
