@@ -18,7 +18,7 @@ from epochal.frameworks import torch_device
 from epochal.frameworks.torch_catch import Outputs, as_example, copied_inputs
 from epochal.frameworks.torch_compiled import CallCatch, Shadow, compiled_parts, unwrap, why_not
 from epochal.frameworks.torch_gradients import Gradients, inverse
-from epochal.frameworks.torch_tensors import Tensors, bind
+from epochal.frameworks.torch_tensors import Tensors, bind, is_spread
 from epochal.record.probe import Activation, Bytes, Late, RecordedNetwork, TensorFact
 
 
@@ -242,6 +242,10 @@ class TorchProbe:
         root = self._root()
         if inputs is None:
             return RecordedNetwork(graph=parameter_graph(root))
+        if is_spread(root):
+            # One process alone that ran it would wait for the others forever, and they for it.
+            trouble = "its parameters are spread over several processes, and it cannot be run by one of them"
+            return RecordedNetwork(graph=parameter_graph(root, note=trouble), trouble=trouble)
         inputs = as_tensors(inputs, root)
         try:
             program, graph = export_network(root, inputs)

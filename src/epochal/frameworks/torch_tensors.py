@@ -36,6 +36,13 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
     return part if isinstance(part, torch.Tensor) else tensor
 
 
+def is_spread(root: nn.Module) -> bool:
+    """Whether the parameters are spread over processes, which talk to each other when the module runs."""
+    if isinstance(root, torch.jit.ScriptModule):
+        return False
+    return any(local(p) is not p for p in root.parameters()) or any(hasattr(m, "_fsdp_wrapped_module") for m in root.modules())
+
+
 class Tensors:
     """Places, facts and aliases of one module's tensors, as they were at the last `gather`."""
 

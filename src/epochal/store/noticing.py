@@ -27,6 +27,7 @@ _DROPPED = {
     "alert": ("alert", ": it came too often, or the disk refused it"),
     "console": ("line of the console", ": its file was full, or the disk refused it"),
     "system": ("sample of the machine", ": it failed"),
+    "network": ("part of a watched network", ": the program was told which and why"),
     "far": ("number of an accelerator", ": it was not handed over in time"),
     "code": ("part of the code's state", ": it could not be found out"),
 }
