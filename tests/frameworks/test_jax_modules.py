@@ -257,6 +257,9 @@ def test_a_layer_that_is_used_twice_and_one_that_is_not(tmp_path: Path) -> None:
     assert layer(graph, "idle").attributes == {"used": False}
     assert layer(graph, "a@2").parameters == layer(graph, "a").parameters
     assert layer(graph, "a").parameters[0].layout == ()
+    straight = graph_of(lambda p, x: (x @ p["a"]["w"]) @ p["a"]["w"], params, jnp.ones((2, 4)))
+    assert straight is not None
+    assert [one.layer_id for one in straight.layers] == ["x", "a", "a@2", "output", "idle"]
     turned = graph_of(lambda p, x: x @ p["a"]["w"], params, jnp.ones((2, 4)))
     assert layer(turned, "a").parameters[0].layout == (1, 0)
 

@@ -101,14 +101,14 @@ def _batch(inputs: Sequence[Any]) -> int | None:
 
 @dataclass(slots=True)
 class _Box:
-    """A layer or an operation in the making; `weighs` says that a product with its weight was in it already."""
+    """A layer or an operation in the making; `weighs` are weights of which a product was in it already."""
 
     layer_id: str
     kind: str
     layer: str = ""
     sources: list[str] = field(default_factory=list)
     outputs: Shape = ()
-    weighs: bool = False
+    weighs: set[str] = field(default_factory=set)
     activation: str | None = None
     activates: str = ""
 
@@ -167,6 +167,7 @@ class _Reader:
         if not flowing:
             made = Value(parameters=parameters, axes=axes_after(eqn, values)) if parameters else CONSTANT
             return [made] * len(eqn.outvars)
+        box: _Box | None
         if parameters:
             box = self._layer_box(eqn, values, parameters, flowing)
         elif len(flowing) > 1:
@@ -184,8 +185,8 @@ class _Reader:
         for layer in dict.fromkeys(self._owner[name].layer_id for name in parameters if name in self._owner):
             known = self._boxes.get(self._open.get(layer, ""))
             outside = [f for f in flowing if known is None or (f != known.layer_id and f not in known.sources)]
-            weighs = eqn.primitive.name in ("dot_general", "conv_general_dilated", "gather")
-            if known is None or outside or (weighs and known.weighs and known.layer_id not in flowing):
+            weighs = set(parameters) if eqn.primitive.name in _LAYER_KINDS else set()
+            if known is None or outside or weighs & known.weighs:
                 box = self._add(layer, self._owner_kind(layer), layer=layer)
                 box.sources = list(flowing)
                 self._open[layer] = box.layer_id
