@@ -37,7 +37,7 @@ def train(rank: int, world_size: int, root: str, meet: str, behaviour: str) -> N
     torch.manual_seed(rank)
     model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(4, 2))
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    run = epochal.init("ddp", dir=root, strict=True, system=False, console=False, code=False)
+    run = epochal.init("ddp", dir=root, strict=True, system=0.5, console=False, code=False)
     assert (run.rank, run.world_size) == (rank, world_size)
     run.watch(model, inputs=torch.zeros(1, 4))
     logged: list[tuple[int, float, float]] = []
@@ -119,6 +119,8 @@ def test_spawned_processes_are_one_run(tmp_path: Path, world_size: int, behaviou
         kept = run.snapshot(run.snapshot_steps()[-1])
         assert {name: array.tolist() for name, array in kept.items()} == state
     assert not [name for name in run.statistics_series() if name.startswith("rank")]
+    machine = [name for name in run.scalars() if name.endswith("system/memory")]
+    assert machine == ["system/memory"], "told once for all processes of a machine"
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from dataclasses import asdict
 from typing import Any
@@ -14,7 +15,7 @@ from epochal.picture.numbers import number
 from epochal.store import MediaSeries
 from epochal.workspace import RunReader
 
-_HIDDEN = ("epoch",)
+_HIDDEN = re.compile(r"(rank\d+/)?epoch")
 _ALERTS = 20
 
 
@@ -22,7 +23,7 @@ def metrics_of(run: RunReader) -> dict[str, dict[str, Any]]:
     """Of each metric: last, best, where the best was, and a few numbers of its course."""
     found = {}
     for name, series in run.summary.items():
-        if name in _HIDDEN or is_system(name):
+        if _HIDDEN.fullmatch(name) or is_system(name):
             continue
         better = series.better or better_by_name(name)
         best, step = (series.max, series.max_step) if better == "max" else (series.min, series.min_step)

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch.distributed as dist
 
+from epochal.record.ranks import machine
+
 __all__ = ["TorchGroup", "group"]
 
 
@@ -34,12 +36,18 @@ class TorchGroup:
     def __init__(self, rank: int, world_size: int, store: Any) -> None:
         self.rank, self.world_size = rank, world_size
         self._store = store
+        self._machine = machine()
+        self.post(f"epochal/machine/{rank}", self._machine)
 
     def post(self, key: str, text: str) -> None:
         """Leave a text in the group's store; where there is none or it is gone, nobody reads it there."""
         if self._store is not None:
             with contextlib.suppress(RuntimeError):
                 self._store.set(key, text)
+
+    def local_rank(self) -> int:
+        """How many of the lower ranks on this machine have asked for the group so far."""
+        return sum(self.read(f"epochal/machine/{rank}") == self._machine for rank in range(self.rank))
 
     def read(self, key: str) -> str | None:
         """The text of a key, None while nobody left one."""

@@ -118,8 +118,9 @@ def init(
         strict=strict_wanted(strict),
         last_step=last_step(writer, place, entry, rewind_to),
     )
+    place, parent = place.settle(), entry.arrive(writer)
     begin(run, writer, choices, masker, facts=facts, place=place)
-    return run.placed(place, entry.arrive(writer))
+    return run.placed(place, parent)
 
 
 def new_id() -> str:

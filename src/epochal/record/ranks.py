@@ -6,12 +6,13 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from epochal.errors import UsageError
+from epochal.store.process import identity
 
-__all__ = ["Board", "Group", "Place", "find_place"]
+__all__ = ["Board", "Group", "Place", "find_place", "machine"]
 
 
 class Board(Protocol):
@@ -39,6 +40,10 @@ class Group(Board, Protocol):
         """How many they are."""
         ...
 
+    def local_rank(self) -> int:
+        """How many of the lower ranks on this machine have asked for the group so far. Never waits."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -46,7 +51,7 @@ class Place:
 
     `launch` is what this start of processes says of itself, '' where it says nothing that tells it from others; `sure`
     says that no other start says the same. `elastic` processes are started anew by a parent that stays, `attempt`
-    counts how often that was.
+    counts how often that was. `settled` says whether the local rank is known, and not only guessed.
     """
 
     rank: int = 0
@@ -57,6 +62,13 @@ class Place:
     elastic: bool = False
     attempt: int = 0
     group: Group | None = None
+    settled: bool = True
+
+    def settle(self) -> Place:
+        """This place with its local rank, once those before it have come: where no launcher said it, the group does."""
+        if self.settled or self.group is None:
+            return self
+        return replace(self, local_rank=self.group.local_rank(), settled=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +115,12 @@ def find_place(
     Raises UsageError where what is given cannot be.
     """
     variables = os.environ if environ is None else environ
-    said = next(filter(None, (_read(launcher, variables) for launcher in _LAUNCHERS)), Place())
+    launched = next(filter(None, (_read(launcher, variables) for launcher in _LAUNCHERS)), None)
+    said = launched or Place()
     group = _find_group()
     if group is not None:
-        said = _with(said, rank=group.rank, world_size=group.world_size, group=group)
+        known = launched is not None or group.world_size == 1
+        said = replace(said, rank=group.rank, world_size=group.world_size, group=group, settled=known)
     if rank is None and world_size is None:
         return said
     size = world_size if world_size is not None else max(said.world_size, (rank or 0) + 1)
@@ -115,20 +129,13 @@ def find_place(
         raise UsageError(
             f"rank is {at!r} of world_size {size!r}", hint="ranks are whole numbers from 0 to world_size - 1"
         )
-    return _with(said, rank=at, world_size=size, group=group) if size > 1 else Place(local_rank=said.local_rank)
+    return replace(said, rank=at, world_size=size) if size > 1 else Place(local_rank=said.local_rank)
 
 
-def _with(place: Place, *, rank: int, world_size: int, group: Group | None) -> Place:
-    return Place(
-        rank=rank,
-        world_size=world_size,
-        local_rank=place.local_rank,
-        launch=place.launch,
-        sure=place.sure,
-        elastic=place.elastic,
-        attempt=place.attempt,
-        group=group,
-    )
+def machine() -> str:
+    """A word for the machine, or the container, that this process runs in."""
+    facts = identity()
+    return f"{facts['host']} {facts.get('scope', '')}".strip()
 
 
 def _read(launcher: _Launcher, variables: Mapping[str, str]) -> Place | None:
