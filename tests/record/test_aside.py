@@ -48,10 +48,10 @@ def test_what_is_no_number_is_told_as_by_log(tmp_path: Path) -> None:
 
 def test_settings_that_come_late(tmp_path: Path) -> None:
     with init("config", dir=tmp_path, config={"lr": 0.1, "net": {"width": 4}}, strict=True) as run:
-        assert not run.ended
+        before = run.ended
         run.set_config({"lr": 0.2, "batch": np.int64(8)})
         assert run.config == {"lr": 0.2, "net": {"width": 4}, "batch": 8}
-    assert run.ended
+    assert (before, run.ended) == (False, True)
     assert stored(run).info().config == {"lr": 0.2, "net": {"width": 4}, "batch": 8}
     with init("config", dir=tmp_path, id=run.id, resume="must", strict=True) as again:
         again.set_config({"lr": 0.3})
