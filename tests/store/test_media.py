@@ -23,6 +23,7 @@ from epochal.errors import DamagedError, NotFoundError, UsageError
 from epochal.facts import HISTOGRAM_BINS, STATISTICS
 from epochal.store import RunWriter, StoredRun
 from epochal.store import blobs as blobs_module
+from epochal.store import media as media_module
 from epochal.store.arrow import MEDIA_COLUMNS
 from epochal.store.blobs import Blob, Encoded
 from epochal.store.files import replace_file
@@ -301,6 +302,54 @@ def refusing(monkeypatch: pytest.MonkeyPatch, *, when: Callable[[], bool]) -> No
         real(path, data, sync=sync)
 
     monkeypatch.setattr(blobs_module, "replace_file", failing)
+
+
+@pytest.mark.parametrize("one_call", [True, False])
+def test_bytes_are_on_the_disk_before_their_row_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, one_call: bool
+) -> None:
+    events: list[str] = []
+    real_sync, real_all, real_write = media_module._sync, media_module._sync_file_system, SegmentWriter.write
+
+    def sync(path: Path) -> None:
+        real_sync(path)
+        events.append(path.name)
+
+    def sync_all(folder: Path) -> bool:
+        done = one_call and real_all(folder)
+        events.extend(path.name for path in folder.iterdir() if done)
+        return done
+
+    def write(self: SegmentWriter, arrays: Any, names: Any, *, rows_end: int) -> None:
+        if self.folder.name == "media":
+            assert set(arrays["sha256"]) <= {name[:64] for name in events}
+            events.append("row")
+        real_write(self, arrays, names, rows_end=rows_end)
+
+    monkeypatch.setattr(media_module, "_sync", sync)
+    monkeypatch.setattr(media_module, "_sync_file_system", sync_all)
+    monkeypatch.setattr(SegmentWriter, "write", write)
+    writer = begin(tmp_path)
+    for step in range(40):
+        add(writer, b"%d" % step, step)
+    assert writer.flush()
+    add(writer, b"last", 99)
+    writer.finish()
+    assert len({e for e in events if e.endswith(".txt")}) == 41
+    assert "row" in events
+    assert len(StoredRun(writer.path).media("notes")) == 41
+
+
+def test_a_disk_that_is_slow_to_sync_does_not_hold_rows_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(media_module, "_sync_all", lambda *_: go.wait(30))
+    writer = begin(tmp_path)
+    add(writer, b"x", 0)
+    run = StoredRun(writer.path)
+    wait_until(lambda: bool(run.media_series()), secs=5)
+    go.set()
+    writer.finish()
+    assert len(run.media("notes")) == 1, "and it is written once"
 
 
 def test_a_disk_that_refuses_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
