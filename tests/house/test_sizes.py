@@ -14,7 +14,7 @@ HARD_LIMIT = 500
 LONG_FILES: dict[str, str] = {}
 """Files that may be longer, each with the reason."""
 
-BROAD_LIMIT = 30
+BROAD_LIMIT = 50
 
 
 def sources() -> list[Path]:

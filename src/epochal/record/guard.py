@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 
 from epochal.errors import EpochalError, RecordingWarning, StorageFullError
 
@@ -58,6 +58,10 @@ class Guard:
         message = f"{doing} failed, training goes on: {reason}" + (f" ({hint})" if hint else "")
         self.lost("error", message, once=(doing, type(error)))
 
+    def over(self, doing: str) -> _Over:
+        """A block in which an error of our own code goes no further: `with guard.over("run.define()"):`."""
+        return _Over(self, doing)
+
     def lost(self, code: str, message: str, *, once: object, count: int = 1) -> None:
         """Count something that was not recorded, and warn of the first of its kind (`once` says which kind)."""
         self._count(code, count)
@@ -74,3 +78,23 @@ class Guard:
         if once not in self._told:
             self._told.add(once)
             warn_user(message)
+
+
+class _Over:
+    """The guard's edge. Warnings that the user's own filter made errors of pass, and so does what is no Exception."""
+
+    __slots__ = ("_doing", "_guard")
+
+    def __init__(self, guard: Guard, doing: str) -> None:
+        self._guard, self._doing = guard, doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        if not isinstance(error, Exception) or isinstance(error, RecordingWarning):
+            return False
+        if self._guard.strict:
+            return False  # it goes on as it was raised, from where it was raised
+        self._guard.failed(self._doing, error)
+        return True

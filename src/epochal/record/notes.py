@@ -32,27 +32,19 @@ class Notes:
         """
         if self._writer is None or self._writer.finished:
             return
-        try:
+        with self._guard.over("run.set_config()"):
             plain, _ = plain_config(settings)
             self.config = {**self.config, **plain}
             self._writer.set_state(config=self.config)
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.set_config()", error)
 
     def describe(self, *, name: str | None = None, tags: Sequence[str] | None = None, notes: str | None = None) -> None:
         """Change the run's name, tags or notes, as the Studio can; what is None stays as it is."""
         if self._writer is None:
             return
-        try:
+        with self._guard.over("run.describe()"):
             path = self._writer.path
             Library(path.parent.parent).change(StoredRun(path), name=name, tags=tags, notes=notes)
             self.name = name if name is not None else self.name
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.describe()", error)
 
     def log_graph(self, model: object, inputs: object = None) -> None:
         """Keep the graph of a network, and its program where it can be exported, without watching it.
@@ -61,7 +53,7 @@ class Notes:
         """
         if self._writer is None or self._writer.finished:
             return
-        try:
+        with self._guard.over("run.log_graph()"):
             probe = find_probe(model, activations=False, gradients=False)
             try:
                 network = probe.network(inputs)
@@ -75,10 +67,6 @@ class Notes:
             elif network.trouble:
                 message = f"the network could not be exported, only its graph is recorded: {network.trouble}"
                 self._guard.lost("network", message, once=message)
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.log_graph()", error)
 
     def flush(self, timeout: float | None = 30.0) -> bool:
         """Wait until all that was given so far is in the run's files; say whether that came true in time (seconds)."""

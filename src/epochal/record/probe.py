@@ -58,7 +58,7 @@ class TensorFact:
 class Figures:
     """Exact figures of all values of an output, whatever sample of them is kept.
 
-    Each is what facts.StatisticsRow calls so: `mean`, `std` (population), `min`, `max` and the 2-norm are over the finite
+    Each is what facts.StatisticsRow calls so: `mean`, `std` (population), `min`, `max` and the 2-norm are over finite
     values, NaN where there is none; `zeros`, `nan` and `inf` count values.
     """
 

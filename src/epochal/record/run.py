@@ -225,7 +225,7 @@ class Run(Watching, Lineage, Notes, Examples):
         """
         if self._writer is None or self._append is None:
             return
-        try:
+        with self._guard.over("run.define()"):
             if better not in (None, "min", "max"):
                 raise UsageError(f"better is {better!r}", hint="use 'min' or 'max'")
             conditions = None
@@ -234,10 +234,6 @@ class Run(Watching, Lineage, Notes, Examples):
             if self._alerts is not None and alert is not None:
                 self._append, conditions = self._alerts.watch(self._append, series, alert)
             self._writer.define(series, x=x, better=better, alert=conditions)
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.define()", error)
 
     def alert(self, title: str, text: str = "", level: AlertLevel = "info", *, every: float | None = None) -> None:
         """Tell people something now: in the terminal, to the webhooks and functions of `init(alerts=...)`, in the run.
@@ -247,12 +243,8 @@ class Run(Watching, Lineage, Notes, Examples):
         if self._alerts is None or self._append is None:
             self._refuse()
             return
-        try:
+        with self._guard.over("run.alert()"):
             self._alerts.raise_alert(title, text, level, step=self.step, every=every)
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.alert()", error)
 
     def finish(self, status: EndStatus = "finished", *, error: str | None = None) -> None:
         """Write what is pending and end the run. A second call does nothing."""
@@ -266,12 +258,8 @@ class Run(Watching, Lineage, Notes, Examples):
         finally:
             farewell.forget(self)
             self._append, self._closed = None, status
-            try:
+            with self._guard.over("run.finish()"):
                 self._writer.finish(status, error=error)
-            except RecordingWarning:
-                raise
-            except Exception as problem:  # noqa: BLE001 - the guard's edge
-                self._guard.failed("run.finish()", problem)
 
     def _close_surroundings(self) -> None:
         """End what runs beside the training; trouble with one does not keep the others from ending."""

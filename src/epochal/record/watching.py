@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from time import time
 from typing import Literal, SupportsIndex
 
-from epochal.errors import RecordingWarning, UsageError
+from epochal.errors import UsageError
 from epochal.facts import Graph
 from epochal.record.edge import Edge
 from epochal.record.models import Model
@@ -110,7 +110,7 @@ class Watching(Edge):
         """
         if self._writer is None or self._append is None or self._is_spared(ranks):
             return
-        try:
+        with self._guard.over("run.watch()"):
             if self._pusher is not None and self._pusher.looked:
                 raise UsageError(
                     "parameters were handed over by log_parameters already",
@@ -137,10 +137,6 @@ class Watching(Edge):
                 probe.close()
                 raise
             self._untrained = False
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.watch()", error)
 
     def _is_spared(self, ranks: str) -> bool:
         """Whether looking is left to rank 0."""
@@ -189,7 +185,7 @@ class Watching(Edge):
         if looking is None or self._closed:
             self._watcher = self._pusher = None
             return
-        try:
+        with self._guard.over("run.unwatch()"):
             if model is not None and self._watcher is not None:
                 found = self._find(self._watcher, model)
                 if len(self._watcher.models) > 1:
@@ -197,10 +193,6 @@ class Watching(Edge):
                     return
             self._watcher = self._pusher = None
             looking.finish(self.step, self._epoch, time())
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.unwatch()", error)
 
     @staticmethod
     def _find(watcher: Watcher, model: object) -> Model:
@@ -221,7 +213,7 @@ class Watching(Edge):
         if self._append is None:
             self._refuse()
             return
-        try:
+        with self._guard.over("run.snapshot()"):
             if self._watcher is None:
                 if self._place.rank:
                     return  # rank 0 takes it
@@ -232,10 +224,6 @@ class Watching(Edge):
                 if self._guard.strict:
                     raise UsageError(message)
                 self._guard.told(f"run.snapshot() failed, training goes on: {message}", once="snapshot")
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.snapshot()", error)
 
     def log_parameters(
         self,
@@ -262,7 +250,7 @@ class Watching(Edge):
         if append is None or self._writer is None:
             self._refuse()
             return
-        try:
+        with self._guard.over("run.log_parameters()"):
             if self._watcher is not None:
                 raise UsageError(
                     "a model is being watched: its parameters are recorded already",
@@ -285,10 +273,6 @@ class Watching(Edge):
                 snapshots=snapshots,
                 graph=graph,
             )
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.log_parameters()", error)
 
 
 def _chooser(targets: str | Sequence[str] | None) -> Callable[[str], bool]:
