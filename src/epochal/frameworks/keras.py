@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from epochal.errors import MissingExtraError
+
 if TYPE_CHECKING:
     from epochal.frameworks.keras_callback import Callback as Callback
     from epochal.frameworks.keras_probe import KerasProbe
@@ -25,7 +27,13 @@ def probe(model: object, *, activations: bool = True, gradients: bool = True) ->
 def __getattr__(name: str) -> Any:
     # Keras itself is imported with what needs it: `run.watch` asks this file about models of any kind.
     if name == "Callback":
-        from epochal.frameworks.keras_callback import Callback
-
+        try:
+            from epochal.frameworks.keras_callback import Callback
+        except ModuleNotFoundError as error:
+            if error.name != "keras":
+                raise  # such as the backend that Keras was told to use
+            raise MissingExtraError(
+                "Keras is not installed.", hint='pip install "epochal[keras]" and one of torch, tensorflow, jax'
+            ) from None
         return Callback
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

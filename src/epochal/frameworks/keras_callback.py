@@ -13,7 +13,7 @@ import numpy as np
 from epochal.errors import UsageError
 from epochal.frameworks.keras_config import LearningRate, better_of, fit_facts, settings_of, sizes_of
 from epochal.frameworks.keras_probe import KerasProbe
-from epochal.frameworks.keras_steps import batch_of, described
+from epochal.frameworks.keras_steps import batch_of, described, said
 from epochal.frameworks.session import Session, guarded
 from epochal.record import Run
 
@@ -85,7 +85,7 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
                            "snapshots": snapshots, "budget": budget} | told  # fmt: skip
         self._predictions, self._class_names = predictions, class_names
         self._probe: KerasProbe | None = None
-        self._rate = LearningRate(None)
+        self._rate: LearningRate | None = None
         self._asked = False
         self._step = self._first = self._epoch_began = 0
         self._epochs_before = 0
@@ -128,18 +128,18 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         self._given = set(run.config) - self._ours
         self._configure(run, settings_of(model, self.params or {}, facts))
         self._step = self._first = run.step or 0
-        if run.step is None:
-            self._last_epoch = 0
+        known = self._last_epoch if run._epoch is None else int(run._epoch)
+        self._last_epoch = 0 if run.step is None else known
         self._epochs_before = max(0, self._last_epoch - epoch)
         self._last_epoch = epoch + self._epochs_before
-        self._rate = LearningRate(getattr(model, "optimizer", None))
+        self._rate = LearningRate(model)
         self._defined, self._running = set(), {}
         if facts.callbacks is not None:
             # An exception that the user catches ends `fit` without a word: then Keras lets go of its list of callbacks.
             self._left = weakref.finalize(facts.callbacks, _leave, weakref.ref(self._session), run)
             self._left.atexit = False
         self._probe = None
-        if self._watch is not None and run._watcher is None:
+        if self._watch is not None and run._watcher is None and run.path is not None:
             options = self._watch
             self._probe = KerasProbe(model, gradients=options["gradients"], activations=options["activations"])
             steps = self._probe.backend.steps
@@ -161,7 +161,12 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         options = {k: v for k, v in (self._watch or {}).items() if k not in ("gradients", "activations")}
         gradients, activations = (bool((self._watch or {})[k]) for k in ("gradients", "activations"))
         run.watch(self._probe, gradients=gradients, activations=activations, **options)
-        if self._probe is not None:
+        if self._probe is None:
+            return
+        if run._watcher is None:  # it failed, and was told
+            self._probe.close()
+            self._probe = None
+        else:
             self._probe.backend.steps.install(self._network)
 
     @guarded
@@ -174,17 +179,24 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
             try:
                 _Building(self._network).compute_output_spec(described(batch_of(spec)))
             except Exception as error:  # noqa: BLE001 - the user's own code; its step will tell what is wrong
-                run._guard.lost(
-                    "untrained", f"the untrained model could not be seen: {type(error).__name__}: {error}", once="build"
-                )
+                run._guard.lost("untrained", f"the untrained model could not be seen: {said(error)}", once="build")
         self._configure(run, sizes_of(self._network))
         self._begin_to_watch(run)
         run.log({}, step=self._first, epoch=self._last_epoch)
 
     def _failed(self, error: BaseException) -> None:
         """A step of the training raised."""
-        if self._session.training:
-            self._forget_leaving()
+        run = self._session.run
+        if not self._session.training or run is None:
+            return
+        if self._probe is not None and run._watcher is not None and not self._probe.readable:
+            # On the JAX backend a step consumes the state that it was given: there is no last look at it.
+            policy = run._watcher.policy
+            policy.last_look = policy.last_snapshot = run.step
+        self._forget_leaving()
+        if isinstance(error, Exception):
+            self._session.finish("failed", said(error))
+        else:  # the user's or the system's wish
             self._session.finish(error=error)
 
     def _forget_leaving(self) -> None:
@@ -216,9 +228,7 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
             for name, value in logs.items():
                 data[running.get(name) or running.setdefault(name, f"running/{name}")] = value
         if self._each and count % (max(1, steps // _RATES) if steps else _SOMETIMES) == 0:
-            rate = self._rate.at(self._step - self._first - 1)
-            if rate is not None:
-                data["learning_rate"] = rate
+            self._add_rate(data)
         run.log(data, step=self._step)
 
     @guarded
@@ -234,13 +244,16 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
             if better is not None:
                 run.define(name, better=better)
         if self._step > self._first and "learning_rate" not in metrics:
-            rate = self._rate.at(self._step - self._first - 1)
-            if rate is not None:
-                metrics["learning_rate"] = rate
+            self._add_rate(metrics)
         self._last_epoch = epoch + 1 + self._epochs_before
         run.log(metrics, step=self._step, epoch=self._last_epoch)
         if self._predictions is not None:
             self._predict(run, *self._predictions)
+
+    def _add_rate(self, data: dict[str, Any]) -> None:
+        rate = None if self._rate is None else self._rate.at(self._step - self._first - 1)
+        if rate is not None:
+            data["learning_rate"] = rate
 
     def _predict(self, run: Run, x: Any, y: Any) -> None:
         said = self._network.predict(x, verbose=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -154,14 +155,12 @@ def _known_metrics(model: Any) -> list[Any]:
 
 
 class LearningRate:
-    """The learning rate that an optimizer takes its steps with.
+    """The learning rate that a model's optimizer takes its steps with."""
 
-    In `fit` on the JAX backend the optimizer's variables are empty between epochs: what was read last holds then.
-    """
-
-    def __init__(self, optimizer: Any) -> None:
-        inner = getattr(optimizer, "inner_optimizer", None)
-        self._optimizer = optimizer if inner is None else inner
+    def __init__(self, model: Any) -> None:
+        self._model = weakref.ref(model)
+        self._outer: Any = getattr(model, "optimizer", None)
+        self._optimizer: Any = getattr(self._outer, "inner_optimizer", self._outer)
         self._last: float | None = None
         self._first = 0
         steps = getattr(self._optimizer, "_iterations", None)
@@ -185,10 +184,19 @@ class LearningRate:
                 every = getattr(self._optimizer, "gradient_accumulation_steps", None) or 1
                 self._last = float(keras.ops.convert_to_numpy(source((self._first + batch) // every)))
             elif hasattr(source, "_value"):
-                if source._value is not None:
-                    self._last = float(keras.ops.convert_to_numpy(source.value))
+                value = source._value if source._value is not None else self._kept_by_fit(source)
+                if value is not None:
+                    self._last = float(keras.ops.convert_to_numpy(value))
             elif callable(source):
                 self._last = float(source())
         except Exception:  # noqa: BLE001 - the user's own schedule
             return self._last
         return self._last
+
+    def _kept_by_fit(self, variable: Any) -> Any:
+        """A variable's value where `fit` keeps it outside of it, on the JAX backend."""
+        state = getattr(self._model(), "_jax_state", None) or {}
+        for own, value in zip(self._outer.variables, state.get("optimizer_variables") or (), strict=False):
+            if own is variable:
+                return value
+        return None

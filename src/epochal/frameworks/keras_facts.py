@@ -133,18 +133,22 @@ def _einsum_layout(equation: str, n: int) -> tuple[int, ...]:
 
 def _initializer(leaf: str, variable: Any, layer: Any) -> str | None:
     """How a variable began, in words: the layer's own setting where the values are such as it draws."""
+    if variable._value is None:
+        return None
     values = np.asarray(keras.ops.convert_to_numpy(variable.value))
     if values.size == 0 or values.dtype.kind not in "fiub":
         return None
     first = float(values.reshape(-1)[0])
     if bool((values == values.reshape(-1)[0]).all()) and (values.size > 1 or first in (0.0, 1.0)):
         return {0.0: "zeros", 1.0: "ones"}.get(first, f"constant {first:g}")
-    chosen = getattr(layer, f"{leaf}_initializer", None)
-    if chosen is None:
+    settings = (f"{leaf}_initializer", f"{leaf.removesuffix('_kernel')}_initializer")
+    setting = next((name for name in settings if getattr(layer, name, None) is not None), None)
+    if setting is None:
         return None
+    chosen = getattr(layer, setting)
     if not _drawn(values.astype(np.float64), chosen):
         return None
-    words, default = _words(chosen), _default(layer, f"{leaf}_initializer")
+    words, default = _words(chosen), _default(layer, setting)
     return f"{words}, default" if default is not None and _words(default) == words else words
 
 

@@ -179,7 +179,7 @@ def _name_activations(boxes: list[_Box], edges: tuple[Edge, ...]) -> None:
         at = box
         while len(found := sources.get(at.layer_id, [])) == 1 and followers[found[0]] == 1:
             at = by_id[found[0]]
-            if at.what is None or at.activation or not isinstance(at.what, keras.layers.Layer):
+            if at.what is None or at.activation or activation_of(at.what):
                 break
             at.activation = name
             box.settings.setdefault("activates", at.layer_id)

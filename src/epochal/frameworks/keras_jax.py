@@ -20,15 +20,15 @@ import jax
 
 from epochal.frameworks.keras_names import calls_seen
 from epochal.frameworks.keras_outputs import Kept, activation, first_tensor, keep, unit_axis
-from epochal.frameworks.keras_steps import Listened, Steps, batch_of, described, optimizers_of
+from epochal.frameworks.keras_steps import Listened, Steps, batch_of, described, optimizers_of, said
 from epochal.frameworks.keras_values import bind, copy
 from epochal.record.probe import Activation
 
 __all__ = ["JaxBackend"]
 
 _LOOP = (
-    "a training loop of your own on the jax backend keeps parameters, gradients and activations outside of the model, "
-    "where they cannot be seen: train with model.fit(), or hand them over with run.log_parameters()"
+    "in a training loop of your own on the jax backend gradients and activations cannot be seen, and parameters only "
+    "where the loop assigns them to the model: train with model.fit(), or hand them over with run.log_parameters()"
 )
 
 
@@ -47,6 +47,7 @@ class JaxBackend:
         self._beside: Callable[..., Any] | None = None
         self._beside_of: Callable[..., Any] | None = None
         self._deaf = self._blind = False
+        self._looks_outside = 0
         self._slopes: dict[int, Any] = {}
         self._slopes_at = -1
         self._kept: dict[str, Kept] = {}
@@ -57,7 +58,12 @@ class JaxBackend:
 
     def prepare(self, model: Any) -> None:
         """Have `fit` write its state back to the model."""
-        model.jax_state_sync()
+        if getattr(model, "train_function", None) is None:
+            self._looks_outside += 1
+            if self._looks_outside == 2 and (self._gradients or self._layers):  # the first is of the untrained model
+                self.trouble = _LOOP
+        else:
+            model.jax_state_sync()
 
     def stage(self, targets: Any, variables: Sequence[Any], slopes_into: Any, trained: Sequence[Any]) -> list[int]:
         """Copy the variables, and the gradients of the step that was just made, where it was looked at."""
@@ -89,6 +95,7 @@ class JaxBackend:
         if self.inputs is None:
             self.inputs = described(batch_of(data))
         start, compiled = perf_counter(), self._compilations()
+        failed: Exception | None = None
         try:
             if self._beside_of is not plain:
                 self._beside, self._beside_of = self._compiled(model), plain
@@ -98,10 +105,13 @@ class JaxBackend:
                 self._slopes = {id(trained[int(k)]): value for k, value in slopes.items()}
                 self._slopes_at = self.steps.calls
         except Exception as error:  # noqa: BLE001 - beside the user's step, which must not fail for us
-            self._cannot(error)
+            failed = error
         if self._compilations() == compiled:  # compiling is no part of what a look costs
             self.hook_seconds += perf_counter() - start
-        return plain(state, iter([data]))
+        result = plain(state, iter([data]))
+        if failed is not None:  # what is the user's own the step has raised, too
+            self._cannot(failed)
+        return result
 
     def _compilations(self) -> int:
         size = getattr(self._beside, "_cache_size", None)
@@ -110,7 +120,7 @@ class JaxBackend:
     def _cannot(self, error: Exception) -> None:
         """Try without activations first."""
         self._slopes, self._kept = {}, {}
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        why = said(error)
         if self._layers and not self._deaf:
             self._deaf, self._beside_of = True, None
             self.trouble = f"activations cannot be recorded: {why}"

@@ -59,6 +59,14 @@ class KerasProbe:
         """Whether the user let go of the model."""
         return self._model() is None
 
+    @property
+    def readable(self) -> bool:
+        """Whether the variables have values now; a step that failed may have taken them."""
+        model = self._root()
+        self.backend.prepare(model)
+        values = [variable._value for variable in model.weights]
+        return not any(value is None or getattr(value, "is_deleted", bool)() for value in values)
+
     def troubles(self) -> Sequence[str]:
         """What the user should be told of, once each, since the last call."""
         message, self.backend.trouble = self.backend.trouble, ""
@@ -138,6 +146,7 @@ class KerasProbe:
     def network(self, inputs: object) -> RecordedNetwork:
         """Draw the model, and keep what Keras can build it again from."""
         model = self._root()
+        self.backend.prepare(model)
         graph = build_graph(model, None if inputs is None else described(inputs))
         return RecordedNetwork(graph=graph, files=_config_file(model))
 

@@ -7,6 +7,7 @@ training loop of the user's own there is no such function; there the model's `ca
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ __all__ = [
     "described",
     "listened_layers",
     "optimizers_of",
+    "said",
     "timed",
 ]
 
@@ -158,6 +160,12 @@ class RootCall:
 def is_end_of_data(error: BaseException) -> bool:
     """Whether an error only says that an epoch is over."""
     return isinstance(error, StopIteration) or type(error).__name__ == "OutOfRangeError"
+
+
+def said(error: BaseException) -> str:
+    """An error in one line, without the bold letters that Keras puts into its messages."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+    return f"{type(error).__name__}: {text if len(text) <= 400 else text[:399] + '…'}".removesuffix(": ")
 
 
 def listened_layers(model: Any) -> list[tuple[str, Any]]:

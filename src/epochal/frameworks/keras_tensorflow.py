@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from epochal.frameworks.keras_names import calls_seen
 from epochal.frameworks.keras_outputs import activation, first_tensor, is_small, keep, small_activation, unit_axis
-from epochal.frameworks.keras_steps import Listened, RootCall, Steps, batch_of, described, optimizers_of, timed
+from epochal.frameworks.keras_steps import Listened, RootCall, Steps, batch_of, described, optimizers_of, said, timed
 from epochal.frameworks.keras_values import bind, copy
 from epochal.record.probe import Activation
 
@@ -46,7 +46,7 @@ class TensorFlowBackend:
         self._model: weakref.ref[Any] = weakref.ref(self)
         self._seeing: Callable[..., Any] | None = None
         self._seeing_of: Callable[..., Any] | None = None
-        self._blind = False
+        self._blind = self._works = self._eager = False
         self._axes: dict[str, list[int | None]] = {}
         self._slopes: dict[int, Any] = {}
         self._slopes_at: object = None
@@ -100,9 +100,14 @@ class TensorFlowBackend:
             result = self._seeing(*args)
         except (tf.errors.OpError, StopIteration):
             raise  # the step's own
-        except Exception as error:  # noqa: BLE001 - while the step is compiled: nothing has run yet
-            self._cannot(f"{type(error).__name__}: {error}")
-            return plain(*args)
+        except Exception as error:
+            if self._works or self._eager:
+                raise
+            # While the step is compiled nothing has run yet. What is the user's own, the other function raises too.
+            result = plain(*args)
+            self._cannot(said(error))
+            return result
+        self._works = True
         logs = dict(result)
         seen = logs.pop(_SEEN)
         with timed(self):
@@ -121,12 +126,13 @@ class TensorFlowBackend:
         if model.distribute_strategy.num_replicas_in_sync > 1:
             self._cannot("the model is spread over several devices")
             return None
+        self._works, self._eager = False, bool(model.run_eagerly)
         model.__dict__["train_step"] = partial(self._step, model.train_step)
         try:
             model.make_train_function(force=True)
             made: Callable[..., Any] = model.train_function
         except Exception as error:  # noqa: BLE001 - Keras' own part, which may change
-            self._cannot(f"{type(error).__name__}: {error}")
+            self._cannot(said(error))
             return None
         finally:
             del model.__dict__["train_step"]
@@ -154,16 +160,17 @@ class TensorFlowBackend:
 
         def note(layer: Any, args: Any, kwargs: Any, result: Any) -> None:
             nonlocal before
-            tensor = first_tensor(result)
-            # What is computed inside a loop of the graph cannot be taken out of it.
-            if not isinstance(tensor, tf.Tensor) or getattr(tensor, "dtype", tf.string) == tf.string:
-                return
-            if _graph() is not here:
-                return
-            shape = tuple(tensor.shape)
-            axis = unit_axis(layer, shape, before)
-            before = None if axis is None else (shape, axis)
-            found.setdefault(names[id(layer)], []).append((tensor, axis))
+            try:
+                tensor = first_tensor(result)
+                # What is computed inside a loop of the graph cannot be taken out of it.
+                if not isinstance(tensor, tf.Tensor) or tensor.dtype == tf.string or _graph() is not here:
+                    return
+                shape = tuple(tensor.shape)
+                axis = unit_axis(layer, shape, before)
+                before = None if axis is None else (shape, axis)
+                found.setdefault(names[id(layer)], []).append((tensor, axis))
+            except Exception as error:  # noqa: BLE001 - inside the user's step, which must not fail for us
+                self.trouble = f"an output of {names[id(layer)]} is left out: {said(error)}"
 
         return calls_seen([layer for _, layer in self._layers], note)
 
@@ -175,8 +182,11 @@ class TensorFlowBackend:
 
         def heard(optimizer: Any, apply: Callable[..., Any], grads: Any, trainable_variables: Any = None) -> Any:
             grads = list(grads)
-            if _graph() is here:
-                slopes.update(_unscaled(optimizer, grads, trainable_variables))
+            try:
+                if _graph() is here:
+                    slopes.update(_unscaled(optimizer, grads, trainable_variables))
+            except Exception as error:  # noqa: BLE001 - inside the user's step, which must not fail for us
+                self.trouble = f"gradients cannot be recorded: {said(error)}"
             return apply(grads, trainable_variables)
 
         for optimizer in optimizers:
@@ -226,7 +236,7 @@ class TensorFlowBackend:
             self._kept = [_kept(name, calls) for name, calls in found.items()]
         except Exception as error:  # noqa: BLE001 - inside the user's step, which must not fail for us
             self._kept = []
-            self.trouble = f"outputs of the layers could not be read: {type(error).__name__}: {error}"
+            self.trouble = f"outputs of the layers could not be read: {said(error)}"
 
     def activations(self) -> Callable[[], Sequence[Activation]]:
         """What the layers put out in the last step that was seen inside."""

@@ -11,7 +11,7 @@ import torch
 from epochal.frameworks import torch_device
 from epochal.frameworks.keras_names import calls_seen
 from epochal.frameworks.keras_outputs import first_tensor, unit_axis
-from epochal.frameworks.keras_steps import Listened, RootCall, Steps, batch_of, described, timed
+from epochal.frameworks.keras_steps import Listened, RootCall, Steps, batch_of, described, said, timed
 from epochal.frameworks.torch_outputs import Kept, plain
 from epochal.frameworks.torch_tensors import bind
 from epochal.record.probe import Activation, Late
@@ -155,10 +155,7 @@ class TorchBackend:
                 try:
                     self._keep(names[id(layer)], layer, result)
                 except Exception as error:  # noqa: BLE001 - inside the user's step, which must not fail for us
-                    self.trouble = (
-                        f"an output of {names[id(layer)]} could not be read and is left out: "
-                        f"{type(error).__name__}: {error}"
-                    )
+                    self.trouble = f"an output of {names[id(layer)]} is left out: {said(error)}"
 
         return calls_seen([layer for _, layer in self._layers], note)
 

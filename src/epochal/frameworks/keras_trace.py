@@ -171,9 +171,11 @@ def trace_layers(model: Any, inputs: Any) -> Trace:
     tracing = _Tracing(model)
     try:
         tracing.compute_output_spec(inputs)
-    except Exception as error:
-        raise NetworkError(f"calling {type(model).__name__} failed: {type(error).__name__}: {error}") from error
-    return tracing.trace
+    except Exception as error:  # noqa: BLE001 - as above
+        failed = error
+    else:
+        return tracing.trace
+    raise NetworkError(f"calling {type(model).__name__} failed: {type(failed).__name__}: {failed}")
 
 
 def _tensors(value: Any) -> list[Any]:
