@@ -121,7 +121,8 @@ def test_the_console_and_the_code(root: Path, run: str) -> None:
 def test_a_report_holds_the_media(root: Path, run: str, tmp_path: Path) -> None:
     stored = Library(root).run("latest")
     nothing: Any = {"format": "html", "steps": None, "layers": None, "fps": None, "size": None, "cmap": None}
-    job = Job(run=stored, to=tmp_path / "x.html", what="all", theme="light", **nothing)
+    nothing["theme"] = "light"
+    job = Job(run=stored, to=tmp_path / "x.html", what="all", **nothing)
     archive = build_archive(job)
     held = {file["path"] for file in archive.files}
     (first, *_) = ask(root, path_of("media", run, series="pictures/first"))["items"]
