@@ -12,7 +12,7 @@ from epochal.record.media.chart import Chart
 
 
 def test_rows_and_roles_are_kept_as_strict_json() -> None:
-    rows = [["a", np.float32(0.5)], ["b", float("nan")], [None, -float("inf")], ["c", np.int64(3)]]
+    rows: list[list[object]] = [["a", np.float32(0.5)], ["b", float("nan")], [None, -float("inf")], ["c", np.int64(3)]]
     chart = Chart("bar", ["class", "score"], rows, x="class", y="score", title="Scores")
     encoded = chart.encode()
     assert encoded.extension == "json"

@@ -131,7 +131,7 @@ def test_what_cannot_be_is_told_with_what_to_do(tmp_path: Path) -> None:
                 run.watch({"w": np.zeros(1)}, name=name)  # type: ignore[arg-type]
         for option in ({"snapshots": 10}, {"budget": 0.5}, {"disk": 1e6}, {"every": 5}, {"gradient_snapshots": True}):
             with pytest.raises(UsageError, match=f"{next(iter(option))} is .* here and .* watched already"):
-                run.watch({"w": np.zeros(1)}, name="c", **option)  # type: ignore[arg-type]
+                run.watch({"w": np.zeros(1)}, name="c", **option)
         with pytest.raises(UsageError, match="not being watched"):
             run.unwatch(object())
         run.log({"x": 1.0}, epoch=0)

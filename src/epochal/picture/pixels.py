@@ -32,7 +32,8 @@ def decode(data: bytes) -> Pixels:
     Raises PictureError where it cannot be read or is larger than any picture of a training would be.
     """
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data)) as opened:
+            picture: Image.Image = opened
             width, height = picture.size
             if width * height > MOST_PIXELS:
                 raise PictureError(f"a picture of {width:,}×{height:,} pixels is too large to show")

@@ -20,6 +20,7 @@ class Notes:
 
     __slots__ = ()
 
+    # The slots are those of Run.
     _writer: RunWriter | None
     _guard: Guard
     config: Mapping[str, Any]
@@ -34,7 +35,7 @@ class Notes:
             return
         with self._guard.over("run.set_config()"):
             plain, _ = plain_config(settings)
-            self.config = {**self.config, **plain}
+            self.config = {**self.config, **plain}  # type: ignore[misc]
             self._writer.set_state(config=self.config)
 
     def describe(self, *, name: str | None = None, tags: Sequence[str] | None = None, notes: str | None = None) -> None:
@@ -44,7 +45,7 @@ class Notes:
         with self._guard.over("run.describe()"):
             path = self._writer.path
             Library(path.parent.parent).change(StoredRun(path), name=name, tags=tags, notes=notes)
-            self.name = name if name is not None else self.name
+            self.name = name if name is not None else self.name  # type: ignore[misc]
 
     def log_graph(self, model: object, inputs: object = None) -> None:
         """Keep the graph of a network, and its program where it can be exported, without watching it.

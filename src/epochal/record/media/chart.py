@@ -51,7 +51,7 @@ class Chart(Value):
         if kind not in get_args(ChartKind):
             raise UsageError(f"a chart is of kind {kind!r}", hint=f"use one of: {', '.join(get_args(ChartKind))}")
         names = [str(column) for column in columns]
-        needed = {"x": x, "y": y} if kind != "histogram" else {"x": x}
+        needed: dict[str, str | None] = {"x": x, "y": y} if kind != "histogram" else {"x": x}
         if kind == "matrix":
             needed["value"] = value
         for role, name in {**needed, "series": series}.items():
