@@ -385,6 +385,30 @@ def test_what_a_disk_refuses_to_the_end_is_counted(tmp_path: Path, monkeypatch: 
     assert files(writer.path) == []
 
 
+def test_rows_that_are_refused_to_the_end_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = SegmentWriter.write
+
+    def failing(self: SegmentWriter, arrays: Any, names: Any, *, rows_end: int) -> None:
+        if self.folder.name == "media":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(self, arrays, names, rows_end=rows_end)
+
+    monkeypatch.setattr(SegmentWriter, "write", failing)
+    monkeypatch.setattr(media_module, "ROWS_KEPT", 20)
+    said: list[str] = []
+    writer = begin(tmp_path, on_problem=said.append)
+    for step in range(50):
+        add(writer, b"%d" % step, step)
+    assert not writer.flush()
+    writer.log({"loss": 1.0}, 0)
+    writer.finish()
+    run = StoredRun(writer.path)
+    assert [(n.code, n.count) for n in run.notices()] == [("dropped_media", 50)]
+    assert run.media_series() == {}
+    assert list(run.scalars()) == ["loss"]
+    assert any("some are lost" in message for message in said)
+
+
 def test_a_write_that_tears_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     torn = [2]
