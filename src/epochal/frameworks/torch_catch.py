@@ -74,8 +74,7 @@ class LayerCatch(Once):
         self.owner.before = None if axis is None else (tensor.shape, axis)
         if self.kept is None:
             self.kept = Kept()
-        with torch.no_grad():
-            self.kept.add(tensor, axis)
+        self.kept.add(tensor, axis)
         if self.kept.calls >= _MOST_CALLS:
             self.disarm()
 

@@ -43,19 +43,23 @@ class Kept:
 
     def add(self, output: torch.Tensor, axis: int | None) -> None:
         """Keep an output: a copy at once, because the next layer may change it in place."""
-        flat = _flat(output)
-        count = flat.numel()
+        count = output.numel()
         distance = _distance(output, count)
         if distance > self._distance:
             self._thin(-(-distance // self._distance), distance)
-        if count and self._distance == 1 and output.device.type == "cpu" and output.is_contiguous():
-            self._unread.append((len(self._parts), output.shape, axis))
-        elif count:
-            self._read_units(self._parts)
-            self._note_units(output, axis)
-        if self._distance > 1:
-            self._sums.append(sums(flat))
-        self._parts.append(flat.clone() if self._distance == 1 else flat[:: self._distance].clone())
+        if self._distance == 1 and output.device.type == "cpu" and output.is_contiguous():
+            # The commonest case, small outputs: all else waits until they are read.
+            if count:
+                self._unread.append((len(self._parts), output.shape, axis))
+            self._parts.append(output.clone())
+        else:
+            flat = _flat(output)
+            if count:
+                self._read_units(self._parts)
+                self._note_units(output, axis)
+            if self._distance > 1:
+                self._sums.append(sums(flat))
+            self._parts.append(flat.clone() if self._distance == 1 else flat[:: self._distance].clone())
         self.calls += 1
         self.size += count
         self._held += self._parts[-1].numel()
@@ -65,10 +69,10 @@ class Kept:
     def _thin(self, step: int, distance: int) -> None:
         """Keep fewer of the values of all calls, so that each call has the same share."""
         if self._distance == 1:
-            self._sums = [sums(part) for part in self._parts]
+            self._sums = [sums(part.reshape(-1)) for part in self._parts]
             self._read_units(self._parts)
         self._distance = distance
-        self._parts = [part[::step].clone() for part in self._parts]
+        self._parts = [part.reshape(-1)[::step].clone() for part in self._parts]
         self._held = sum(part.numel() for part in self._parts)
 
     def _read_units(self, parts: Sequence[torch.Tensor]) -> None:
@@ -90,7 +94,8 @@ class Kept:
 
     def tensors(self) -> list[torch.Tensor]:
         """Everything that is to be read, to be handed back (from the CPU) to `activation`."""
-        values = self._parts[0] if len(self._parts) == 1 else torch.cat(self._parts)
+        parts = self._parts
+        values = parts[0] if len(parts) == 1 else torch.cat([part.reshape(-1) for part in parts])
         found = [values]
         if self._sums:
             found.append(torch.stack(self._sums))
@@ -100,7 +105,7 @@ class Kept:
 
     def activation(self, layer: str, read: Sequence[torch.Tensor]) -> Activation:
         """The facts of this layer."""
-        values = read[0]
+        values = read[0].reshape(-1)
         alive = None if self._alive is None else read[-1]
         if self._unread:
             self._alive = alive
