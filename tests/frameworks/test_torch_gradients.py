@@ -153,6 +153,30 @@ def test_the_recorded_gradient_is_the_clipped_one(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.linalg.norm([found[0] for found in whole if found]), 0.01, rtol=1e-3)
 
 
+@pytest.mark.parametrize("zeroed", ["before backward", "before log"])
+def test_of_several_steps_between_looks_the_last_counts(tmp_path: Path, zeroed: str) -> None:
+    """Where gradients are zeroed at once, only a copy made at the right step can tell: learned from epoch to epoch."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wanted: list[State] = []
+    with begin(tmp_path) as run:
+        run.watch(model, budget=0.0)
+        for epoch in range(6):
+            for k in range(5 if epoch < 4 else 7):
+                last = gradients_at(model, state_of(model), [10 * epoch + k])
+                one_step(
+                    "log last" if zeroed == "before backward" else "zero, then log",
+                    model,
+                    optimizer,
+                    str,
+                    10 * epoch + k,
+                )
+            wanted.append(last)
+            run.log({"x": 1.0}, step=epoch, epoch=epoch)
+    for epoch in range(0 if zeroed == "before backward" else 1, 6):
+        expect(run, epoch, wanted[epoch])
+
+
 def test_closures_are_stepped_with_their_last_gradient(tmp_path: Path) -> None:
     model = network()
     optimizer = torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=4)

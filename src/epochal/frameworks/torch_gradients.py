@@ -5,7 +5,8 @@ backward passes, scale them (`GradScaler`), or spoil them afterwards (in a GAN t
 the discriminator too). So while a look is near, two kinds of hooks note what happens, and nothing else:
 
 - one at the entry of every `optimizer.step()`: at that moment gradients are summed up, unscaled and clipped. Where the
-  script is known to zero them before it logs, and the first time, they are copied here;
+  script is known to zero them before it logs, and the first time, they are copied here, in the round of steps that is
+  likely to be the last before the look;
 - one on up to four parameters, called when a backward pass has left a gradient there.
 
 From the order of these, and from whether the gradient was changed since, `read` concludes what lies in `.grad`.
@@ -28,6 +29,7 @@ from epochal.frameworks.torch_tensors import local
 
 _SENTINELS = 4
 _CYCLES = 8
+_MORE_ROUNDS = 16
 _PATIENCE = 64
 """So many backward passes are awaited for two optimizer steps, to learn how many passes one step takes."""
 
@@ -107,6 +109,9 @@ class Gradients:
         self._last = ""
         self._passes = self._steps = self._all_passes = self._first_passes = 0
         self._in_cycle = self._mixed = False
+        # Rounds: all optimizers have stepped once. How many there were since `arm`, and from look to look lately.
+        self._rounds, self._usual_rounds = 0, 1
+        self._stepped: set[int] = set()
         self._optimizers: dict[int, tuple[weakref.ref[Any], list[int]]] = {}
         self._ids: list[int] = []
         self._places: dict[int, int] = {}
@@ -119,7 +124,8 @@ class Gradients:
     def arm(self) -> None:
         """Note from now on what happens to the gradients; forget copies made before."""
         self._copies.clear()
-        self._steps = self._all_passes = 0
+        self._steps = self._all_passes = self._rounds = 0
+        self._stepped.clear()
         self.renew()
         live = self._learning()
         if not live:
@@ -172,6 +178,8 @@ class Gradients:
                 "recorded: call run.log() after scaler.step()"
             )
         self.passed = self._all_passes > 0
+        if self._rounds:
+            self._usual_rounds = self._rounds
         if self._cycles or max((s.count for s in self._sentinels), default=0) > _PATIENCE:
             self.disarm()
         if not self._armed:  # what comes from here on is not seen
@@ -254,7 +262,11 @@ class Gradients:
         self._at_step = {s.index: mark for s in self._sentinels if (mark := self._mark(live[s.index])) is not None}
         for sentinel in self._sentinels:
             sentinel.passes = 0
-        if self._copying and not any(k in self._copies for k in mine):
+        if id(optimizer) in self._stepped or not self._rounds:
+            self._rounds += 1
+            self._stepped.clear()
+        self._stepped.add(id(optimizer))
+        if self._copying and self._may_be_last():
             scale = getattr(optimizer, "grad_scale", None)  # a fused optimizer unscales by itself
             for k in mine:
                 gradient = live[k].grad
@@ -263,6 +275,14 @@ class Gradients:
                     if isinstance(scale, torch.Tensor):
                         copy.mul_(inverse(scale, copy.device))
                     self._copies[k] = copy
+
+    def _may_be_last(self) -> bool:
+        """Whether this round may be the last before the look: gradients are copied then, and not in every round.
+
+        It is, where looks lie as many rounds apart as lately. Else the copy is of a round not long before the look.
+        """
+        n, usual = self._rounds, self._usual_rounds
+        return usual <= n < usual + _MORE_ROUNDS or n & (n - 1) == 0
 
     def _mine(self, optimizer: Any) -> list[int]:
         """Which of the model's trainable tensors an optimizer has."""
