@@ -112,7 +112,11 @@ export const pageWords = {
       inf: 'Inf',
       size: 'values',
       seen: 'looked at',
+      dead: 'dead units',
     },
+    looks: (period: string, share: string) =>
+      `${period === '1' ? 'every step' : `one step in ${period}`}, ${share} of the training's time`,
+    looksTitle: 'How often the recorder looked, and what that cost, as it measured itself',
     at: (step: string) => `at step ${step}`,
     heat: (name: string, low: string, high: string, rows: number) =>
       `${name}: heat map of ${count(rows, 'histogram')} through time, values from ${low} to ${high}`,

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from epochal.cli.terminal import Terminal, columns, duration, spark
+from epochal.cli.watched import watched_text
 from epochal.errors import DamagedError
 from epochal.facts import SYSTEM_PREFIX, RunInfo, SeriesSummary, better_by_name, is_system, system_series
 from epochal.picture.numbers import number
@@ -91,6 +92,7 @@ def document(run: RunReader) -> dict[str, Any]:
         **flat,
         **facts,
         "config": dict(info.config),
+        "recorder": dict(info.recorder),
         "metrics": metrics,
         "machine": machine_of(run),
         "alerts": [asdict(alert) for alert in run.alerts()],
@@ -159,6 +161,8 @@ def show(run: RunReader, terminal: Terminal) -> None:
         for i, text in enumerate(columns(rows, right=(1, 2, 3, 4))):
             terminal.line(terminal.style(text, "soft") if i == 0 else text)
     terminal.line()
+    if watched := watched_text(info.recorder):
+        terminal.line(f"watch  {watched}")
     terminal.line(f"run    {run.id}")
     if info.parent:
         terminal.line(f"parent {info.parent}" + ("" if info.parent_step is None else f"@{info.parent_step}"))

@@ -134,7 +134,7 @@ class RunRow(Document):
     metrics: dict[str, MetricDocument]
     spark: SparkDocument | None
     error: str | None
-    notices: int = Field(description="How many notices the run has")
+    notices: int = Field(description="How many notices the run has of things that were lost, hidden or damaged")
     version: str = Field(description="Changes when anything of the run changed on disk")
 
 

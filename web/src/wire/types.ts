@@ -271,7 +271,7 @@ export interface RunRow {
   metrics: Record<string, MetricDocument>;
   spark: SparkDocument | null;
   error: string | null;
-  /** How many notices the run has */
+  /** How many notices the run has of things that were lost, hidden or damaged */
   notices: number;
   /** Changes when anything of the run changed on disk */
   version: string;

@@ -1,0 +1,32 @@
+"""What the recorder said of watching, in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from epochal.picture.numbers import number
+
+
+def watched_text(recorder: Mapping[str, Any]) -> str:
+    """How often a run's models were looked at and what that cost; empty where none was watched."""
+    looks, period, share = recorder.get("looks"), recorder.get("period"), recorder.get("share")
+    if not isinstance(looks, int) or not isinstance(period, int) or not isinstance(share, int | float):
+        return ""
+    budget = recorder.get("budget")
+    allowed = f"budget {number(100 * budget)} %" if isinstance(budget, int | float) else "no budget"
+    texts = [
+        f"{looks:,} looks, one every {period:,} steps" if period > 1 else f"{looks:,} looks, one each step",
+        f"{number(100 * share)} % of the time ({allowed})",
+        f"{_count(recorder, 'snapshots'):,} snapshots",
+    ]
+    if thinned := _count(recorder, "thinned"):
+        texts[-1] += f", {thinned:,} of them thinned"
+    if skipped := _count(recorder, "skipped"):
+        texts.append(f"{skipped:,} looks left out")
+    return " · ".join(texts)
+
+
+def _count(recorder: Mapping[str, Any], name: str) -> int:
+    value = recorder.get(name)
+    return value if isinstance(value, int) else 0
