@@ -331,8 +331,9 @@ def test_recording_that_fails_leaves_the_training_alone(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(keras_callback, "better_of", broken)
     model, (x, y) = classifier(), data()
-    with pytest.warns(RecordingWarning, match="ours"):
+    with pytest.warns(RecordingWarning, match="ours") as told:
         history = model.fit(x, y, epochs=2, callbacks=[plain(tmp_path, strict=False)], **QUIET)
+    assert [w.filename for w in told if w.category is RecordingWarning] == [__file__]  # at the line that called fit
     assert len(history.epoch) == 2
     with pytest.raises(RuntimeError, match="ours"):
         classifier().fit(x, y, epochs=2, callbacks=[plain(tmp_path, strict=True)], **QUIET)

@@ -60,6 +60,19 @@ def test_every_steps_weights_and_gradients_are_those_of_numpy(tmp_path: Path, op
     assert traces(model) == []
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="it is the torch backend that carries values from a device")
+def test_values_that_are_carried_from_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from epochal.frameworks import torch_device
+
+    monkeypatch.setattr(torch_device, "carried", lambda device: True)  # as if the CPU's memory was far away
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05), initial_scale=64.0)
+    model, x, y = regression(optimizer=scaled)
+    expected = Regression(model.get_weights(), x, y, batch=12, rate=0.05)
+    model.fit(x, y, callbacks=[recorder(tmp_path)], **FIT)
+    same_steps(tmp_path, expected)
+    assert list(column(latest(tmp_path), "act/hidden", "mean")) == [1, 2, 3, 4]
+
+
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras has no steps_per_execution on the torch backend")
 def test_of_several_steps_in_one_call_the_last_is_seen(tmp_path: Path) -> None:
     model, x, y = regression(steps_per_execution=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,6 +17,7 @@ from epochal.frameworks.keras_probe import KerasProbe
 from epochal.frameworks.keras_steps import batch_of, described, said
 from epochal.frameworks.session import Session, guarded
 from epochal.record import Run
+from epochal.record.guard import see_through
 
 __all__ = ["Callback"]
 
@@ -72,6 +74,7 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         **options: Any,
     ) -> None:
         super().__init__()
+        see_through(Path(keras.__file__).parent)
         if type(log_batches) is not bool and not (type(log_batches) is int and log_batches > 0):
             raise UsageError(f"log_batches is {log_batches!r}", hint="use True, False, or a number of batches")
         if predictions is not None and not (isinstance(predictions, tuple | list) and len(predictions) == 2):

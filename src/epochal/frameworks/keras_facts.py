@@ -232,6 +232,6 @@ def _snake(word: str) -> str:
 
 def _spaced(kind: str) -> str:
     """`GlorotUniform` as `Glorot uniform`."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind).split(" ")
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.removesuffix("Initializer")).split(" ")
     keep = ("Glorot", "He", "Lecun")
     return " ".join([words[0] if words[0] in keep else words[0].lower(), *(w.lower() for w in words[1:])])

@@ -12,6 +12,8 @@ from types import FrameType, TracebackType
 from epochal.errors import EpochalError, RecordingWarning, StorageFullError
 
 _PACKAGE = str(Path(__file__).parent.parent) + os.sep
+_between: set[str] = set()
+"""Folders of frameworks that call us: the user's line is the one that called them."""
 
 Count = Callable[[str, int], object]
 """Counts something lost in the run's state: (code, how many)."""
@@ -24,9 +26,14 @@ def strict_wanted(strict: bool | None) -> bool:  # noqa: FBT001 - the caller's o
     return os.environ.get("EPOCHAL_STRICT", "").lower() not in ("", "0", "false", "no")
 
 
+def see_through(folder: str | Path) -> None:
+    """Look for the user's line beyond a framework's own files, from now on: those in `folder`."""
+    _between.add(str(folder) + os.sep)
+
+
 def warn_user(message: str, *, through: tuple[str, ...] = ()) -> None:
     """Warn at the nearest line outside this package (and outside the folders `through`)."""
-    skipped = (_PACKAGE, *through)
+    skipped = (_PACKAGE, *_between, *through)
     level, frame = 1, _caller()
     while frame is not None and frame.f_code.co_filename.startswith(skipped):
         level, frame = level + 1, frame.f_back
