@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -18,14 +17,9 @@ from torch.nn import functional as F  # noqa: N812
 from epochal.errors import RecordingWarning
 from epochal.frameworks.torch_outputs import SAMPLE
 from epochal.record import init
-from epochal.store import StatisticsTable
-from tests.frameworks.torch_trainings import Block, Tied, batch, begin, hooks_left, stored, train
+from tests.frameworks.torch_trainings import Block, Tied, batch, begin, column, hooks_left, stored, train
 
 pytestmark = pytest.mark.torch
-
-
-def column(table: StatisticsTable, name: str) -> npt.NDArray[np.float64]:
-    return table.columns[name].astype(np.float64)
 
 
 def raw(tensor: Tensor) -> bytes:

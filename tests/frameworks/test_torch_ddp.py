@@ -13,19 +13,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed")
-dist: Any = pytest.importorskip("torch.distributed", reason="needs PyTorch with torch.distributed")
-if not dist.is_available() or not dist.is_gloo_available():
-    pytest.skip("this PyTorch has no gloo", allow_module_level=True)
+pytest.importorskip("torch", reason="PyTorch is not installed")
+pytest.importorskip("torch.distributed", reason="needs PyTorch with torch.distributed")
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.parallel import DistributedDataParallel
 
 from epochal.record import init
 from epochal.store import StoredRun
+from tests.frameworks.torch_trainings import column
 
 pytestmark = [pytest.mark.torch, pytest.mark.distributed]
+
+dist: Any = importlib.import_module("torch.distributed")
+if not dist.is_available() or not dist.is_gloo_available():
+    pytest.skip("this PyTorch has no gloo", allow_module_level=True)
 
 STEPS = 6
 WORLD = 2
@@ -83,7 +87,7 @@ def train(rank: int, kind: str, folder: Path, *, watched: bool) -> dict[str, Any
         for part in range(parts):
             x, y = batch(step * parts + part, rank)
             with wrapped.no_sync() if part < parts - 1 else contextlib.nullcontext():
-                scaler.scale(F.cross_entropy(called(x), y) / parts).backward()
+                scaler.scale(F.cross_entropy(called(x), y) / parts).backward()  # type: ignore[no-untyped-call]
         if kind == "by hand, compiled":
             for parameter in model.parameters():
                 if parameter.grad is not None:
@@ -150,7 +154,7 @@ def test_ddp_trains_the_same_and_shows_the_gradients_agreed_on(found: Found, kin
         if step == 2 and rank == 1:
             continue  # gradients are zeroed before the log call, and nobody knew yet that looks are two steps apart
         agreed = watched["gradients"][step]["first.weight"]
-        np.testing.assert_allclose(table.columns["norm"][k], agreed.double().norm(), rtol=1e-6)
+        np.testing.assert_allclose(column(table, "norm")[k], agreed.double().norm(), rtol=1e-6)
     acts = [n for n in stored.statistics_series() if n.startswith("act/")]
     if kind == "by hand, compiled":
         assert acts == []
@@ -158,7 +162,7 @@ def test_ddp_trains_the_same_and_shows_the_gradients_agreed_on(found: Found, kin
     else:
         assert acts == ["act/first", "act/norm", "act/head"]
         calls = 2 if kind == "accumulated" else 1
-        assert stored.statistics("act/first").columns["size"][0] in {8 * 8 * n for n in range(1, calls + 1)}
+        assert column(stored.statistics("act/first"), "size")[0] in {8 * 8 * n for n in range(1, calls + 1)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -185,7 +189,7 @@ def spread(rank: int, folder: Path) -> dict[str, Any]:
     for step in range(4):
         x, y = batch(step, rank)
         optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
+        F.cross_entropy(model(x), y).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         parameters = dict(model.named_parameters())
         whole.append({n: (p.full_tensor().detach(), p.grad.full_tensor()) for n, p in parameters.items()})
@@ -205,7 +209,7 @@ def test_each_process_records_its_part_of_a_fully_sharded_network(found: Found) 
             parts = [s.snapshot(step)[name] for s in stored]
             assert np.array_equal(np.concatenate(parts), value.numpy())
             tables = [s.statistics(f"grad/{name}") for s in stored]
-            norms = [t.columns["norm"][t.steps.tolist().index(step)] for t in tables]
+            norms = [column(t, "norm")[t.steps.tolist().index(step)] for t in tables]
             np.testing.assert_allclose(np.linalg.norm(norms), gradient.double().norm(), rtol=1e-5)
     assert any("each process records its own part of them" in text for text in both[0]["told"])
     assert any("cannot be run by one of them" in text for text in both[0]["told"])

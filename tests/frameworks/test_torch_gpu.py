@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -28,7 +29,7 @@ from epochal.frameworks import torch_device
 from epochal.frameworks.torch import TorchProbe
 from epochal.frameworks.torch_device import Delivery, Ring, carrier
 from epochal.record import Run, deferred, init
-from epochal.store import StoredRun
+from epochal.store import StatisticsTable, StoredRun
 
 pytestmark = pytest.mark.torch
 
@@ -51,6 +52,10 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 def stored(run: Run) -> StoredRun:
     assert run.path is not None
     return StoredRun(run.path)
+
+
+def column(table: StatisticsTable, name: str) -> npt.NDArray[np.float64]:
+    return table.columns[name].astype(np.float64)
 
 
 def flush(run: Run) -> None:
@@ -82,7 +87,7 @@ def step_of(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int, devic
 def held_up(device: torch.device) -> None:
     """Keep the current stream busy for some milliseconds."""
     if device.type == "cuda":
-        torch.cuda._sleep(20_000_000)
+        torch.cuda._sleep(20_000_000)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -111,10 +116,10 @@ def test_snapshots_are_what_was_there_at_the_look(tmp_path: Path, device: torch.
             exact = value.cpu().float() if value.dtype == torch.bfloat16 else value.cpu()
             assert np.array_equal(arrays[name], exact.numpy()), (step, name)
     table = found.statistics("grad/0.weight")
-    np.testing.assert_allclose(table.columns["norm"], grads, rtol=1e-5)
+    np.testing.assert_allclose(column(table, "norm"), grads, rtol=1e-5)
     acts = found.statistics("act/2")
     assert len(acts.steps) == 8
-    assert ((acts.columns["dead"] >= 0) & (acts.columns["dead"] < 1)).all()
+    assert ((column(acts, "dead") >= 0) & (column(acts, "dead") < 1)).all()
 
 
 def test_only_some_tensors_have_gradients(tmp_path: Path, device: torch.device) -> None:
@@ -132,7 +137,7 @@ def test_only_some_tensors_have_gradients(tmp_path: Path, device: torch.device) 
     assert {n for n in found.statistics_series() if n.startswith("grad/")} == {
         f"grad/{k}.{kind}" for k in (0, 2) for kind in ("weight", "bias")
     }
-    np.testing.assert_allclose(found.statistics("grad/2.bias").columns["mean"], 16)
+    np.testing.assert_allclose(column(found.statistics("grad/2.bias"), "mean"), 16)
 
 
 def test_scaled_gradients_are_unscaled_on_their_way(tmp_path: Path, device: torch.device) -> None:
@@ -151,7 +156,7 @@ def test_scaled_gradients_are_unscaled_on_their_way(tmp_path: Path, device: torc
             run.log({"x": 1.0}, step=step, epoch=step)
             scaler.step(optimizer)
             scaler.update()
-    np.testing.assert_allclose(stored(run).statistics("grad/0.weight").columns["norm"], norms, rtol=1e-6)
+    np.testing.assert_allclose(column(stored(run).statistics("grad/0.weight"), "norm"), norms, rtol=1e-6)
 
 
 def test_without_room_on_the_device_the_values_go_straight_to_the_host(
@@ -165,11 +170,11 @@ def test_without_room_on_the_device_the_values_go_straight_to_the_host(
         run.watch(model, budget=None)
         for step in range(4):
             step_of(model, optimizer, step, device)
-            wanted.append(model[0].weight.detach().clone())  # type: ignore[index,operator]
+            wanted.append(model[0].weight.detach().clone())  # type: ignore[index]
             held_up(device)
             run.log({"x": 1.0}, step=step, epoch=step)
             with torch.no_grad():
-                model[0].weight.zero_()  # type: ignore[index,operator]
+                model[0].weight.zero_()  # type: ignore[index]
     for step, value in enumerate(wanted):
         assert np.array_equal(stored(run).snapshot(step)["0.weight"], value.cpu().numpy())
 
@@ -177,7 +182,7 @@ def test_without_room_on_the_device_the_values_go_straight_to_the_host(
 def test_a_part_on_the_host_and_a_part_on_the_device(tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no CUDA device")
-    model = nn.Sequential(nn.Linear(4, 64), nn.Linear(64, 3))
+    model: Any = nn.Sequential(nn.Linear(4, 64), nn.Linear(64, 3))
     model[1].to("cuda")
     with init("gpu", dir=tmp_path, strict=True) as run:
         run.watch(model, activations=False)
@@ -323,10 +328,10 @@ def test_small_tensors_are_delivered_in_order(device: torch.device) -> None:
 def test_a_stream_of_the_user_s_own_is_followed(device: torch.device) -> None:
     if device.type != "cuda":
         pytest.skip("the CPU has no streams")
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     value = torch.zeros(1000, device=device)
     with torch.cuda.stream(stream):
-        torch.cuda._sleep(50_000_000)
+        torch.cuda._sleep(50_000_000)  # type: ignore[no-untyped-call]
         value.add_(3)
         delivery = Delivery([value])
         value.add_(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_gradients_are_the_step_s_own_in_every_order(tmp_path: Path, order: str,
         run.watch(model)
         for step in range(6):
             wanted.append(gradients_at(model, state_of(model), [step]))
-            one_step(order, model, optimizer, lambda at=step: run.log({"x": 1.0}, step=at, epoch=at), step)
+            one_step(order, model, optimizer, partial(run.log, {"x": 1.0}, step=step, epoch=step), step)
     for step, gradients in enumerate(wanted):
         expect(run, step, gradients)
     assert hooks_left(model) == 0
@@ -168,7 +169,7 @@ def test_of_several_steps_between_looks_the_last_counts(tmp_path: Path, zeroed: 
                     "log last" if zeroed == "before backward" else "zero, then log",
                     model,
                     optimizer,
-                    str,
+                    lambda: None,
                     10 * epoch + k,
                 )
             wanted.append(last)
@@ -285,7 +286,7 @@ def test_an_optimizer_of_the_user_s_own_that_zeroes(tmp_path: Path) -> None:
             with torch.no_grad():
                 for parameter in model.parameters():
                     assert parameter.grad is not None
-                    parameter -= 0.1 * parameter.grad
+                    parameter.sub_(0.1 * parameter.grad)
                     parameter.grad = None
             run.log({"x": 1.0}, step=step, epoch=step)
     for step in range(1, 5):  # the first time nobody knows
@@ -425,8 +426,7 @@ def test_a_step_that_is_skipped_for_infinities(tmp_path: Path, skipped: tuple[in
             spoil = torch.inf if step in skipped else 1.0
             wanted.append(it.unscaled(step))
             it.optimizer.zero_grad()
-            # One example of infinite weight: the gradient of one output's bias alone stays finite elsewhere.
-            (it.scaler.scale(it.loss(step)) * 1.0).backward()
+            it.scaler.scale(it.loss(step)).backward()  # type: ignore[no-untyped-call]
             weight = it.model[2].weight.grad  # type: ignore[index]
             weight[0, 0] *= spoil
             if order == "log before step":

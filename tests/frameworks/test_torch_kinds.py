@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from epochal.errors import RecordingWarning
 from epochal.frameworks.torch_modules import module_parameters, tensor_names
 from epochal.record import Run, init
-from tests.frameworks.torch_trainings import Block, batch, begin, hooks_left, step_of, stored, train
+from tests.frameworks.torch_trainings import Block, batch, begin, column, hooks_left, step_of, stored, train
 
 pytestmark = pytest.mark.torch
 
@@ -93,7 +93,8 @@ def test_parameters_added_replaced_and_taken_away(tmp_path: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             for layer in self.layers:
                 x = layer(x)
-            return x if self.scale is None else x * self.scale
+            scaled: Tensor = x if self.scale is None else x * self.scale  # type: ignore[operator]
+            return scaled
 
     model = Growing()
     with begin(tmp_path) as run:
@@ -172,8 +173,9 @@ def test_dictionaries_and_lists_of_modules_and_parameters(tmp_path: Path) -> Non
             self.scales = nn.ParameterDict({"one": nn.Parameter(torch.ones(3))})
 
         def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = self.heads["a"](x) + self.heads["b"][0](x)  # type: ignore[index]
-            return out * self.scales["one"] + self.shifts[0] + self.shifts[1]
+            heads: Tensor = self.heads["a"](x) + self.heads["b"][0](x)  # type: ignore[index]
+            out: Tensor = heads * self.scales["one"] + self.shifts[0] + self.shifts[1]
+            return out
 
     model = Held()
     run = begin(tmp_path)
@@ -209,9 +211,9 @@ def test_a_layer_that_runs_several_times_shows_all_of_its_calls(tmp_path: Path) 
         run.log({"x": 1.0}, step=0, epoch=0)
     table = stored(run).statistics("act/cell")
     values = torch.cat([s.reshape(-1) for s in seen]).double().numpy()
-    assert table.columns["size"][0] == values.size == 10 * 16 * 4
-    np.testing.assert_allclose(table.columns["mean"][0], values.mean(), rtol=1e-6)
-    np.testing.assert_allclose(table.columns["std"][0], values.std(), rtol=1e-6)
+    assert column(table, "size")[0] == values.size == 10 * 16 * 4
+    np.testing.assert_allclose(column(table, "mean")[0], values.mean(), rtol=1e-6)
+    np.testing.assert_allclose(column(table, "std")[0], values.std(), rtol=1e-6)
     assert np.array_equal(table.counts[0], np.histogram(values, 64, (table.lo[0], table.hi[0]))[0])
 
 
@@ -252,9 +254,9 @@ def test_outputs_of_any_kind(tmp_path: Path) -> None:
         model(torch.ones(3, 4))
         with pytest.warns(RecordingWarning, match="could not be exported"):
             run.log({"x": 1.0}, step=0, epoch=0)
-    means = {name: stored(run).statistics(f"act/{name}").columns["mean"][0] for name in acts(run)}
+    means = {name: column(stored(run).statistics(f"act/{name}"), "mean")[0] for name in acts(run)}
     assert means == {"data": 2, "pair": 3, "nest": 4, "ragged": 1}
-    assert stored(run).statistics("act/ragged").columns["size"][0] == 12
+    assert column(stored(run).statistics("act/ragged"), "size")[0] == 12
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
@@ -263,7 +265,7 @@ def test_recurrent_networks_and_transformers(tmp_path: Path, kind: str) -> None:
     class Sequence(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.cell: nn.Module
+            self.body: Any
             if kind == "lstm":
                 self.body = nn.LSTM(4, 8, num_layers=2, batch_first=True, bidirectional=True, proj_size=4)
             elif kind == "gru":
@@ -302,7 +304,7 @@ def test_recurrent_networks_and_transformers(tmp_path: Path, kind: str) -> None:
     watched(run, model)
     assert "head" in acts(run)
     if kind == "cells":
-        assert stored(run).statistics("act/body").columns["size"][0] == 3 * 16 * 8
+        assert column(stored(run).statistics("act/body"), "size")[0] == 3 * 16 * 8
     assert set(stored(run).snapshot(0)) == set(model.state_dict())
 
 
@@ -322,13 +324,13 @@ def test_checkpointed_layers_are_caught_once(tmp_path: Path, *, reentrant: bool)
     model = Saving()
     run.watch(model)
     watched(run, model)
-    assert stored(run).statistics("act/body").columns["size"].tolist() == [16 * 8] * 3
+    assert column(stored(run).statistics("act/body"), "size").tolist() == [16 * 8] * 3
     assert stored(run).statistics("grad/body.weight").steps.tolist() == [0, 1, 2]
 
 
 def test_calls_with_other_parameters_and_under_transforms(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Tanh())
-    names = dict(model.named_parameters())
+    names: dict[str, Tensor] = dict(model.named_parameters())
 
     def loss(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
         out: Tensor = torch.func.functional_call(model, parameters, (x,))
@@ -343,9 +345,9 @@ def test_calls_with_other_parameters_and_under_transforms(tmp_path: Path) -> Non
         run.log({"x": 1.0}, step=1, epoch=1)
     assert torch.allclose(per_example["0.weight"].sum(0), grads["0.weight"], atol=1e-5)
     table = stored(run).statistics("act/1")
-    assert table.columns["size"].tolist() == [48, 48]
+    assert column(table, "size").tolist() == [48, 48]
     expected = torch.tanh(torch.nn.functional.linear(x, model[0].weight, model[0].bias)).mean().item()  # type: ignore[arg-type]
-    np.testing.assert_allclose(table.columns["mean"], expected, rtol=1e-5)
+    np.testing.assert_allclose(column(table, "mean"), expected, rtol=1e-5)
 
 
 def test_passes_without_gradients(tmp_path: Path) -> None:
@@ -390,7 +392,8 @@ def test_numbers_of_unusual_types(tmp_path: Path) -> None:
                     self.register_buffer(name, torch.tensor([1, 2, 3], dtype=torch.int64).to(getattr(torch, name)))
 
         def forward(self, x: Tensor) -> Tensor:
-            return (x.to(torch.complex64) @ self.wave).abs() * self.short
+            out: Tensor = (x.to(torch.complex64) @ self.wave).abs() * self.short
+            return out
 
     torch.manual_seed(0)
     model = Odd()
@@ -433,7 +436,8 @@ def test_constant_complex_and_tiny_floats_are_described() -> None:
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
 def test_quantised_layers_are_named(tmp_path: Path) -> None:
     try:
-        model = nn.Sequential(torch.ao.nn.quantized.Linear(4, 3), nn.Linear(3, 3))
+        quantised: Any = torch.ao.nn.quantized.Linear
+        model = nn.Sequential(quantised(4, 3), nn.Linear(3, 3))
     except (RuntimeError, AttributeError) as error:
         pytest.skip(f"this PyTorch quantises nothing: {error}")
     with init("torch", dir=tmp_path, strict=False) as run:
@@ -455,12 +459,12 @@ def test_sparse_and_dense_gradients_beside_each_other(tmp_path: Path) -> None:
             gradient = model[0].weight.grad
             assert isinstance(gradient, Tensor)
             norms.append(float(gradient.to_dense().double().norm()))
-            sparse.step()
+            sparse.step()  # type: ignore[no-untyped-call]
             dense.step()
             sparse.zero_grad()
             dense.zero_grad()
             run.log({"x": 1.0}, step=step, epoch=step)
-    np.testing.assert_allclose(stored(run).statistics("grad/0.weight").columns["norm"], norms, rtol=1e-6)
+    np.testing.assert_allclose(column(stored(run).statistics("grad/0.weight"), "norm"), norms, rtol=1e-6)
 
 
 def test_forward_passes_in_threads(tmp_path: Path) -> None:

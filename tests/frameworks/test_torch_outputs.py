@@ -167,8 +167,8 @@ def test_an_activation_has_its_units_where_the_layer_before_it_has_them() -> Non
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv1d(2, 6, 1), nn.ReLU(), nn.Dropout(0.1), nn.Tanh())
     with torch.no_grad():
-        model[0].weight[:3] = 0  # type: ignore[index,operator]
-        model[0].bias[:3] = -1  # type: ignore[index,operator]
+        model[0].weight[:3] = 0  # type: ignore[operator]
+        model[0].bias[:3] = -1  # type: ignore[operator]
     probe = TorchProbe(model, activations=True, gradients=False)
     probe.parameters()
     probe.arm()

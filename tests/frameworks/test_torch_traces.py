@@ -92,7 +92,9 @@ def test_hooks_of_the_user_stay_and_run_in_their_order(tmp_path: Path) -> None:
     order: list[str] = []
     handles = [
         model.head.register_forward_hook(lambda m, a, out: order.append("first")),
-        model.head.weight.register_post_accumulate_grad_hook(lambda p: order.append("gradient")),
+        model.head.weight.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+            lambda p: order.append("gradient")
+        ),
         optimizer_file.register_optimizer_step_pre_hook(lambda o, a, k: order.append("step")),
     ]
     with begin(tmp_path) as run:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from epochal.record import Run, init
-from epochal.store import StoredRun
+from epochal.store import StatisticsTable, StoredRun
 
 State = dict[str, Tensor]
 
@@ -57,6 +59,10 @@ class Branching(nn.Module):
         if float(out.sum()) > 1e9:
             return out * 2
         return out
+
+
+def column(table: StatisticsTable, name: str) -> npt.NDArray[np.float64]:
+    return table.columns[name].astype(np.float64)
 
 
 def begin(tmp_path: Path, **options: Any) -> Run:

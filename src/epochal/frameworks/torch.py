@@ -115,14 +115,14 @@ class TorchProbe:
         sources = self._tensors.current()
         if sources is None:
             return None
-        places: list[torch.Tensor] = list(into)  # type: ignore[call-overload]
+        places: list[torch.Tensor] = [*into]  # type: ignore[misc] # what `bind` made
         count = len(places)
         numbers = list(range(count))
         there: Sequence[int] = ()
         scale = None
         if gradients_into is not None and self._tensors.trainable:
             there, grads, scale = self._gradients.read()
-            places += gradients_into  # type: ignore[operator]
+            places += [*gradients_into]  # type: ignore[misc]
             numbers += [count + k for k in there]
             sources = sources + grads
         factor = None if scale is None else inverse(scale, scale.device)

@@ -163,7 +163,7 @@ class Shadow:
                 catch.arm()
             with torch.no_grad(), forgotten(part), _uncompiled(), _uncached():
                 copies = tree_map(_copy, (args, kwargs))
-                part._call_impl(*copies[0], **copies[1])
+                part._call_impl(*copies[0], **copies[1])  # type: ignore[no-untyped-call]
         except Exception as error:  # noqa: BLE001 - the user's own forward, inside a step that must not fail for us
             self.trouble = (
                 "activations of a compiled network could not be recorded: running it uncompiled failed with "

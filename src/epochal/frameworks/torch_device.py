@@ -175,7 +175,7 @@ class Delivery:
         for arrival in self._arrivals:
             arrival.wait()
         for members, host in self._under_way:
-            parts = host.split([self._sizes[i].numel() for i in members])
+            parts = torch.split(host, [self._sizes[i].numel() for i in members])
             for i, part in zip(members, parts, strict=True):
                 self._tensors[i] = part.view(self._sizes[i])
         return [t for t in self._tensors if t is not None]
@@ -207,7 +207,7 @@ class _OnTheWay:
     def __call__(self, into: object, gradients_into: object) -> None:
         for arrival in self._slot.arrivals:
             arrival.wait()
-        places: list[torch.Tensor] = [*into, *(gradients_into or ())]  # type: ignore[misc,has-type]
+        places: list[torch.Tensor] = [*into, *(gradients_into or ())]  # type: ignore[misc]
         with torch.no_grad():
             torch._foreach_copy_([places[i] for i in self._wanted], [self._slot.views[i] for i in self._wanted])
         self._release()

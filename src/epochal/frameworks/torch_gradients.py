@@ -345,7 +345,7 @@ class Gradients:
         self.disarm()
         for tensor in self._learning():
             if tensor._post_accumulate_grad_hooks == {}:
-                tensor._post_accumulate_grad_hooks = None
+                tensor._post_accumulate_grad_hooks = None  # type: ignore[assignment] # as it was at first
         self._copies.clear()
         self._catches, self._sentinels, self._ids = [], [], []
 

@@ -111,6 +111,7 @@ def _in_the_stack() -> Any:
 
 def _classes(cls: type) -> Iterator[type]:
     yield cls
+    further: type
     for further in cls.__subclasses__():
         yield from _classes(further)
 

@@ -40,7 +40,9 @@ def is_spread(root: nn.Module) -> bool:
     """Whether the parameters are spread over processes, which talk to each other when the module runs."""
     if isinstance(root, torch.jit.ScriptModule):
         return False
-    return any(local(p) is not p for p in root.parameters()) or any(hasattr(m, "_fsdp_wrapped_module") for m in root.modules())
+    return any(local(p) is not p for p in root.parameters()) or any(
+        hasattr(m, "_fsdp_wrapped_module") for m in root.modules()
+    )
 
 
 class Tensors:
@@ -112,9 +114,9 @@ class Tensors:
             whole = tensors if not self.sharded else [local(t) for t in tensors]
             if [_kind(part, t) for part, t in zip(whole, tensors, strict=True)] != self._like:
                 return None
-            if any(holder[key] is not tensors[known] for (holder, key), known in self._ties):
+            if self._ties and any(holder[key] is not tensors[known] for (holder, key), known in self._ties):
                 return None
-            if any(not _missing(holder[key]) for holder, key in self._absent):
+            if self._absent and any(not _missing(holder[key]) for holder, key in self._absent):
                 return None
         except (KeyError, AttributeError):
             return None
@@ -190,7 +192,8 @@ def _trouble(tensor: torch.Tensor) -> str:
         return "nested"
     if tensor.layout is not torch.strided:
         return str(tensor.layout).removeprefix("torch.")
-    if type(tensor) not in (torch.Tensor, nn.Parameter) and is_traceable_wrapper_subclass(tensor):
+    wrapped: bool = type(tensor) not in (torch.Tensor, nn.Parameter) and is_traceable_wrapper_subclass(tensor)
+    if wrapped:
         return type(tensor).__name__
     return ""
 
