@@ -19,10 +19,16 @@ export interface LayerView {
   readonly tiles: TileShape | null
 }
 
-/** The shape of what goes into the network, as far as the graph says: the batch first. */
-export function networkInput(graph: GraphDocument | null): readonly number[] | null {
-  const input = graph?.layers.find((l) => l.role === 'input')
+/** The shape of what goes into the network, as far as the graph says: the batch first. Of several models, into `model`. */
+export function networkInput(graph: Pick<GraphDocument, 'layers'> | null, model = ''): readonly number[] | null {
+  const input = graph?.layers.find((l) => l.role === 'input' && (!model || l.layer_id.startsWith(`${model}.`)))
   return input?.outputs[0] ?? input?.inputs[0] ?? null
+}
+
+/** Which of several models a layer belongs to: the one whose name its own begins with. */
+function modelOf(layer: string, recorder: RunDetail['recorder']): string {
+  const names: unknown[] = Array.isArray(recorder.models) ? recorder.models : []
+  return names.filter((n) => typeof n === 'string').find((name) => layer.startsWith(`${name}.`)) ?? ''
 }
 
 /** `4 → 12 · relu`, with the kind of layer where it is not a plain linear one. */
@@ -39,17 +45,18 @@ export function aboutLayer({ kind, activation, inputs, outputs, weight }: Weight
 }
 
 /** The layers whose values are kept, in running order. */
-export function layerViews(detail: RunDetail, kind: Kind, input: readonly number[] | null): LayerView[] {
+export function layerViews(detail: RunDetail, kind: Kind, graph: Pick<GraphDocument, 'layers'> | null): LayerView[] {
   const films = new Map(detail.tensors.filter((t) => t.frames > 0).map((t) => [t.series, t]))
   const of = (t: TensorDocument | null) => (t ? (films.get(`${kind}/${t.name}`) ?? null) : null)
   const views: LayerView[] = []
-  let first = true
+  const begun = new Set<string>()
   for (const layer of detail.layers) {
     const weight = of(layer.weight)
     const bias = of(layer.bias)
     const main = weight ?? bias
     if (!main?.shape) continue
     const { rows, columns } = matrixShape(main.shape)
+    const model = modelOf(layer.layer, detail.recorder)
     views.push({
       layer: layer.layer,
       about: aboutLayer(layer),
@@ -58,9 +65,9 @@ export function layerViews(detail: RunDetail, kind: Kind, input: readonly number
       others: layer.others.map(of).filter((t) => t !== null),
       rows,
       columns,
-      tiles: tileShape(main.shape, input, first),
+      tiles: tileShape(main.shape, networkInput(graph, model), !begun.has(model)),
     })
-    first = false
+    begun.add(model)
   }
   return views
 }
