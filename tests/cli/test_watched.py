@@ -12,7 +12,15 @@ from tests.cli.command import epochal, json_of
 
 
 def test_how_often_and_at_what_cost() -> None:
-    told = {"looks": 1200, "period": 12, "share": 0.0193, "budget": 0.02, "snapshots": 40, "thinned": 3, "skipped": 2}
+    told: dict[str, float | None] = {
+        "looks": 1200,
+        "period": 12,
+        "share": 0.0193,
+        "budget": 0.02,
+        "snapshots": 40,
+        "thinned": 3,
+        "skipped": 2,
+    }
     assert watched_text(told) == (
         "1,200 looks, one every 12 steps · 1.930 % of the time (budget 2 %) · 40 snapshots, 3 of them thinned · "
         "2 looks left out"
