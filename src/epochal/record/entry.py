@@ -15,7 +15,7 @@ from epochal.record.guard import warn_user
 from epochal.record.lineage import Parent, find_parent, parent_of
 from epochal.record.meeting import Meeting, wait_secs
 from epochal.record.ranks import Place
-from epochal.store import Resume, RunFolder, RunWriter, StoredRun
+from epochal.store import Resume, RunFolder, RunWriter
 from epochal.store.files import read_json
 
 __all__ = ["Entry", "enter", "last_step", "stay_out"]
@@ -96,6 +96,8 @@ def last_step(writer: RunWriter, place: Place, entry: Entry, rewind_to: int | No
     """The step after which the run's own counter goes on; -1 for a run that begins."""
     if not entry.joins:
         return entry.parent.step if entry.parent else -1
+    from epochal.store import StoredRun  # only who goes on with a run reads one
+
     stored = StoredRun(writer.path)
     try:
         if rewind_to is not None:

@@ -6,14 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import EpochalError, NotFoundError, UsageError
 from epochal.record.ranks import Place
-from epochal.store import StoredRun
+
+if TYPE_CHECKING:  # reading costs a training that forks nothing 50 ms of imports
+    from epochal.store import StoredRun
 
 __all__ = ["Lineage", "Parent", "find_parent", "parent_of", "project_of_fork"]
 
@@ -110,6 +112,8 @@ def parent_of(root: Path, run: Mapping[str, Any]) -> Parent | None:
     step = run.get("parent_step")
     if not project or not isinstance(step, int):
         return None
+    from epochal.store import StoredRun
+
     return Parent(stored=StoredRun(root / project / run_id), step=step)
 
 

@@ -6,13 +6,16 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from epochal.errors import RecordingWarning, UsageError
 from epochal.record.config import plain_config
 from epochal.record.guard import Guard
 from epochal.record.probe import find_probe
-from epochal.store import Library, RunWriter, ScalarSeries, StoredRun, graph_to_json
+from epochal.store import RunWriter, graph_to_json
+
+if TYPE_CHECKING:
+    from epochal.store import ScalarSeries
 
 
 class Notes:
@@ -43,6 +46,8 @@ class Notes:
         if self._writer is None:
             return
         with self._guard.over("run.describe()"):
+            from epochal.store import Library, StoredRun
+
             path = self._writer.path
             Library(path.parent.parent).change(StoredRun(path), name=name, tags=tags, notes=notes)
             self.name = name if name is not None else self.name  # type: ignore[misc]
@@ -75,6 +80,8 @@ class Notes:
 
     def recorded_scalars(self) -> dict[str, ScalarSeries]:
         """The numbers recorded so far, read back from the run's files: by name, each with steps, t and v."""
+        from epochal.store import StoredRun
+
         return {} if self._writer is None else StoredRun(self._writer.path).scalars()
 
     def note_lost(self, message: str) -> None:

@@ -101,6 +101,8 @@ def _torch_seed() -> int | None:
 
 def _numpy_seed() -> int | None:
     """A generator that was seeded and not used yet holds its seed as the first word of its state."""
+    if "numpy.random" not in sys.modules:  # numpy imports it when it is first used, and nobody has
+        return None
     full: Any = np.random.get_state(legacy=False)
     state = full["state"]
     words: Any = state.get("key", ()) if isinstance(state, dict) else ()
