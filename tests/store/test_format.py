@@ -27,12 +27,11 @@ def journal(folder: Path) -> list[tuple[int, int, int, float, float]]:
         return []
     data = path.read_bytes()
     magic, version, size, capacity = struct.unpack_from("<8sIIQ", data)
-    assert (magic, version, size) == (b"EPOCHALJ", 1, 40)
+    assert (magic, version, size) == (b"EPOCHALJ", 2, 40)
     found = []
     for slot in range(capacity):
-        series, flags, step, t, v, seq = struct.unpack_from("<IIqddQ", data, 64 + 40 * slot)
-        if seq and (seq - 1) % capacity == slot:
-            assert flags == 0
+        series, low, step, t, v, seq = struct.unpack_from("<IIqddQ", data, 64 + 40 * slot)
+        if seq and (seq - 1) % capacity == slot and low == seq % 2**32:
             found.append((seq, series, step, t, v))
     return sorted(found)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from epochal.store.journal import HEADER_SIZE, RECORD, JournalFile, JournalReader
+from epochal.store.journal import HEADER, HEADER_SIZE, LOW_HALF, MAGIC, RECORD, JournalFile, JournalReader
 
 
 def fill(journal: JournalFile, first: int, last: int) -> None:
     for seq in range(first, last + 1):
         at = HEADER_SIZE + ((seq - 1) % journal.capacity) * RECORD.size
-        RECORD.pack_into(journal.buffer, at, seq % 3, 0, seq, 0.5, seq / 2, seq)
+        RECORD.pack_into(journal.buffer, at, seq % 3, seq, seq, 0.5, seq / 2, seq)
 
 
 @pytest.fixture
@@ -56,12 +56,44 @@ def test_an_interrupted_call_leaves_a_gap_and_hides_nothing(journal: JournalFile
 def test_a_record_cut_off_by_the_end_of_the_process_at_any_byte_is_none(journal: JournalFile, filled: int) -> None:
     fill(journal, 1, 20)
     whole = bytearray(RECORD.size)
-    RECORD.pack_into(whole, 0, 1, 0, 21, 0.5, 10.5, 21)
+    RECORD.pack_into(whole, 0, 1, 21, 21, 0.5, 10.5, 21)
     at = HEADER_SIZE + 4 * RECORD.size
     journal.buffer[at : at + RECORD.size] = bytes(whole[:filled]) + bytes(RECORD.size - filled)
     found = JournalReader(journal.path).read_after(18)["seq"].tolist()
     assert found in ([19, 20], [19, 20, 21])
     assert (21 in found) == (filled > 32), "the number is the last thing written"
+
+
+@pytest.mark.parametrize("front", [8, 16, 24, 32])
+@pytest.mark.parametrize("older", ["zeros", "lap"])
+def test_a_record_of_two_moments_is_none(journal: JournalFile, front: int, older: str) -> None:
+    """A power cut may leave the page with its front as it was before, or the one with its end."""
+    fill(journal, 1, 20)
+    at = HEADER_SIZE + 4 * RECORD.size
+    before = bytes(RECORD.size) if older == "zeros" else bytes(journal.buffer[at : at + RECORD.size])
+    fill(journal, 21, 21)
+    after = bytes(journal.buffer[at : at + RECORD.size])
+    for torn in (before[:front] + after[front:], after[:front] + before[front:]):
+        journal.buffer[at : at + RECORD.size] = torn
+        assert JournalReader(journal.path).read_after(18)["seq"].tolist() == [19, 20]
+        assert journal.records(19, 21)["seq"].tolist() == [19, 20]
+
+
+def test_numbers_above_32_bits_are_told_apart(journal: JournalFile) -> None:
+    first = 2**32 - 3
+    for seq in range(first, first + 8):
+        at = HEADER_SIZE + ((seq - 1) % journal.capacity) * RECORD.size
+        RECORD.pack_into(journal.buffer, at, 0, seq & LOW_HALF, seq, 0.5, 1.0, seq)
+    assert JournalReader(journal.path).read_after(first - 1)["seq"].tolist() == list(range(first, first + 8))
+
+
+def test_a_journal_of_the_first_version_is_read(journal: JournalFile) -> None:
+    HEADER.pack_into(journal.buffer, 0, MAGIC, 1, RECORD.size, journal.capacity)
+    for seq in range(1, 4):
+        RECORD.pack_into(journal.buffer, HEADER_SIZE + (seq - 1) * RECORD.size, 0, 0, seq, 0.5, 1.0, seq)
+    assert JournalReader(journal.path).read_after(0)["seq"].tolist() == [1, 2, 3]
+    HEADER.pack_into(journal.buffer, 0, MAGIC, 3, RECORD.size, journal.capacity)
+    assert len(JournalReader(journal.path).read_after(0)) == 0
 
 
 def test_newest_follows_the_ring_even_when_it_was_lapped(journal: JournalFile) -> None:
@@ -97,5 +129,5 @@ def test_an_existing_journal_is_never_overwritten(journal: JournalFile) -> None:
 def test_values_come_back_bit_for_bit(journal: JournalFile) -> None:
     values = np.array([np.nan, -np.nan, np.inf, -np.inf, -0.0, 5e-324, 1.7976931348623157e308])
     for seq, value in enumerate(values.tolist(), start=1):
-        RECORD.pack_into(journal.buffer, HEADER_SIZE + (seq - 1) * RECORD.size, 0, 0, 0, 0.0, value, seq)
+        RECORD.pack_into(journal.buffer, HEADER_SIZE + (seq - 1) * RECORD.size, 0, seq, 0, 0.0, value, seq)
     assert JournalReader(journal.path).read_after(0)["v"].tobytes() == values.tobytes()

@@ -77,6 +77,7 @@ def test_a_finished_run_keeps_no_journal_and_its_files_are_as_the_layout_says(tm
     writer.finish()
     found = sorted(str(p.relative_to(writer.folder)) for p in writer.folder.rglob("*") if p.is_file())
     assert found == [
+        "begin.json",
         "names",
         "params/step-0000000000.safetensors",
         "scalars/00000000.arrows",

@@ -216,10 +216,10 @@ def _writer_folder(run: RunFolder, rank: int) -> WriterFolder:
 
 
 def _state(folder: WriterFolder) -> dict[str, Any]:
-    try:
-        return read_json(folder.state)
-    except (OSError, DamagedError):
-        return {}
+    for path in (folder.state, folder.first_state):
+        with contextlib.suppress(OSError, DamagedError):
+            return read_json(path)
+    return {}
 
 
 def _last_sign(state: Mapping[str, Any], now: float) -> float:

@@ -67,20 +67,28 @@ class Boot:
 
     folder: WriterFolder
     state_file: CachedJson
+    first_file: CachedJson
     summary_file: CachedJson
     journal: JournalReader
 
     @classmethod
     def of(cls, folder: WriterFolder) -> Boot:
         """Return the boot of a folder, its state read."""
-        boot = cls(folder, CachedJson(folder.state), CachedJson(folder.summary), JournalReader(folder.journal))
-        boot.state_file.refresh()
+        files = (CachedJson(path) for path in (folder.state, folder.first_state, folder.summary))
+        boot = cls(folder, *files, JournalReader(folder.journal))
+        boot.refresh()
         return boot
+
+    def refresh(self) -> None:
+        """Look at its state again."""
+        self.state_file.refresh()
+        if not self.state_file.value:  # a machine that stopped may have taken it: how it began is safe
+            self.first_file.refresh()
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """What state.json says."""
-        return self.state_file.value
+        """What state.json says, or, where that cannot be read, how it began."""
+        return self.state_file.value or self.first_file.value
 
     @property
     def started(self) -> float:
@@ -110,6 +118,8 @@ class Boot:
             return said  # type: ignore[no-any-return]
         if not self.state and not self.state_file.damaged and is_young(self.folder.path, now):
             return "running"  # it has only just begun
+        if not self.state_file.value and not self.folder.journal.exists():
+            return "crashed"  # whatever it said in the end, it does not write any more
         return "running" if is_alive(self.state, now) else "crashed"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from epochal.errors import RecordingWarning
 from epochal.facts import is_system
 from epochal.store.arrow import SCALAR_COLUMNS
-from epochal.store.files import replace_file, to_json, write_all
+from epochal.store.files import replace_file, sync_folder, to_json, write_all
 from epochal.store.journal import JournalFile, Records
 from epochal.store.layout import WriterFolder
 from epochal.store.media import PendingMedia
@@ -76,7 +76,11 @@ class Drain:
             self._scalars = SegmentWriter(folder.scalars, SCALAR_COLUMNS)
             self.statistics = PendingStatistics(folder.stats)
             self.media = PendingMedia(folder, add_statistics=self.add_statistics, drop=self.drop)
+            # state.json is replaced too often to be synced each time; after a power cut this says what it began with.
+            replace_file(folder.first_state, to_json(state), sync=True)
             self._write_state()
+            for path in (folder.path, *folder.path.parents[:4]):
+                sync_folder(path)
         except OSError:
             self._journal.remove()
             raise

@@ -12,7 +12,7 @@ from typing import Any
 
 from epochal.errors import DamagedError
 
-__all__ = ["from_json_number", "read_json", "replace_file", "to_json", "write_all"]
+__all__ = ["from_json_number", "read_json", "replace_file", "sync_folder", "to_json", "write_all"]
 
 
 def to_json(value: object, *, indent: int | None = None) -> bytes:
@@ -71,6 +71,16 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data)
     while view.nbytes:
         view = view[os.write(fd, view) :]
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder survive a power cut, as far as the file system lets one ask for it."""
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def replace_file(path: Path, data: bytes, *, sync: bool = False) -> None:

@@ -6,6 +6,9 @@ sequence number is stored last, and a slot's number says which record it is (slo
 Why each record is torn-proof against the process's death: `pack_into` first zeroes the 40 bytes, then fills them
 from front to back. A kill in between leaves a number that is 0, or the low bytes of the new one, which in this slot
 can only be a record that was folded into the stream long ago.
+
+A power cut may leave the two pages that a record lies on as they were at different moments. So the low half of the
+number stands near the front too: where the halves differ, the record is none.
 """
 
 from __future__ import annotations
@@ -27,10 +30,13 @@ HEADER_SIZE = 64
 LOOK_SLOTS = 64
 MOST_SLOTS = 16_384
 MAGIC = b"EPOCHALJ"
+VERSION = 2
+"""In version 1 the low half of the number did not stand in front: it was 0."""
+LOW_HALF = 0xFFFFFFFF
 HEADER = struct.Struct("<8sIIQ")
 RECORD = struct.Struct("<IIqddQ")
 JOURNAL_TYPE = np.dtype(
-    [("series", "<u4"), ("flags", "<u4"), ("step", "<i8"), ("t", "<f8"), ("v", "<f8"), ("seq", "<u8")]
+    [("series", "<u4"), ("low", "<u4"), ("step", "<i8"), ("t", "<f8"), ("v", "<f8"), ("seq", "<u8")]
 )
 
 Records = npt.NDArray[np.void]
@@ -61,7 +67,7 @@ class JournalFile:
             raise
         finally:
             os.close(fd)
-        HEADER.pack_into(self.buffer, 0, MAGIC, 1, RECORD.size, capacity)
+        HEADER.pack_into(self.buffer, 0, MAGIC, VERSION, RECORD.size, capacity)
 
     def records(self, first: int, last: int) -> Records:
         """Return a copy of the valid records numbered first..last; a call that was interrupted left none."""
@@ -102,8 +108,14 @@ def _allocate(fd: int, size: int) -> None:
 
 def _valid(records: Records, first: int) -> Records:
     expected = np.arange(first, first + len(records), dtype="<u8")
-    good = records["seq"] == expected
+    good = _whole(records, expected)
     return records if good.all() else records[good]
+
+
+def _whole(records: Records, expected: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Which records have these numbers, at both ends."""
+    whole: npt.NDArray[np.bool_] = (records["seq"] == expected) & (records["low"] == expected.astype("<u4"))
+    return whole
 
 
 class JournalReader:
@@ -121,7 +133,7 @@ class JournalReader:
         with contextlib.suppress(OSError):
             fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                capacity = _capacity(fd)
+                capacity, _ = _layout(fd)
                 if capacity:
                     there = _slots(fd, (self._newest - 1) % capacity, 1)
                     if len(there) and there["seq"][0] != self._newest:  # lapped since the last look, or the first look
@@ -140,12 +152,12 @@ class JournalReader:
         except OSError:
             return empty_records()
         try:
-            capacity = _capacity(fd)
+            capacity, version = _layout(fd)
             if not capacity:
                 return empty_records()
             found = []
             count = LOOK_SLOTS
-            while len(chunk := _stable(fd, seq + 1, min(count, capacity), capacity)):
+            while len(chunk := _stable(fd, seq + 1, min(count, capacity), capacity, version)):
                 found.append(chunk)
                 begin, seq = seq, int(chunk["seq"][-1])
                 if seq <= begin + count - LOOK_SLOTS // 2:  # the rest of what was looked at is empty
@@ -156,14 +168,15 @@ class JournalReader:
             os.close(fd)
 
 
-def _capacity(fd: int) -> int:
+def _layout(fd: int) -> tuple[int, int]:
+    """The capacity and version of a journal; a capacity of 0 where it is none."""
     head = os.pread(fd, HEADER_SIZE, 0)
     if len(head) < HEADER_SIZE:
-        return 0
+        return 0, 0
     magic, version, size, capacity = HEADER.unpack_from(head)
-    if magic != MAGIC or version != 1 or size != RECORD.size or not 0 < capacity <= 1 << 26:
-        return 0
-    return int(capacity)
+    if magic != MAGIC or version not in (1, VERSION) or size != RECORD.size or not 0 < capacity <= 1 << 26:
+        return 0, 0
+    return int(capacity), int(version)
 
 
 def _slots(fd: int, begin: int, count: int) -> Records:
@@ -179,7 +192,7 @@ def _equal(a: Records, b: Records) -> npt.NDArray[np.bool_]:
     return same
 
 
-def _stable(fd: int, first: int, count: int, capacity: int) -> Records:
+def _stable(fd: int, first: int, count: int, capacity: int, version: int) -> Records:
     """Return the valid records of first..first+count-1 that two reads, one after the other, saw equal."""
     begin = (first - 1) % capacity
     straight = min(count, capacity - begin)
@@ -190,7 +203,7 @@ def _stable(fd: int, first: int, count: int, capacity: int) -> Records:
 
     once = read()
     expected = np.arange(first, first + len(once), dtype="<u8")
-    good = once["seq"] == expected
+    good = _whole(once, expected) if version > 1 else once["seq"] == expected
     if not good.any():
         return empty_records()
     twice = read()[: len(once)]

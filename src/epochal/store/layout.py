@@ -129,6 +129,11 @@ class WriterFolder:
         return self.path / "state.json"
 
     @property
+    def first_state(self) -> Path:
+        """The state that it began with, which survives a power cut."""
+        return self.path / "begin.json"
+
+    @property
     def summary(self) -> Path:
         """What each series came to."""
         return self.path / "summary.json"

@@ -11,6 +11,7 @@ from epochal.facts import Notice
 from epochal.store.boots import Boot, CachedJson
 from epochal.store.mediaread import MediaSet
 from epochal.store.merge import Merged
+from epochal.store.process import machine_restarted
 from epochal.store.snapshots import SnapshotSet
 from epochal.store.statistics import StatisticsSet
 
@@ -55,12 +56,15 @@ def notices_of(
     for boot in boots:
         found += [*_dropped(boot), *_thinned(boot)]
         if boot.state_file.damaged:
-            found.append(Notice(code="damaged", message=f"{boot.folder.name}: {boot.state_file.damaged}"))
+            message = f"{boot.folder.name}: {boot.state_file.damaged}"
+            found.append(Notice(code="damaged", message=message, hint=boot.state_file.hint))
     if meta.damaged:
         found.append(Notice(code="damaged", message=meta.damaged, hint="its name, tags and notes are lost"))
     for rank in ranks:
         found += _overlaps(rank)
     found += _dead_ranks(ranks)
+    crashed = [boot for boot in boots if not boot.ended and boot.status(time.time()) == "crashed"]
+    found += [_cut_off(boot, scalars) for boot in crashed if machine_restarted(boot.state)]
     for name, tail in scalars.tails.items():
         found += _damage(f"{name}/scalars", tail.damaged, tail.lost)
         if tail.unknown:
@@ -189,6 +193,21 @@ def _dead_ranks(ranks: list[list[Boot]]) -> list[Notice]:
             count=len(dead),
         )
     ]
+
+
+def _cut_off(boot: Boot, scalars: Merged) -> Notice:
+    """Tell what the end of the machine under a writer cost: all it had handed over, but not yet seen on the disk."""
+    boot.summary_file.refresh()
+    told = boot.summary_file.value.get("rows_end")
+    tail = scalars.tails.get(boot.folder.name)
+    missing = tail.missing(told if isinstance(told, int) else 0) if tail else 0
+    lost = f"at least {missing:,} of the last numbers are" if missing else "some of the last numbers may be"
+    return Notice(
+        code="cut_off",
+        message=f"the machine stopped or was started anew while {boot.folder.name} was written: {lost} lost",
+        hint="numbers and statistics are safe from that after about a second, snapshots once the system wrote them",
+        count=missing,
+    )
 
 
 def _overlaps(rank: list[Boot]) -> list[Notice]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HEARTBEAT_LIMIT_SECS", "identity", "is_alive", "lives_here", "started_at"]
+__all__ = ["HEARTBEAT_LIMIT_SECS", "identity", "is_alive", "lives_here", "machine_restarted", "started_at"]
 
 HEARTBEAT_LIMIT_SECS = 30.0
 
@@ -78,6 +78,12 @@ def lives_here(state: Mapping[str, Any]) -> bool | None:
     if state.get("host") != socket.gethostname() or not isinstance(pid, int) or not state.get("process"):
         return None
     return _start_ticks(pid) == state["process"] if state.get("scope") == _scope() else None
+
+
+def machine_restarted(state: Mapping[str, Any]) -> bool:
+    """Say whether this machine was started anew since a process on it wrote its state."""
+    then, now = str(state.get("scope") or "").partition("/")[0], _scope().partition("/")[0]
+    return state.get("host") == socket.gethostname() and bool(then) and bool(now) and then != now
 
 
 _imported = time.time()

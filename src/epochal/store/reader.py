@@ -87,7 +87,7 @@ class StoredRun:
         self._ranks = list_boots(self.folder, self._boots)
         self._boots = {boot.folder.name: boot for boots in self._ranks for boot in boots}
         for boot in self._boots.values():
-            boot.state_file.refresh()
+            boot.refresh()
 
     def info(self) -> RunInfo:
         """Return what the run is and how it stands."""

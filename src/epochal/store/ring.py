@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from epochal.errors import UsageError
-from epochal.store.journal import HEADER_SIZE, JOURNAL_TYPE, RECORD, JournalFile, Records
+from epochal.store.journal import HEADER_SIZE, JOURNAL_TYPE, LOW_HALF, RECORD, JournalFile, Records
 
 __all__ = ["MEMORY_ROWS", "Ring"]
 
@@ -64,7 +64,7 @@ class Ring:
 
     def _bind(self, ids: dict[str, int], intern: Callable[[str], int]) -> None:
         buffer, mask, slow, lock = self.journal.buffer, self.journal.capacity - 1, self._slow, self.lock
-        pack, size, base = RECORD.pack_into, RECORD.size, HEADER_SIZE
+        pack, size, base, low = RECORD.pack_into, RECORD.size, HEADER_SIZE, LOW_HALF
         seq = 0
         limit = self.journal.capacity // 2
 
@@ -76,7 +76,7 @@ class Ring:
                     slow(name, series, step, t, value)
                 else:
                     seq = n = seq + 1
-                    pack(buffer, base + ((n - 1) & mask) * size, series, 0, step, t, value, n)
+                    pack(buffer, base + ((n - 1) & mask) * size, series, n & low, step, t, value, n)
 
         def append_many(items: Mapping[str, float], step: int, t: float) -> None:
             nonlocal seq
@@ -87,12 +87,12 @@ class Ring:
                         slow(name, series, step, t, value)
                     else:
                         seq = n = seq + 1
-                        pack(buffer, base + ((n - 1) & mask) * size, series, 0, step, t, value, n)
+                        pack(buffer, base + ((n - 1) & mask) * size, series, n & low, step, t, value, n)
 
         def put(series: int, step: int, t: float, value: float) -> None:
             nonlocal seq
             seq = n = seq + 1
-            pack(buffer, base + ((n - 1) & mask) * size, series, 0, step, t, value, n)
+            pack(buffer, base + ((n - 1) & mask) * size, series, n & low, step, t, value, n)
 
         def claim() -> int:
             nonlocal seq
@@ -137,7 +137,8 @@ class Ring:
         elif len(self._spilled) >= self._memory_rows:
             self.dropped[name] = self.dropped.get(name, 0) + 1
         else:
-            record = RECORD.pack(series, 0, step, t, value, self._end() + 1)
+            following = self._end() + 1
+            record = RECORD.pack(series, following & LOW_HALF, step, t, value, following)
             seq = self._claim()
             if not self._spilled:
                 self._spill_first = seq

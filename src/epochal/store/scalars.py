@@ -108,6 +108,15 @@ class ScalarTail:
         """Rows known to be lost to damage."""
         return self._tail.lost
 
+    def missing(self, known: int) -> int:
+        """Return how many rows are not there though their numbers were given: `known` is the largest told elsewhere.
+
+        Of a process that only died it is at most one for each call that was interrupted.
+        """
+        pending = self._pending["seq"]
+        last = max(int(pending[-1]) if len(pending) else 0, self._tail.rows_end)
+        return last - self._tail.rows_end - len(pending) + max(0, known - last)
+
     def refresh(self, *, ended: bool) -> bool:
         """Read what is new; `ended` says that the writer ended cleanly before this call. Say whether rows came."""
         if (stamp := self._stamp()) != self._compact_stamp:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.store.arrow import END_OF_STREAM, FORMAT_KEY, Column, encode_batch, encode_dictionary, encode_schema
+from epochal.store.files import sync_folder
 from epochal.store.layout import FORMAT_VERSION
 
 __all__ = ["SEGMENT_BYTES", "SEGMENT_ROWS", "SegmentWriter", "list_segments"]
@@ -50,7 +51,7 @@ class SegmentWriter:
         self._size = 0
         self._rows = 0
         self._names_sent = 0
-        self._ended = False
+        self._named = True
 
     def write(
         self, arrays: Mapping[str, npt.NDArray[np.generic] | Sequence[str]], names: Sequence[str], *, rows_end: int
@@ -81,6 +82,7 @@ class SegmentWriter:
         self._fd = os.open(self._path, flags, 0o666)
         self._next += 1
         self._names_sent = 0
+        self._named = False
 
     def _append(self, data: bytes) -> None:
         self.check_present()
@@ -116,6 +118,10 @@ class SegmentWriter:
         """Make what was written survive a power cut."""
         if self._fd >= 0:
             (os.fdatasync if hasattr(os, "fdatasync") else os.fsync)(self._fd)
+            if not self._named:  # a file is only there after a power cut if its name is
+                sync_folder(self.folder)
+                sync_folder(self.folder.parent)
+                self._named = True
 
     def end(self) -> None:
         """Finish the open segment; the next rows begin a new one.
