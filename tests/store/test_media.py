@@ -545,6 +545,13 @@ def test_a_damaged_or_missing_file_is_told_and_the_others_are_read(tmp_path: Pat
     with pytest.raises(DamagedError, match="it is missing"):
         run.blob(second.sha256)
     assert run.blob_bytes(third.sha256) == b"value 2"
+    (notice,) = run.notices()
+    assert (notice.code, notice.count) == ("damaged", 2)
+    assert "2 files of values cannot be read" in notice.message
+    paths[1].write_bytes(b"value 1")
+    assert run.blob_bytes(second.sha256) == b"value 1"
+    (notice,) = run.notices()
+    assert (notice.count, notice.hint) == (1, f"the others are shown; it is {first.filename}")
 
 
 def test_links_out_of_the_run_are_not_followed(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ Rows are kept in memory as they came (some hundred bytes each); JSON is parsed w
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from epochal.errors import NotFoundError, UsageError
+from epochal.errors import DamagedError, NotFoundError, UsageError
 from epochal.facts import MediaItem, Notice
 from epochal.store.arrow import MEDIA_COLUMNS
 from epochal.store.arrowread import Batch
@@ -140,6 +141,7 @@ class MediaSet:
 
     def __init__(self) -> None:
         self.hidden = 0
+        self._unreadable: set[str] = set()
         self._tails: dict[str, _MediaTail] = {}
         self._rows: dict[str, list[_Row]] = {}
         self._stamp: object = None
@@ -223,6 +225,16 @@ class MediaSet:
         """Whether every row that was written could be read and used."""
         return not any(t.unusable or t.foreign or t.tail.damaged or t.tail.lost for t in self._tails.values())
 
+    @contextmanager
+    def watching(self, name: str) -> Iterator[None]:
+        """Note whether the file of a blob could be read: readers are told of those that could not."""
+        try:
+            yield
+        except DamagedError:
+            self._unreadable.add(name)
+            raise
+        self._unreadable.discard(name)
+
     def damage(self) -> dict[str, tuple[int, int]]:
         """Return by writer how many bytes cannot be read and how many rows are known to be lost."""
         return {name: (tail.tail.damaged, tail.tail.lost) for name, tail in self._tails.items()}
@@ -236,6 +248,18 @@ class MediaSet:
                     code="hidden",
                     message=f"{self.hidden:,} values are hidden: the run went back and logged those steps again",
                     count=self.hidden,
+                )
+            )
+        if self._unreadable:
+            count = len(self._unreadable)
+            found.append(
+                Notice(
+                    code="damaged",
+                    message=f"{count:,} file{'s' * (count > 1)} of values cannot be read, of those asked for",
+                    hint=f"the others are shown; it is {min(self._unreadable)}"
+                    if count == 1
+                    else "the others are shown",
+                    count=count,
                 )
             )
         if unusable := sum(tail.unusable for tail in self._tails.values()):

@@ -243,11 +243,14 @@ class StoredRun:
         with self._lock:
             found = self._media_set()
             name = found.blob_name(sha256)
-            return find_blob(self.path, [boot.folder.blobs for boot in self._boots.values()], name)
+            with found.watching(name):
+                return find_blob(self.path, [boot.folder.blobs for boot in self._boots.values()], name)
 
     def blob_bytes(self, sha256: str) -> bytes:
         """Return the bytes of a recorded value, held against their hash; raises DamagedError where they differ."""
-        return read_blob(self.blob(sha256))
+        path = self.blob(sha256)
+        with self._media.watching(path.name):
+            return read_blob(path)
 
     def console(self, *, last: int | None = None) -> list[ConsoleLine]:
         """Return what was printed, in the order of time; with `last`, only that many lines from the end."""
