@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import torch
@@ -54,7 +54,7 @@ class LayerCatch(Once):
         # What is compiled in here would run in every step from now on.
         if torch.compiler.is_compiling() or not (module.training or self.probe.training):
             return
-        start = perf_counter()
+        start = thread_time()
         try:
             self._keep(module, output)
         except Exception as error:  # noqa: BLE001 - inside the user's forward pass, which must not fail for us
@@ -63,7 +63,7 @@ class LayerCatch(Once):
             self.owner.trouble = (
                 f"an output of {self.layer} could not be read and is left out: {type(error).__name__}: {error}"
             )
-        self.probe.hook_seconds += perf_counter() - start
+        self.probe.hook_seconds += thread_time() - start
 
     def _keep(self, module: nn.Module, output: object) -> None:
         found = first_tensor(output)
@@ -99,9 +99,9 @@ class PassEnd(Once):
     def __call__(self, module: nn.Module, args: object, output: object) -> None:
         """The pass has ended."""
         if not torch.compiler.is_compiling() and (module.training or self.probe.training):
-            start = perf_counter()
+            start = thread_time()
             self.owner.disarm()
-            self.probe.hook_seconds += perf_counter() - start
+            self.probe.hook_seconds += thread_time() - start
 
 
 class Outputs:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from time import perf_counter
+from time import thread_time
 from typing import Any, Protocol
 
 import torch
@@ -155,7 +155,7 @@ class Shadow:
         part = self._part()
         if part is None:
             return
-        start = perf_counter()
+        start = thread_time()
         try:
             if any(nn.parameter.is_lazy(p) for p in part.parameters()):
                 return  # the first call draws its parameters: that is for the training to do
@@ -172,7 +172,7 @@ class Shadow:
         finally:
             for catch in self._catches:
                 catch.disarm()
-            self._probe.hook_seconds += perf_counter() - start
+            self._probe.hook_seconds += thread_time() - start
 
 
 def why_not(model: nn.Module) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import torch
@@ -80,11 +80,11 @@ class GradientCatch(Once):
         """Copy the gradient: zeroing may change it in place."""
         if torch.compiler.is_compiling():
             return
-        start = perf_counter()
+        start = thread_time()
         self.disarm()
         if parameter.grad is not None:
             self.value = local(parameter.grad.detach()).clone()
-        self.probe.hook_seconds += perf_counter() - start
+        self.probe.hook_seconds += thread_time() - start
 
 
 class Gradients:
@@ -240,7 +240,7 @@ class Gradients:
             self._step(optimizer)
 
     def _step(self, optimizer: Any) -> None:
-        start = perf_counter()
+        start = thread_time()
         try:
             mine = self._mine(optimizer)
             live = self._learning()
@@ -248,7 +248,7 @@ class Gradients:
                 self._note_step(optimizer, mine, live)
         except Exception as error:  # noqa: BLE001 - inside the user's optimizer: its step must not fail for us
             self.trouble = f"gradients could not be read at the optimizer's step: {type(error).__name__}: {error}"
-        self.probe.hook_seconds += perf_counter() - start
+        self.probe.hook_seconds += thread_time() - start
 
     def _note_step(self, optimizer: Any, mine: list[int], live: list[torch.Tensor]) -> None:
         if self._passes:

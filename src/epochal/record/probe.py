@@ -109,7 +109,10 @@ class Probe(Protocol):
 
     framework: str
     hook_seconds: float
-    """Time spent inside hooks since it was last set to 0."""
+    """Processor time of the training's thread spent inside hooks since it was last set to 0.
+
+    Not time by the clock: on a busy machine what others do is not what looking costs.
+    """
 
     @property
     def left_out(self) -> Sequence[str]:
