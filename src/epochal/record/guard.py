@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -71,7 +72,8 @@ class Guard:
 
     def lost(self, code: str, message: str, *, once: object, count: int = 1) -> None:
         """Count something that was not recorded, and warn of the first of its kind (`once` says which kind)."""
-        self._count(code, count)
+        with contextlib.suppress(Exception):  # where even counting fails, the warning must do
+            self._count(code, count)
         self.told(message, once=once)
 
     def told(self, message: str, *, once: object) -> None:

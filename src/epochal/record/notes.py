@@ -104,6 +104,8 @@ class Notes:
         try:
             source = Path(path)
             target = _below(self._writer.folder / "files", name or source.name)
+            # A run that somebody removed does not come back in part: its own folder is never made again.
+            (self._writer.folder / "files").mkdir(exist_ok=True)
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
                 shutil.copytree(source, target, dirs_exist_ok=True)

@@ -280,7 +280,8 @@ class Run(Watching, Lineage, Notes, Examples):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         # Python prints the error only after the run has ended; where no `with` is used, it has done so before.
         if error is not None and self._last_words is not None and not self._closed:
-            self._last_words(error)
+            with self._guard.over("run.finish()"):
+                self._last_words(error)
         self.end_with_process(error)
 
     def end_with_process(self, error: BaseException | None) -> None:

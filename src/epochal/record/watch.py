@@ -8,6 +8,7 @@ it was told to by a budget of None.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from math import inf
@@ -64,7 +65,13 @@ class Watcher:
         model = probe if isinstance(probe, Model) else Model("", probe, parameters, gradients, chosen)
         self._models.every.append(model)
         writer.shelf.limit = policy.disk
+        held = weakref.WeakMethod(self._clock_went_back)
+        writer.on_clock_back(lambda secs: (method := held()) and method(secs))
         self._pool = self._prepare()
+
+    def _clock_went_back(self, secs: float) -> None:
+        self.policy.due_time -= secs
+        self.due_time -= secs
 
     @property
     def models(self) -> list[Model]:

@@ -80,15 +80,28 @@ def begin(
 def _begin(
     root: Path, *, project: str, run_id: str | None, joining: Joining, facts: Mapping[str, Any]
 ) -> tuple[RunFolder, WriterFolder, dict[str, Any], str]:
-    now, rank = time.time(), joining.rank
+    now = time.time()
     if run_id is None:
         run = _fresh(root, project, now)
     else:
         run = RunFolder.of(root, project, run_id)
-        if rank:
+        if joining.rank:
             _await_run(run, joining.wait_secs)
-        _check_joinable(run, resume=joining.resume, rank=rank)
+        _check_joinable(run, resume=joining.resume, rank=joining.rank)
         run.path.mkdir(parents=True, exist_ok=True)
+    there = run.run_json.exists()
+    try:
+        return _join(run, joining=joining, facts=facts, now=now)
+    except OSError:
+        if not there:
+            _leave(run)
+        raise
+
+
+def _join(
+    run: RunFolder, *, joining: Joining, facts: Mapping[str, Any], now: float
+) -> tuple[RunFolder, WriterFolder, dict[str, Any], str]:
+    rank = joining.rank
     made = _write_run_json(run, now=now, facts=facts)
     states = {folder.name: _state(folder) for folder in run.writers()}
     # Boots are told apart by when they started; a clock that went back must not turn their order round.
@@ -125,9 +138,15 @@ def _begin(
 def undo(run: RunFolder, folder: WriterFolder) -> None:
     """Take away what a beginning left that could not go on, so that no empty run is listed."""
     shutil.rmtree(folder.path, ignore_errors=True)
+    _leave(run)
+
+
+def _leave(run: RunFolder) -> None:
+    """Take away a run that this process made, unless another writes into it: then the writers' folder is not empty."""
     with contextlib.suppress(OSError):
-        run.writers_path.rmdir()  # fails where another process writes, and then run.json stays too
-        run.run_json.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            run.writers_path.rmdir()
+        run.run_json.unlink(missing_ok=True)
         run.path.rmdir()
 
 

@@ -74,8 +74,8 @@ class Boot:
     @classmethod
     def of(cls, folder: WriterFolder) -> Boot:
         """Return the boot of a folder, its state read."""
-        files = (CachedJson(path) for path in (folder.state, folder.first_state, folder.summary))
-        boot = cls(folder, *files, JournalReader(folder.journal))
+        state, first, summary = (CachedJson(path) for path in (folder.state, folder.first_state, folder.summary))
+        boot = cls(folder, state, first, summary, JournalReader(folder.journal))
         boot.refresh()
         return boot
 

@@ -28,6 +28,7 @@ from epochal.store.summary import Tally, summaries_to_json
 __all__ = ["HEARTBEAT_SECS", "Drain"]
 
 HEARTBEAT_SECS = 2.0
+CLOCK_SECS = 1.0  # a clock that is set back by less is not worth a word
 LOSSES = ("val_loss", "val/loss", "validation_loss", "loss", "train_loss", "train/loss")
 """What people call the number that tells the best snapshot, where they did not say so."""
 SUMMARY_SHARE = 50  # a summary of thousands of series is renewed less often than each second
@@ -68,6 +69,9 @@ class Drain:
         self._summary_due = False
         self._summary_at = 0.0
         self.renew_all = False
+        self.clock_went_back: Callable[[float], object] = lambda secs: None
+        """Called with how far, where the system's clock was set back: what waits for a time of day waits too long."""
+        self._clock = time.time() - time.monotonic()
         self._journal = JournalFile(folder.journal)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -110,6 +114,7 @@ class Drain:
     def cycle(self) -> None:
         """Fold, write statistics, renew summary and heartbeat. A disk that refuses is tried again the next time."""
         with self._lock:
+            self._look_at_clock()
             try:
                 self._scalars.check_present()
                 wrote = self._fold()
@@ -125,6 +130,11 @@ class Drain:
             self._count_drops()
             with contextlib.suppress(OSError):
                 self._renew()
+
+    def _look_at_clock(self) -> None:
+        before, self._clock = self._clock, time.time() - time.monotonic()
+        if before - self._clock > CLOCK_SECS:
+            self.clock_went_back(before - self._clock)
 
     def _fold(self) -> bool:
         if self._unwritten_names:

@@ -235,6 +235,10 @@ class RunWriter:
         """Count something that was not recorded, so that readers are told; `message` is said once for each code."""
         self._drain.drop(code, count, message)
 
+    def on_clock_back(self, listener: Callable[[float], object]) -> None:
+        """Have the seconds told, from another thread, by which the clock was set back; the last who asks is."""
+        self._drain.clock_went_back = listener
+
     def submit(self, job: Callable[[], object]) -> None:
         """Run a job in a worker thread, one after the other. Its errors are counted and reported, never raised."""
         if not self._foreign:
