@@ -25,8 +25,8 @@ export function strokeLines(u: uPlot, lines: readonly Line[], range: Range, yLog
       pen.lineWidth = ratio
       stroke(pen, points(line, line.raw), ratio)
     }
-    pen.globalAlpha = line.main ? 1 : 0.85
-    pen.lineWidth = (line.main ? 1.75 : 1.25) * ratio
+    pen.globalAlpha = line.thin ? 0.4 : line.main ? 1 : 0.85
+    pen.lineWidth = (line.thin ? 0.75 : line.main ? 1.75 : 1.25) * ratio
     stroke(pen, points(line, line.y), ratio)
   }
   pen.restore()

@@ -8,6 +8,8 @@ export interface Line {
   colour: string
   /** Drawn stronger and on top: the run that is looked at. */
   main: boolean
+  /** One of many behind a line that stands for them. */
+  thin?: boolean
   x: Float64Array
   /** x never decreases. False where x is a metric. */
   sorted: boolean

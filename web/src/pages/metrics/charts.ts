@@ -4,6 +4,7 @@ import { indexAtOrBefore } from '../../maths/search'
 import { formatConfig } from '../../state/format'
 import type { Curve } from '../../wire/columns'
 import type { RunRow } from '../../wire/types'
+import { baseOf, type Part } from './parts'
 import { metricOf, xValues, type XKind, type XSource } from './xaxis'
 
 export interface Group {
@@ -15,9 +16,9 @@ export interface Group {
 /** Metrics that say most come first, the others by name; the machine's own numbers come last. */
 const FIRST = ['loss', 'val_loss', 'accuracy', 'val_accuracy', 'test_loss', 'test_accuracy']
 
-/** All metrics of these runs by prefix. `epoch` is time, not a metric. */
+/** All metrics of these runs by prefix, those of all processes as one. `epoch` is time, not a metric. */
 export function groupsOf(runs: readonly RunRow[], fits: (name: string) => boolean): Group[] {
-  const names = new Set(runs.flatMap((r) => Object.keys(r.metrics)))
+  const names = new Set(runs.flatMap((r) => Object.keys(r.metrics)).map(baseOf))
   names.delete('epoch')
   const groups = new Map<string, string[]>()
   for (const name of names) {
@@ -43,21 +44,40 @@ export interface Drawn {
   colour: string
   main: boolean
   of: XSource
+  part: Part
+  /** Around it, where its part has a band. */
+  edges?: readonly [Curve, Curve]
 }
 
 /** Lines of a chart; runs that have no such x are left out. */
-export function linesOf(drawn: readonly Drawn[], name: string, kind: XKind, smoothing: number): Line[] {
+export function linesOf(drawn: readonly Drawn[], kind: XKind, smoothing: number): Line[] {
   const lines: Line[] = []
-  for (const { run, curve, colour, main, of } of drawn) {
+  for (const { run, curve, colour, main, of, part, edges } of drawn) {
     const x = xValues(kind, curve, of)
     if (!x) continue
     const sorted = metricOf(kind) === null
     // Smoothing goes along the steps, whatever x shows.
-    const unit = smoothingUnit(curve.steps, run.metrics[name]?.n ?? curve.steps.length)
+    const unit = smoothingUnit(curve.steps, run.metrics[part.name]?.n ?? curve.steps.length)
     const y = smoothing > 0 ? smooth(curve.steps, curve.v, smoothing, unit) : curve.v
-    lines.push({ id: run.id, label: run.name, colour, main, x, y, sorted, raw: smoothing > 0 ? curve.v : null })
+    lines.push({
+      id: part.label ? `${run.id} ${part.name}` : run.id,
+      label: part.label ? `${part.label} · ${run.name}` : run.name,
+      colour,
+      main: main && !part.thin,
+      thin: part.thin,
+      x,
+      y,
+      sorted,
+      raw: smoothing > 0 && !part.thin ? curve.v : null,
+      band: edges && sorted ? { low: along(edges[0], curve), high: along(edges[1], curve) } : undefined,
+    })
   }
   return lines
+}
+
+/** The values of one curve at the steps of another. */
+function along(curve: Curve, at: Curve): Float64Array {
+  return at.steps.map((step) => curve.v[indexAtOrBefore(curve.steps, step)] ?? Number.NaN)
 }
 
 /** Points that the mean of a group is taken at. */

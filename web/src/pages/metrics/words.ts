@@ -1,4 +1,23 @@
 /** Words of the Metrics page. */
+
+/** Units of the machine's numbers, by what stands behind `system/`; `gpu/` is any of them. */
+const UNITS: Record<string, string> = {
+  cpu: '%',
+  memory: '%',
+  process_cpu: '%',
+  process_memory: 'MB',
+  disk_free: 'GB',
+  disk_read: 'MB/s',
+  disk_write: 'MB/s',
+  net_sent: 'MB/s',
+  net_received: 'MB/s',
+  'gpu/use': '%',
+  'gpu/memory': '%',
+  'gpu/process_memory': 'MB',
+  'gpu/power': 'W',
+  'gpu/temperature': '°C',
+}
+
 export const words = {
   about: (charts: number, runs: number) =>
     `${charts.toLocaleString('en')} ${charts === 1 ? 'metric' : 'metrics'} of ${runs.toLocaleString('en')} ${runs === 1 ? 'run' : 'runs'}`,
@@ -21,6 +40,12 @@ export const words = {
   reset: 'Reset zoom',
   pinned: 'Pinned',
   general: 'General',
+  machine: 'Machine',
+  /** A series as the title of its chart, with its unit where that is known. */
+  titled: (name: string) => {
+    const unit = name.startsWith('system/') ? UNITS[name.slice(7).replace(/^gpu\d+\//, 'gpu/')] : undefined
+    return unit ? `${name} (${unit})` : name
+  },
   pin: 'Pin to the top',
   unpin: 'Unpin',
   wider: 'Wider',
