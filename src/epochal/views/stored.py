@@ -114,9 +114,14 @@ def make_stored_film(
     source = _StoredFrames(run, name, kind)
     remembered = FilmMemory() if memory is None else memory
     while True:
-        if source.steps:
-            remembered.follow(source.steps, run.snapshot_path(source.steps[-1], kind).parent)
         try:
+            if source.steps:
+                remembered.follow(source.steps, run.snapshot_path(source.steps[-1], kind).parent)
             return make_film(source, mode=mode, encoding=encoding, start=start, end=end, extremes=remembered.extremes)
         except _GapError:
             continue
+        except NotFoundError:  # the last one was let go of since the steps were listed
+            left = [step for step in run.snapshot_steps(kind) if step in source.steps]
+            if not left or left == source.steps:
+                raise
+            source.steps = left
