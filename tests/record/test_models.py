@@ -75,6 +75,19 @@ def test_two_models_are_recorded_as_if_they_sat_in_one_dictionary(tmp_path: Path
     assert facts["parameters"] == 4  # of the critic no gradients are recorded, but the generator's say what is trained
 
 
+def test_gradients_belong_to_the_model_that_has_them(tmp_path: Path) -> None:
+    one, two = network("One"), network("Two")
+    one.gradients, two.gradients = {"w": np.full(3, 1.0)}, {"b": np.full(1, 2.0)}
+    with begin(tmp_path) as run:
+        run.watch(one, name="one", gradient_snapshots=True)
+        run.watch(two, name="two")
+        run.log({"x": 1.0}, step=1, epoch=1)
+    found = stored(run)
+    means = {s: found.statistics(s).columns["mean"][0] for s in found.statistics_series() if s.startswith("grad/")}
+    assert means == {"grad/one.w": 1.0, "grad/two.b": 2.0}
+    assert {name: values[0] for name, values in found.snapshot(1, "grads").items()} == {"one.w": 1.0, "two.b": 2.0}
+
+
 def test_the_graphs_of_several_models_are_one_and_each_alone(tmp_path: Path) -> None:
     with begin(tmp_path) as run:
         run.watch(network("Generator"), name="generator")
