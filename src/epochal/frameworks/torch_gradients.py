@@ -39,15 +39,17 @@ Found = tuple[Sequence[int], list[torch.Tensor], torch.Tensor | None]
 class Sentinel(Once):
     """Counts the gradients that backward passes leave in one parameter."""
 
-    __slots__ = ("count", "index", "owner", "passes")
+    __slots__ = ("count", "index", "owner", "parameter", "passes")
 
     def __init__(self, owner: Gradients, index: int) -> None:
         super().__init__(owner.probe)
         self.owner, self.index = owner, index
         self.passes = self.count = 0
+        self.parameter: weakref.ref[torch.Tensor] | None = None
 
     def arm(self, parameter: torch.Tensor) -> None:
         """Stand at this parameter."""
+        self.parameter = weakref.ref(parameter)
         if parameter.requires_grad:
             self.handle = parameter.register_post_accumulate_grad_hook(self)  # type: ignore[no-untyped-call]
 
@@ -57,6 +59,12 @@ class Sentinel(Once):
             self.passes += 1
             self.count += 1
             self.owner.backward(self, parameter)
+
+    @property
+    def mark(self) -> tuple[int, int] | None:
+        """What tells the parameter's gradient from another one, and from itself changed; None where there is none."""
+        parameter = None if self.parameter is None else self.parameter()
+        return None if parameter is None else _mark(parameter)
 
 
 class GradientCatch(Once):
@@ -192,7 +200,7 @@ class Gradients:
         if self._last == "step":
             # What the optimizer got lies there still, unless it was zeroed (or changed by the optimizer) since.
             # Of several optimizers, the pass for one may have changed what another got: a GAN in one module.
-            spoiled = len(self._optimizers) > 1 or any(self._mark(live[k]) != was for k, was in self._at_step.items())
+            spoiled = len(self._optimizers) > 1 or any(_mark(live[k]) != was for k, was in self._at_step.items())
             if not spoiled and any(g is not None for g in grads):
                 self._copying = False
                 return _those(grads)
@@ -240,17 +248,14 @@ class Gradients:
             self._step(optimizer)
 
     def _step(self, optimizer: Any) -> None:
-        start = thread_time()
         try:
             mine = self._mine(optimizer)
-            live = self._learning()
-            if mine and len(live) == len(self._ids):  # else the model is being changed
-                self._note_step(optimizer, mine, live)
+            if mine:
+                self._note_step(optimizer, mine)
         except Exception as error:  # noqa: BLE001 - inside the user's optimizer: its step must not fail for us
             self.trouble = f"gradients could not be read at the optimizer's step: {type(error).__name__}: {error}"
-        self.probe.hook_seconds += thread_time() - start
 
-    def _note_step(self, optimizer: Any, mine: list[int], live: list[torch.Tensor]) -> None:
+    def _note_step(self, optimizer: Any, mine: list[int]) -> None:
         if self._passes:
             if self._in_cycle:
                 self._cycles.append(self._passes)
@@ -259,7 +264,7 @@ class Gradients:
             self._first_passes = self._passes
         self._last, self._passes, self._mixed = "step", 0, False
         self._steps += 1
-        self._at_step = {s.index: mark for s in self._sentinels if (mark := self._mark(live[s.index])) is not None}
+        self._at_step = {s.index: mark for s in self._sentinels if (mark := s.mark) is not None}
         for sentinel in self._sentinels:
             sentinel.passes = 0
         if id(optimizer) in self._stepped or not self._rounds:
@@ -267,14 +272,22 @@ class Gradients:
             self._stepped.clear()
         self._stepped.add(id(optimizer))
         if self._copying and self._may_be_last():
-            scale = getattr(optimizer, "grad_scale", None)  # a fused optimizer unscales by itself
-            for k in mine:
-                gradient = live[k].grad
-                if gradient is not None:
-                    copy = local(gradient.detach()).clone()
-                    if isinstance(scale, torch.Tensor):
-                        copy.mul_(inverse(scale, copy.device))
-                    self._copies[k] = copy
+            self._copy(optimizer, mine)
+
+    def _copy(self, optimizer: Any, mine: list[int]) -> None:
+        start = thread_time()
+        live = self._learning()
+        if len(live) != len(self._ids):
+            return  # the model is being changed
+        scale = getattr(optimizer, "grad_scale", None)  # a fused optimizer unscales by itself
+        for k in mine:
+            gradient = live[k].grad
+            if gradient is not None:
+                copy = local(gradient.detach()).clone()
+                if isinstance(scale, torch.Tensor):
+                    copy.mul_(inverse(scale, copy.device))
+                self._copies[k] = copy
+        self.probe.hook_seconds += thread_time() - start
 
     def _may_be_last(self) -> bool:
         """Whether this round may be the last before the look: gradients are copied then, and not in every round.
@@ -302,7 +315,7 @@ class Gradients:
             return  # another sentinel saw this pass before
         if self._last == "step" and (was := self._at_step.get(sentinel.index)) is not None:
             # Added to the gradient that the optimizer got: it was not zeroed, so this is not for the next step.
-            self._mixed = self._mark(parameter) == (was[0], was[1] + 1)
+            self._mixed = _mark(parameter) == (was[0], was[1] + 1)
         versions = self.scalers.versions()
         if self._last == "backward" and versions != self._versions:
             for other in self._sentinels:  # a step between the passes that the scaler skipped, for infinities
@@ -316,10 +329,6 @@ class Gradients:
             except UnknownScaleError:
                 scale = None
             self._caught_scale = None if scale is None else scale.clone()
-
-    def _mark(self, tensor: torch.Tensor) -> tuple[int, int] | None:
-        gradient = tensor.grad
-        return None if gradient is None else (id(gradient), gradient._version)
 
     def _chosen(self, count: int) -> list[Sentinel]:
         """At which tensors to stand: some spread over the model, later the one that most passes reach."""
@@ -348,6 +357,11 @@ class Gradients:
                 tensor._post_accumulate_grad_hooks = None  # type: ignore[assignment] # as it was at first
         self._copies.clear()
         self._catches, self._sentinels, self._ids = [], [], []
+
+
+def _mark(tensor: torch.Tensor) -> tuple[int, int] | None:
+    gradient = tensor.grad
+    return None if gradient is None else (id(gradient), gradient._version)
 
 
 def inverse(scale: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -56,7 +56,7 @@ class Scalers:
 
     def versions(self) -> dict[int, int]:
         """How often each scaler's scale was written so far."""
-        return {id(s): s._scale._version for s in self._active()}
+        return {id(s): s._scale._version for s in self._active()} if self._known else {}
 
     def scale(self, optimizers: set[int], at_backward: dict[int, int]) -> torch.Tensor | None:
         """The factor that gradients carry which lie there since the last backward pass, None where they carry none.
