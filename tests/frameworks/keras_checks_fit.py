@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import json
 import warnings
@@ -126,9 +127,11 @@ def test_class_weights_and_data_without_a_length(tmp_path: Path) -> None:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Your input ran out of data")  # Keras learns the length so
-        history = classifier().fit(batches(), epochs=1, verbose=0, callbacks=[plain(tmp_path)])
+        told: list[int] = []
+        spy = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: told.append(batch))
+        history = classifier().fit(batches(), epochs=1, verbose=0, callbacks=[spy, plain(tmp_path)])
     reader = latest(tmp_path)
-    assert reader.film("loss").steps.tolist() == [4]
+    assert reader.film("loss").steps.tolist() == [len(told)]
     assert reader.info.status == "finished"
     assert "steps_per_epoch" not in reader.config
 
@@ -282,6 +285,17 @@ def test_a_run_that_is_given_goes_on_and_is_not_ended(tmp_path: Path) -> None:
     assert [reader.epoch(s) for s in (0, 3, 6, 9)] == [0, 1, 2, 3]
     assert all(np.array_equal(a, b) for a, b in zip(reader.parameters(9).values(), model.get_weights(), strict=True))
     assert reader.config["model"] == model.name
+
+
+def test_copies_of_a_callback_have_runs_of_their_own(tmp_path: Path) -> None:
+    callback, (x, y) = plain(tmp_path, log_batches=2, config={"trial": 1}), data()
+    copies = [copy.deepcopy(callback) for _ in range(2)]
+    for each in copies:
+        classifier().fit(x, y, callbacks=[each], **QUIET)
+    runs = epochal.open(tmp_path).runs()
+    assert len(runs) == 2
+    assert callback.run is None
+    assert all(run.config["trial"] == 1 and run.film("running/loss").steps.tolist() == [2, 3] for run in runs)
 
 
 def test_evaluate_and_predict(tmp_path: Path) -> None:

@@ -195,6 +195,25 @@ def test_a_model_that_is_built_by_its_first_step_has_its_first_values(tmp_path: 
         assert reader.config["parameters"] == twin.count_params()
 
 
+def test_a_model_that_is_watched_without_the_callback(tmp_path: Path) -> None:
+    model, x, y = regression()
+    expected = Regression(model.get_weights(), x, y, batch=12, rate=0.05, epochs=2)
+    with epochal.init("plain", dir=tmp_path, strict=True, system=False) as run:
+        run.watch(model, budget=None, snapshots=1, gradient_snapshots=True)
+        logs = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: run.log(logs))
+        model.fit(x, y, epochs=2, callbacks=[logs], **FIT)
+    reader = latest(tmp_path)  # which counts steps from 0
+    assert reader.steps("params") == list(range(8))
+    for step in range(8):
+        kernel = reader.parameters(step)["hidden/kernel"]
+        np.testing.assert_allclose(kernel, expected.weights[step + 1][0], rtol=2e-4, atol=2e-6)
+    film = reader.film("grad/hidden/kernel")
+    assert film.steps.tolist()[-7:] == list(range(1, 8))
+    np.testing.assert_allclose(film.frames[-1], expected.slopes[8][0], rtol=2e-4, atol=2e-6)
+    assert "act/out" in reader.stored.statistics_series()
+    assert traces(model) == []
+
+
 def test_frozen_layers_have_no_gradients_and_integers_are_kept(tmp_path: Path) -> None:
     model, x, y = regression()
     model.layers[0].trainable = False

@@ -74,6 +74,10 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         **options: Any,
     ) -> None:
         super().__init__()
+        self._arguments = {
+            name: value for name, value in locals().items() if name not in ("self", "options", "__class__")
+        }
+        self._arguments |= options
         see_through(Path(keras.__file__).parent)
         if type(log_batches) is not bool and not (type(log_batches) is int and log_batches > 0):
             raise UsageError(f"log_batches is {log_batches!r}", hint="use True, False, or a number of batches")
@@ -90,7 +94,7 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         self._probe: KerasProbe | None = None
         self._rate: LearningRate | None = None
         self._asked = False
-        self._step = self._first = self._epoch_began = 0
+        self._step = self._first = self._epoch_began = self._count = 0
         self._epochs_before = 0
         self._last_epoch = 0
         self._given: set[str] = set()
@@ -98,6 +102,10 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         self._defined: set[str] = set()
         self._running: dict[str, str] = {}
         self._left: weakref.finalize[Any, Any] | None = None
+
+    def __deepcopy__(self, memo: Any) -> Callback:
+        # Tuners give each of their trials a copy: each has a run of its own.
+        return type(self)(**self._arguments)
 
     @property
     def run(self) -> Run | None:
@@ -211,9 +219,10 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Get ready for the look at the epoch's end."""
         steps = (self.params or {}).get("steps")
-        if not steps or self._probe is None or not self._session.training or self._probe.gone:
-            return
-        if batch + int(getattr(self._network, "steps_per_execution", 1)) >= steps:
+        # What comes at the end is the number of the last batch or of the first, as the version of Keras has it.
+        count = batch + int(getattr(self._network, "steps_per_execution", 1))
+        self._count = min(count, steps) if steps else count
+        if self._count == steps and self._probe is not None and self._session.training and not self._probe.gone:
             self._probe.arm()
 
     @guarded
@@ -222,8 +231,7 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         run = self._session.run
         if run is None or not self._session.training:
             return
-        steps = (self.params or {}).get("steps")
-        count = min(batch + 1, steps) if steps else batch + 1
+        steps, count = (self.params or {}).get("steps"), self._count
         self._step = self._epoch_began + count
         data: dict[str, Any] = {}
         if self._each and logs and (count % self._each == 0 or count == steps):

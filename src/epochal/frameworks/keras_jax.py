@@ -85,12 +85,14 @@ class JaxBackend:
         model = self._model()
         if model is None:
             return plain(*args)
+        # Older versions of Keras hand over a list of batches, newer ones what gives them.
+        given: Callable[[list[Any]], Any] = list if isinstance(batches, list | tuple) else iter
         several = list(islice(batches, int(model.steps_per_execution)))
         if len(several) > 1:  # of several steps in one call the last is looked at
-            _, state = plain(state, iter(several[:-1]))
+            _, state = plain(state, given(several[:-1]))
         if not several:
             self.steps.armed = True
-            return plain(state, iter(()))
+            return plain(state, given([]))
         data = several[-1]
         if self.inputs is None:
             self.inputs = described(batch_of(data))
@@ -108,7 +110,7 @@ class JaxBackend:
             failed = error
         if self._compilations() == compiled:  # compiling is no part of what a look costs
             self.hook_seconds += perf_counter() - start
-        result = plain(state, iter([data]))
+        result = plain(state, given([data]))
         if failed is not None:  # what is the user's own the step has raised, too
             self._cannot(failed)
         return result

@@ -97,7 +97,8 @@ class TensorFlowBackend:
         if self._seeing is None or self._blind:
             return plain(*args)
         try:
-            result = self._seeing(*args)
+            with self._step_seen():
+                result = self._seeing(*args)
         except (tf.errors.OpError, StopIteration):
             raise  # the step's own
         except Exception as error:
@@ -109,7 +110,10 @@ class TensorFlowBackend:
             return result
         self._works = True
         logs = dict(result)
-        seen = logs.pop(_SEEN)
+        seen = logs.pop(_SEEN, None)
+        if seen is None:
+            self._cannot("this version of Keras hands out nothing but metrics")
+            return logs
         with timed(self):
             self._slopes = {int(key): value for key, value in seen["gradients"].items()}
             self._slopes_at = self._now()
@@ -127,17 +131,26 @@ class TensorFlowBackend:
             self._cannot("the model is spread over several devices")
             return None
         self._works, self._eager = False, bool(model.run_eagerly)
-        model.__dict__["train_step"] = partial(self._step, model.train_step)
         try:
-            model.make_train_function(force=True)
+            with self._step_seen():
+                model.make_train_function(force=True)
             made: Callable[..., Any] = model.train_function
         except Exception as error:  # noqa: BLE001 - Keras' own part, which may change
             self._cannot(said(error))
             return None
         finally:
-            del model.__dict__["train_step"]
             model.train_function = self.steps
         return made
+
+    @contextmanager
+    def _step_seen(self) -> Iterator[None]:
+        """Inside, the model's train step hands out what happens in it: some versions of Keras look for it late."""
+        model: Any = self._model()
+        model.__dict__["train_step"] = partial(self._step, model.train_step)
+        try:
+            yield
+        finally:
+            del model.__dict__["train_step"]
 
     def _cannot(self, why: str) -> None:
         self._blind = True
@@ -200,7 +213,7 @@ class TensorFlowBackend:
     def _hear(self, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One call of the model in a loop of the user's own."""
         if not tf.executing_eagerly():
-            self.trouble = _LOOP
+            self._note_compiled_loop()
             return call(*args, **kwargs)
         if self.inputs is None:
             self.inputs = described(args[0] if len(args) == 1 else args)
@@ -217,13 +230,18 @@ class TensorFlowBackend:
         grads = list(grads)
         optimizer.__dict__.pop("apply", None)
         if not tf.executing_eagerly():
-            self.trouble = _LOOP
+            self._note_compiled_loop()
             return apply(grads, trainable_variables)
         with timed(self):
             self._slopes = {int(k): v for k, v in _unscaled(optimizer, grads, trainable_variables).items()}
         result = apply(grads, trainable_variables)
         self._slopes_at = self._now()
         return result
+
+    def _note_compiled_loop(self) -> None:
+        """What `fit` compiles is seen from its next step on that is looked at."""
+        if getattr(self._model(), "train_function", None) is None:
+            self.trouble = _LOOP
 
     def _leave_loop(self) -> None:
         self._root.disarm()
