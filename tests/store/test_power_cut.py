@@ -148,7 +148,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(actions=ACTIONS, seed=st.integers(0, 2**32), earlier=st.booleans())
 def test_what_was_synced_survives_and_the_rest_is_told(
     quiet: None, tmp_path_factory: pytest.TempPathFactory, actions: list[str], seed: int, earlier: bool
