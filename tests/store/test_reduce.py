@@ -21,7 +21,8 @@ ROWS = st.lists(st.tuples(st.integers(0, 12), st.floats(-1e6, 1e6) | st.just(mat
 def series(rows: list[tuple[int, float]], rank: int) -> ScalarSeries:
     rows = sorted(rows, key=lambda row: row[0])
     steps = np.array([step for step, _ in rows], np.int64)
-    return ScalarSeries("loss", steps, np.arange(len(rows)) + 100.0 * rank, np.array([v for _, v in rows], np.float64))
+    t = np.array([100.0 * rank + place for place in range(len(rows))], np.float64)
+    return ScalarSeries("loss", steps, t, np.array([v for _, v in rows], np.float64))
 
 
 @settings(max_examples=200, deadline=None)
@@ -42,7 +43,7 @@ def test_a_reduced_series_is_what_plain_python_finds(ranks: list[list[tuple[int,
             if any(map(math.isnan, values)):
                 assert math.isnan(found.v[place]), "a NaN of any rank is seen"
             else:
-                expected = {"mean": fmean, "min": min, "max": max}[how](values)
+                expected = fmean(values) if how == "mean" else min(values) if how == "min" else max(values)
                 assert found.v[place] == pytest.approx(expected, rel=1e-12, abs=1e-9)
 
 
