@@ -46,6 +46,14 @@ describe('series', () => {
     ])
   })
 
+  it('begin with pictures', () => {
+    const groups = grouped([series('a/t', 'text'), series('b/x', 'chart'), series('b/y'), series('a/u', 'table')], '')
+    expect(groups.map((g) => [g.prefix, g.series.map((s) => s.series)])).toEqual([
+      ['b', ['b/y', 'b/x']],
+      ['a', ['a/t', 'a/u']],
+    ])
+  })
+
   it('are found by name and kind', () => {
     const all = [series('val/confusion', 'chart'), series('val/first'), series('train/first')]
     const names = (search: string) => grouped(all, search).flatMap((g) => g.series.map((s) => s.series))

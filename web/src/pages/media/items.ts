@@ -35,7 +35,14 @@ export interface Group {
   series: MediaSeriesDocument[]
 }
 
-/** Series whose name or kind fits the search, under their prefixes, in the order of the run. */
+/** Pictures come first, then what is seen at a glance; what is read, heard or turned comes after. */
+const ORDER = ['image', 'figure', 'video', 'predictions', 'chart', 'array', 'embedding', 'points', 'object3d', 'voxels']
+const rank = (one: MediaSeriesDocument): number => {
+  const places = one.kinds.map((kind) => ORDER.indexOf(kind)).filter((place) => place >= 0)
+  return places.length ? Math.min(...places) : ORDER.length
+}
+
+/** Series whose name or kind fits the search, under their prefixes: pictures first, else in the order of the run. */
 export function grouped(series: readonly MediaSeriesDocument[], search: string): Group[] {
   const words = search.toLowerCase().split(/\s+/).filter(Boolean)
   const groups = new Map<string, MediaSeriesDocument[]>()
@@ -47,7 +54,11 @@ export function grouped(series: readonly MediaSeriesDocument[], search: string):
     if (there) there.push(one)
     else groups.set(prefix, [one])
   }
-  return [...groups].map(([prefix, members]) => ({ prefix, series: members }))
+  const ordered = [...groups].map(([prefix, members]) => ({
+    prefix,
+    series: members.toSorted((a, b) => rank(a) - rank(b)),
+  }))
+  return ordered.sort((a, b) => rank(a.series[0]!) - rank(b.series[0]!))
 }
 
 /** `12 kB`: a thousand bytes each. */
