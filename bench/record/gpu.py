@@ -2,9 +2,9 @@
 
 Usage: python bench/record/gpu.py [--quick] [--device cuda]
 
-Needs PyTorch and numpy alone. Bare and recorded trainings take turns in one process; each figure is the median over the
-turns. The time of steps is that of the device: from an event before the first to one after the last. `--device cpu`
-runs everything on the CPU, to try the script where there is no GPU; its figures say nothing of one.
+Needs PyTorch, numpy and flatbuffers alone. Bare and recorded trainings take turns in one process; each figure is the
+median over the turns. The time of steps is that of the device: from an event before the first to one after the last.
+`--device cpu` runs everything on the CPU, to try the script where there is no GPU; its figures say nothing of one.
 """
 
 from __future__ import annotations

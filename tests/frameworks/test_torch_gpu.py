@@ -1,7 +1,7 @@
 """The way of values from an accelerator to the files, on a real one where there is one.
 
 The same logic runs on the CPU too, which is told to be far away: the order of copies, slots, what is lost and counted.
-Runs alone where only PyTorch, numpy and pytest are installed:
+Runs alone where only PyTorch, numpy, flatbuffers, orjson and pytest are installed:
 `PYTHONPATH=src python -m pytest -c /dev/null --rootdir . tests/frameworks/test_torch_gpu.py`
 """
 

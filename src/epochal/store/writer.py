@@ -98,9 +98,7 @@ class RunWriter:
             "code": dict(code or {}),
             "environment": dict(environment or {}),
         }
-        joining = Joining(
-            resume=resume, rewind_to=rewind_to, rank=rank, world_size=world_size, wait_secs=wait_secs
-        )
+        joining = Joining(resume=resume, rewind_to=rewind_to, rank=rank, world_size=world_size, wait_secs=wait_secs)
         run, folder, state, warning = begin(Path(root), project=project, run_id=run_id, joining=joining, facts=facts)
         try:
             writer = cls(run, folder, state, on_problem=on_problem)
