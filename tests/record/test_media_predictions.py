@@ -12,7 +12,8 @@ from safetensors.numpy import load as load_tensors
 
 from epochal.errors import UsageError
 from epochal.record.media import Embedding, Encoded, Image, Predictions
-from epochal.record.media.pictured import are_pictures
+from epochal.record.media.pictured import ExampleBatch, are_pictures, examples_of
+from epochal.record.media.value import Blob
 
 RNG = np.random.default_rng(3)
 
@@ -21,7 +22,7 @@ def shares(n: int, classes: int) -> Any:
     return RNG.dirichlet(np.ones(classes), n)
 
 
-def metadata(encoded: Encoded, tmp_path: Any) -> dict[str, str]:
+def metadata(encoded: Encoded | Blob, tmp_path: Any) -> dict[str, str]:
     path = tmp_path / "x.safetensors"
     path.write_bytes(encoded.data)
     with safe_open(path, "np") as file:
@@ -34,16 +35,16 @@ def test_everything_is_in_the_file(tmp_path: Any) -> None:
     encoded = Predictions(
         RNG.random((5, 4)), labels=labels, probabilities=p, class_names=["a", "b", "c"], ids=["i1", "i2", "3", "4", "5"]
     ).encode()
-    found = load_tensors(encoded.data)
-    np.testing.assert_array_equal(found["probabilities"], p.astype(np.float32))
-    assert found["labels"].tolist() == labels
-    said = metadata(encoded, tmp_path)
+    np.testing.assert_array_equal(load_tensors(encoded.data)["probabilities"], p.astype(np.float32))
+    truth, inputs = encoded.blobs
+    assert encoded.meta["truth_blob"] == truth.name
+    assert load_tensors(truth.data)["labels"].tolist() == labels
+    said = metadata(truth, tmp_path)
     assert json.loads(said["class_names"]) == ["a", "b", "c"]
     assert json.loads(said["ids"]) == ["i1", "i2", "3", "4", "5"]
     assert encoded.meta["examples"] == 5
     assert encoded.meta["accuracy"] == np.mean(p.argmax(axis=1) == labels)
     assert encoded.meta["inputs"] == "numbers"
-    (inputs,) = encoded.blobs
     assert encoded.meta["inputs_blob"] == inputs.name
     assert load_tensors(inputs.data)["inputs"].dtype == np.float32
 
@@ -54,6 +55,60 @@ def test_the_same_inputs_are_the_same_blob() -> None:
     second = Predictions(x.copy(), labels=None, probabilities=shares(5, 3)).encode()
     assert first.blobs[0].name == second.blobs[0].name
     assert first.data != second.data
+
+
+def test_what_stays_the_same_is_written_once() -> None:
+    """The right answers are a file of their own, which two steps share; nothing of it is in a step's file."""
+    first = Predictions(labels=[0, 1, 2], probabilities=shares(3, 3), class_names=list("abc"), ids=[7, 8, 9]).encode()
+    second = Predictions(labels=[0, 1, 2], probabilities=shares(3, 3), class_names=list("abc"), ids=[7, 8, 9]).encode()
+    other = Predictions(labels=[0, 2, 2], probabilities=shares(3, 3), class_names=list("abc"), ids=[7, 8, 9]).encode()
+    assert first.meta["truth_blob"] == second.meta["truth_blob"] != other.meta["truth_blob"]
+    assert list(load_tensors(first.data)) == ["probabilities"]
+    assert load_tensors(first.blobs[0].data)["ids"].tolist() == [7, 8, 9]
+    assert Predictions(probabilities=shares(3, 3)).encode().blobs == ()
+
+
+def test_the_same_examples_are_recognised_value_by_value() -> None:
+    x = RNG.random((5, 8, 8)).astype(np.float32)
+    x[0, 0, 0] = np.nan
+    batch = examples_of(x, 5, "inputs")
+    assert batch.same(x)
+    assert batch.same(x.copy())
+    assert examples_of(x.copy(), 5, "inputs", known=batch) is batch
+    assert not batch.same(x.astype(np.float64))
+    assert not batch.same(x[:4])
+    assert not batch.same(["a"] * 5)
+    before = batch.pack()[0]
+    assert batch.pack()[0] is before
+    assert batch.waiting_nbytes == 0
+    x[1, 2, 3] += 1  # what is recorded is a copy
+    assert not batch.same(x)
+    again = examples_of(x, 5, "inputs", known=batch)
+    assert again is not batch
+    assert again.pack()[0].name != before.name
+    with pytest.raises(UsageError, match="inputs are 5, expected 4"):
+        examples_of(batch, 4, "inputs")
+
+
+def test_texts_are_kept_as_texts() -> None:
+    words = ["good", "bad \u2603 & <b>", ""]
+    encoded = Predictions(words, labels=[0, 1, 1], probabilities=shares(3, 2)).encode()
+    inputs = encoded.blobs[-1]
+    assert json.loads(inputs.data) == words
+    assert inputs.name == encoded.meta["inputs_blob"]
+    assert inputs.name.endswith(".json")
+    assert encoded.meta["inputs"] == "texts"
+    assert isinstance(examples_of(np.array(words), 3, "inputs"), ExampleBatch)
+    with pytest.raises(UsageError, match="are 3 texts, expected 2"):
+        Predictions(words, labels=[0, 1], probabilities=shares(2, 2))
+
+
+def test_columns_have_names() -> None:
+    encoded = Predictions(RNG.random((3, 2)), probabilities=shares(3, 2), feature_names=("length", "width")).encode()
+    assert encoded.meta["feature_names"] == ["length", "width"]
+    for inputs in (RNG.random((3, 4)), RNG.random((3, 2, 2)), None):
+        with pytest.raises(UsageError, match="2 feature names for inputs"):
+            Predictions(inputs, probabilities=shares(3, 2), feature_names=["length", "width"])
 
 
 @pytest.mark.parametrize(
@@ -115,7 +170,8 @@ def test_labels_may_be_names_or_one_hot() -> None:
     p = shares(3, 3)
 
     def labels_of(**more: Any) -> list[int]:
-        found: list[int] = load_tensors(Predictions(probabilities=p, **more).encode().data)["labels"].tolist()
+        truth = Predictions(probabilities=p, **more).encode().blobs[0]
+        found: list[int] = load_tensors(truth.data)["labels"].tolist()
         return found
 
     assert labels_of(labels=["c", "a", "b"], class_names=["b", "a", "c"]) == [2, 1, 0]

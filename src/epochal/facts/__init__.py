@@ -2,8 +2,10 @@
 
 from epochal.facts.better import better_by_name
 from epochal.facts.graph import Edge, Graph, GraphSource, Layer, Parameter, Shape
-from epochal.facts.media import BLOB_EXTENSIONS, EmbeddingSet, MediaItem, PredictionSet
+from epochal.facts.media import BLOB_EXTENSIONS, EmbeddingSet, MediaItem
+from epochal.facts.predictions import PredictionHistory, PredictionSet
 from epochal.facts.run import Better, Notice, RunInfo, RunStatus, SeriesSummary
+from epochal.facts.scores import Calibration, ClassScores, ScoreCurve
 from epochal.facts.statistics import HISTOGRAM_BINS, STATISTICS, StatisticsRow
 from epochal.facts.surroundings import (
     SYSTEM_PREFIX,
@@ -26,6 +28,8 @@ __all__ = [
     "Alert",
     "AlertLevel",
     "Better",
+    "Calibration",
+    "ClassScores",
     "ConsoleLine",
     "Edge",
     "EmbeddingSet",
@@ -35,9 +39,11 @@ __all__ = [
     "MediaItem",
     "Notice",
     "Parameter",
+    "PredictionHistory",
     "PredictionSet",
     "RunInfo",
     "RunStatus",
+    "ScoreCurve",
     "SeriesSummary",
     "Shape",
     "StatisticsRow",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BLOB_EXTENSIONS", "EmbeddingSet", "MediaItem", "PredictionSet"]
+__all__ = ["BLOB_EXTENSIONS", "EmbeddingSet", "MediaItem"]
 
 BLOB_EXTENSIONS = frozenset(
     {"bmp", "flac", "gif", "glb", "gltf", "html", "jpg", "json", "m4a", "md", "mov", "mp3", "mp4", "obj", "ogg", "ply"}
@@ -42,38 +42,6 @@ class MediaItem:
     def filename(self) -> str:
         """The name of its file below the run's folder of blobs."""
         return f"{self.sha256}.{self.extension}"
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
-class PredictionSet:
-    """What a network said of N examples at a step.
-
-    `probabilities` [N, C] float32, `labels` [N] int64 or None, `ids` [N] whole numbers or texts or None, `class_names`
-    of C or None. `inputs` are the examples, None where none were logged: pictures as uint8 [N, H, W, C] (the numbers
-    that 0 and 255 stand for are in `range`, None for 0 and 255 themselves), anything else as it was.
-    """
-
-    name: str
-    step: int
-    probabilities: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64] | None = None
-    ids: npt.NDArray[np.int64] | Sequence[str] | None = None
-    class_names: Sequence[str] | None = None
-    inputs: npt.NDArray[Any] | None = None
-    range: tuple[float, float] | None = None
-
-    def __len__(self) -> int:
-        return len(self.probabilities)
-
-    def __repr__(self) -> str:
-        n, classes = self.probabilities.shape
-        return f"PredictionSet({self.name!r}, step {self.step}, {n} examples, {classes} classes)"
-
-    @property
-    def predicted(self) -> npt.NDArray[np.int64]:
-        """The likeliest class of each example, [N]; -1 where its probabilities are not finite."""
-        good = np.isfinite(self.probabilities).all(axis=1)
-        return np.where(good, self.probabilities.argmax(axis=1), -1).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)

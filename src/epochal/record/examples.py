@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from time import time
-from typing import Any, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from epochal.errors import RecordingWarning
 from epochal.record.guard import Guard
 from epochal.record.media.value import Value
 from epochal.store import RunWriter
+
+if TYPE_CHECKING:
+    from epochal.record.media.pictured import ExampleBatch
 
 
 class Examples:
@@ -19,6 +22,8 @@ class Examples:
 
     _writer: RunWriter | None
     _guard: Guard
+    _batches: dict[str, ExampleBatch]
+    """The inputs that were logged last under each name, to be recognised when they come again."""
 
     def log_predictions(
         self,
@@ -29,24 +34,55 @@ class Examples:
         *,
         name: str = "predictions",
         ids: object = None,
+        feature_names: Sequence[str] | None = None,
         step: SupportsIndex | None = None,
         epoch: float | None = None,
     ) -> None:
         """Record what the network says of examples: its confidence in each class, beside the right answers.
 
         `probabilities` are [N, C] (or [N], of the second of two classes), `labels` [N] numbers or names of classes,
-        `inputs` the examples: [N, H, W], [N, H, W, C] or [N, C, H, W] are kept as pictures, anything else as numbers;
-        the same inputs are kept once, however often they are logged. Without `step` that of the last log call is
-        taken.
+        `inputs` the examples: [N, H, W], [N, H, W, C] or [N, C, H, W] are kept as pictures, texts as texts, anything
+        else as numbers: [N, features] is a table with the columns `feature_names`, [N, D, H, W] a block of slices. The
+        same inputs are kept once, however often they are logged. Without `step` that of the last log call is taken.
         """
+        self._log_predictions(
+            inputs, labels, probabilities, class_names, name, ids, feature_names, step=step, epoch=epoch
+        )
+
+    def _log_predictions(
+        self,
+        inputs: object,
+        labels: object,
+        probabilities: object,
+        class_names: Sequence[str] | None,
+        name: str,
+        ids: object = None,
+        feature_names: Sequence[str] | None = None,
+        *,
+        step: SupportsIndex | None,
+        epoch: float | None = None,
+        facts: Mapping[str, Any] | None = None,
+        doing: str = "run.log_predictions()",
+    ) -> None:
+        from epochal.record.media.pictured import KEPT_BYTES
         from epochal.record.media.predictions import Predictions
 
         def made() -> Value:
-            return Predictions(
-                inputs, labels=labels, probabilities=probabilities, class_names=class_names, ids=ids
-            )  # fmt: skip
+            value = Predictions(
+                inputs,
+                labels=labels,
+                probabilities=probabilities,
+                class_names=class_names,
+                ids=ids,
+                feature_names=feature_names,
+                facts=facts,
+                known=self._batches.get(name),
+            )
+            if value.batch is not None and value.batch.nbytes <= KEPT_BYTES:
+                self._batches[name] = value.batch
+            return value
 
-        self._log_made("run.log_predictions()", name, made, step, epoch)
+        self._log_made(doing, name, made, step, epoch)
 
     def log_embedding(
         self,

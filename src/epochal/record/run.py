@@ -40,6 +40,7 @@ class Run(Watching, Lineage, Notes, Examples):
     __slots__ = (
         "__weakref__",
         "_alerts",
+        "_batches",
         "_closers",
         "_deferred",
         "_last_words",
@@ -73,6 +74,7 @@ class Run(Watching, Lineage, Notes, Examples):
         self._last_words: Callable[[BaseException], None] | None = None
         self._alerts: Alerts | None = None
         self._deferred: Deferred | None = None
+        self._batches = {}
         self._step = last_step
         # A resumed run, or one that watched before, has frames of earlier steps already.
         self._untrained = last_step < 0

@@ -33,15 +33,20 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blob:
-    """Bytes and the extension of the file that will hold them."""
+    """Bytes and the extension of the file that will hold them; `sha256` where it is known already."""
 
     data: bytes
     extension: str
+    sha256: str = ""
 
     @property
     def name(self) -> str:
         """Its file's name, which says what it holds."""
-        return blob_name(hashlib.sha256(self.data).hexdigest(), self.extension)
+        return blob_name(self.sha256 or hashlib.sha256(self.data).hexdigest(), self.extension)
+
+    def named(self) -> Blob:
+        """The same with its hash found once, for bytes that are kept many times."""
+        return Blob(self.data, self.extension, hashlib.sha256(self.data).hexdigest())
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

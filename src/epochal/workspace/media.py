@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import DamagedError, NotFoundError, UsageError
-from epochal.facts import EmbeddingSet, MediaItem, PredictionSet
+from epochal.facts import EmbeddingSet, MediaItem
 from epochal.film import Film
 from epochal.store import StoredRun
-from epochal.store.blobs import check_blob, split_blob_name
-from epochal.store.safetensors import SnapshotHeader, read_header, read_tensor
+from epochal.store.blobs import split_blob_name
+from epochal.views.predictions import find_item, read_file
 
-__all__ = ["film_series", "make_media_film", "read_embedding", "read_predictions"]
+__all__ = ["film_series", "make_media_film", "read_embedding"]
 
 _TENSORS: dict[str, tuple[str, tuple[str, ...]]] = {
     "array": ("values", ()),
@@ -88,7 +86,7 @@ def _tensor_film(stored: StoredRun, name: str, steps: Sequence[int], items: Sequ
     tensor, axes = _TENSORS[items[0].kind]
     frames: npt.NDArray[Any] | None = None
     for i, item in enumerate(items):
-        found = _tensors(stored, item.sha256, (tensor,))[0][tensor]
+        found = read_file(stored, item.sha256, (tensor,))[0][tensor]
         if frames is None:
             if found.nbytes * len(items) > _MOST_BYTES:
                 raise UsageError(f"The values of {name!r} do not fit in memory as a film.", hint="Use reader.media.")
@@ -107,83 +105,16 @@ def _tensor_film(stored: StoredRun, name: str, steps: Sequence[int], items: Sequ
     return Film(name, np.asarray(steps, np.int64), frames, axes=names, epochs=epochs)
 
 
-def _tensors(
-    stored: StoredRun, sha256: str, names: Sequence[str] | None = None
-) -> tuple[dict[str, npt.NDArray[Any]], SnapshotHeader]:
-    """The tensors of a file, held against its hash; raises DamagedError where one is missing."""
-    path = stored.blob(sha256)
-    check_blob(path)
-    return read_tensors(path, names)
-
-
-def read_tensors(path: Path, names: Sequence[str] | None = None) -> tuple[dict[str, npt.NDArray[Any]], SnapshotHeader]:
-    """The tensors of a safetensors file and its header."""
-    header = read_header(path)
-    wanted = list(header.tensors) if names is None else list(names)
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if missing := [name for name in wanted if name not in header.tensors]:
-            raise DamagedError(f"{path.name} has no tensor {missing[0]!r}")
-        return {name: read_tensor(fd, header.tensors[name]) for name in wanted}, header
-    finally:
-        os.close(fd)
-
-
-def _item(stored: StoredRun, name: str, kind: str, step: int | None) -> MediaItem:
-    """The value of a series at a step, or the last one; NotFoundError names the steps there are."""
-    series = stored.media_series()
-    if name not in series:
-        there = [n for n, s in series.items() if kind in s.kinds]
-        raise NotFoundError(
-            f"The run {stored.project}/{stored.run_id} has no {kind} {name!r}.",
-            hint=f"It has: {', '.join(there[:8])}." if there else f"Record them with run.log_{kind}(...).",
-        )
-    items = [item for item in stored.media(name) if item.kind == kind]
-    if not items:
-        raise NotFoundError(f"{name!r} is a series of {', '.join(series[name].kinds)}, not of {kind}.")
-    if step is None:
-        return items[-1]
-    found = [item for item in items if item.step == step]
-    if not found:
-        near = sorted({item.step for item in items}, key=lambda s: abs(s - step))[:4]
-        raise NotFoundError(f"There is no {kind} {name!r} at step {step}.", hint=f"Nearest: {sorted(near)}.")
-    return found[-1]
-
-
 def _other(stored: StoredRun, item: MediaItem, key: str) -> str | None:
     """The hash of a further file that a value refers to, None where it has none."""
     named = split_blob_name(str(item.meta.get(key, "")))
     return named[0] if named else None
 
 
-def read_predictions(stored: StoredRun, name: str, step: int | None) -> PredictionSet:
-    """What the network said of examples at a step, or the last time."""
-    item = _item(stored, name, "predictions", step)
-    tensors, header = _tensors(stored, item.sha256)
-    probabilities = tensors.get("probabilities")
-    if probabilities is None or probabilities.ndim != 2:
-        raise DamagedError(f"{item.filename} holds no probabilities")
-    inputs, scale = None, None
-    if (examples := _other(stored, item, "inputs_blob")) is not None:
-        inputs = _tensors(stored, examples, ("inputs",))[0]["inputs"]
-        scale = item.meta.get("range")
-    ids: Any = tensors.get("ids")
-    return PredictionSet(
-        name=name,
-        step=item.step,
-        probabilities=probabilities,
-        labels=tensors.get("labels"),
-        ids=ids if ids is not None else _texts(header, "ids"),
-        class_names=_texts(header, "class_names"),
-        inputs=inputs,
-        range=(float(scale[0]), float(scale[1])) if isinstance(scale, list) and len(scale) == 2 else None,
-    )
-
-
 def read_embedding(stored: StoredRun, name: str, step: int | None) -> EmbeddingSet:
     """The points of an embedding at a step, or the last time."""
-    item = _item(stored, name, "embedding", step)
-    tensors, _ = _tensors(stored, item.sha256)
+    item = find_item(stored, name, "embedding", step)
+    tensors, _ = read_file(stored, item.sha256)
     if "vectors" not in tensors:
         raise DamagedError(f"{item.filename} holds no vectors")
     images = _other(stored, item, "images_blob")
@@ -200,18 +131,10 @@ def read_embedding(stored: StoredRun, name: str, step: int | None) -> EmbeddingS
         labels=tensors.get("labels"),
         class_names=tuple(map(str, classes)) if isinstance(classes, list) else None,
         metadata=columns,
-        images=None if images is None else _tensors(stored, images, ("inputs",))[0]["inputs"],
+        images=None if images is None else read_file(stored, images, ("inputs",))[0]["inputs"],
     )
 
 
 def _plain(cell: Any) -> Any:
     """A cell of a stored table as it was given; a number that JSON lacks is a float again."""
     return float(cell["number"]) if isinstance(cell, dict) and "number" in cell else cell
-
-
-def _texts(header: SnapshotHeader, key: str) -> tuple[str, ...] | None:
-    try:
-        found = json.loads(header.metadata[key])
-    except (KeyError, ValueError):
-        return None
-    return tuple(map(str, found)) if isinstance(found, list) else None

@@ -19,15 +19,18 @@ from epochal.facts import (
     Graph,
     MediaItem,
     Notice,
+    PredictionHistory,
     PredictionSet,
     RunInfo,
     SeriesSummary,
     is_system,
 )
+from epochal.facts.scores import Normalise
 from epochal.film import Film
 from epochal.store import MediaSeries, StoredRun
-from epochal.workspace.films import make_film, nearest_step, series_of
-from epochal.workspace.media import read_embedding, read_predictions
+from epochal.views.predictions import read_example, read_history, read_predictions
+from epochal.workspace.films import epochs_at, make_film, nearest_step, series_of
+from epochal.workspace.media import read_embedding
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -153,6 +156,32 @@ class RunReader:
     def predictions(self, step: int | None = None, *, name: str = "predictions") -> PredictionSet:
         """What the network said of examples at a step, or the last time: probabilities, labels, inputs."""
         return read_predictions(self._stored, name, step)
+
+    def confusion(
+        self, step: int | None = None, *, name: str = "predictions", normalise: Normalise | None = None
+    ) -> npt.NDArray[Any]:
+        """How many examples of each class (row) were said to be of each class (column), [C, C], at a step or at last.
+
+        `normalise` makes shares of them: of "rows", "columns" or "all"; NaN where there is nothing to share.
+        """
+        return self.predictions(step, name=name).confusion(normalise)
+
+    def history(self, *, name: str = "predictions") -> PredictionHistory:
+        """Which class the network said each example to be of, at every step; for the examples of the last step."""
+        return read_history(self._stored, name)
+
+    def forgotten(self, step: int | None = None, *, name: str = "predictions") -> npt.NDArray[np.int64]:
+        """The numbers of the examples that were right before and are wrong at a step, or at last."""
+        return self.history(name=name).forgotten(step)
+
+    def never_learned(self, step: int | None = None, *, name: str = "predictions") -> npt.NDArray[np.int64]:
+        """The numbers of the examples that were wrong at every step up to a step, or the last one."""
+        return self.history(name=name).never_learned(step)
+
+    def example(self, number: int, *, name: str = "predictions") -> Film:
+        """The confidence in each class of one example through the training: a film [T, C]."""
+        steps, frames = read_example(self._stored, name, number)
+        return Film(f"{name}/{number}", steps, frames, axes=("class",), epochs=epochs_at(self._stored, steps))
 
     def embedding(self, step: int | None = None, *, name: str = "embedding") -> EmbeddingSet:
         """The points of an embedding at a step, or the last time: vectors, labels, metadata, images."""

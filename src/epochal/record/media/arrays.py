@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from epochal.errors import UsageError
 
-__all__ = ["as_array", "shape_word", "to_bytes"]
+__all__ = ["as_array", "as_viewed", "shape_word", "to_bytes"]
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +32,11 @@ def as_array(data: object, what: str) -> Array:
         hint = "the rows have different lengths" if isinstance(data, list | tuple) else ""
         raise UsageError(f"{what} needs numbers, this is a {type(data).__name__} of {found.dtype}", hint=hint)
     return found
+
+
+def as_viewed(data: object) -> Array:
+    """`data` as a numpy array that may be the caller's own memory: to be looked at, not kept."""
+    return np.asarray(_plain(data))
 
 
 def _plain(data: object) -> object:

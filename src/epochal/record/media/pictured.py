@@ -1,21 +1,87 @@
-"""Examples that may be pictures: kept as bytes of pixels where they are, as numbers where they are not."""
+"""Examples that may be pictures: kept as bytes of pixels where they are, else as the numbers or texts they are."""
 
 from __future__ import annotations
 
+import json
+import threading
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import UsageError
-from epochal.record.media.arrays import as_array
+from epochal.record.media.arrays import as_array, as_viewed
 from epochal.record.media.layout import CHANNELS, as_batch
 from epochal.record.media.value import Blob
 from epochal.store.safetensors import pack_tensors
 
-__all__ = ["are_pictures", "pack_examples"]
+__all__ = ["ExampleBatch", "are_pictures", "checked_examples", "examples_of", "pack_examples"]
 
 _LEAST_SIDE = 4
+KEPT_BYTES = 64 << 20
+"""Larger examples are not kept to be recognised when they are logged again; on the disk they are once all the same."""
+
+
+class ExampleBatch:
+    """Examples [N, ...] of a run, made into a file once, by the thread of the store, however often they are logged."""
+
+    __slots__ = ("_lock", "_packed", "data")
+
+    def __init__(self, data: npt.NDArray[Any] | list[str]) -> None:
+        self.data = data
+        self._lock = threading.Lock()
+        self._packed: tuple[Blob, dict[str, Any]] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory they take."""
+        return sum(map(len, self.data)) if isinstance(self.data, list) else self.data.nbytes
+
+    @property
+    def waiting_nbytes(self) -> int:
+        """What is still to be written of them."""
+        return self.nbytes if self._packed is None else 0
+
+    def same(self, data: object) -> bool:
+        """Whether these are the very same examples, value by value."""
+        if isinstance(self.data, list):
+            return isinstance(data, list | tuple) and list(data) == self.data
+        try:
+            other = as_viewed(data)
+        except (ValueError, TypeError, RuntimeError, AttributeError):
+            return False
+        same = other.dtype == self.data.dtype and other.shape == self.data.shape
+        return bool(same and np.array_equal(other, self.data, equal_nan=other.dtype.kind == "f"))
+
+    def pack(self) -> tuple[Blob, dict[str, Any]]:
+        """The file of these examples, and facts about them."""
+        with self._lock:
+            if self._packed is None:
+                blob, facts = pack_texts(self.data) if isinstance(self.data, list) else pack_examples(self.data)
+                self._packed = blob.named(), facts
+            return self._packed
+
+
+def examples_of(data: object, count: int | None, what: str, *, known: ExampleBatch | None = None) -> ExampleBatch:
+    """Examples as a batch of our own: `known`, where they are the same. Raises UsageError unless they are `count`."""
+    if isinstance(data, ExampleBatch):
+        known = data
+    if known is not None and (known is data or known.same(data)):
+        if count is not None and len(known.data) != count:
+            raise UsageError(f"{what} are {len(known.data)}, expected {count} of them")
+        return known
+    plain = data.tolist() if isinstance(data, np.ndarray) and data.dtype.kind in "OUS" else data
+    if isinstance(plain, list | tuple) and len(plain) and all(isinstance(one, str) for one in plain):
+        if count is not None and len(plain) != count:
+            raise UsageError(f"{what} are {len(plain)} texts, expected {count} of them")
+        return ExampleBatch(list(plain))
+    return ExampleBatch(checked_examples(data, count, what))
+
+
+def pack_texts(texts: list[str]) -> tuple[Blob, dict[str, Any]]:
+    """Texts as a JSON list, and facts about them."""
+    data = json.dumps(texts).encode("ascii")
+    return Blob(data, "json"), {"examples": len(texts), "inputs": "texts"}
 
 
 def are_pictures(array: npt.NDArray[Any]) -> bool:

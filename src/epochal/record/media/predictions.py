@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from epochal.errors import UsageError
 from epochal.record.media.arrays import as_array
-from epochal.record.media.pictured import checked_examples, pack_examples
+from epochal.record.media.pictured import ExampleBatch, examples_of
 from epochal.record.media.shapes import label_numbers
-from epochal.record.media.value import Encoded, Value
+from epochal.record.media.value import Blob, Encoded, Value
 from epochal.store.safetensors import pack_tensors
 
 __all__ = ["Predictions"]
@@ -27,13 +27,17 @@ class Predictions(Value):
 
     `probabilities` are [N, C], rows that sum to 1, or [N]: of the second of two classes. `labels` [N] are numbers of
     classes, their names out of `class_names`, or one-hot rows [N, C]. `inputs` are the examples: pictures ([N, H, W],
-    [N, H, W, C], [N, C, H, W]) or any numbers [N, ...]; the same inputs are stored once. `ids` [N] name the examples.
-    Rows with a NaN or infinity are kept and counted.
+    [N, H, W, C], [N, C, H, W]), texts, or any numbers [N, ...] (rows of a table, whose columns `feature_names` names;
+    [N, D, H, W] are shown slice by slice); the same inputs are stored once. `ids` [N] name the examples. `facts` are
+    further things to be told of them. Rows with a NaN or infinity are kept and counted.
 
     Raises UsageError where shapes do not fit or rows are no probabilities.
     """
 
-    __slots__ = ("_class_names", "_ids", "_inputs", "_labels", "_probabilities")
+    __slots__ = ("_class_names", "_facts", "_feature_names", "_ids", "_labels", "_probabilities", "batch")
+
+    batch: ExampleBatch | None
+    """The inputs: to be handed on where the same ones are logged again."""
 
     kind = "predictions"
 
@@ -45,6 +49,9 @@ class Predictions(Value):
         probabilities: object,
         class_names: Sequence[str] | None = None,
         ids: object = None,
+        feature_names: Sequence[str] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        known: ExampleBatch | None = None,
         caption: str = "",
     ) -> None:
         super().__init__(caption)
@@ -64,7 +71,16 @@ class Predictions(Value):
             raise UsageError(f"{len(self._class_names)} class names for {found.shape[1]} classes")
         self._labels = None if labels is None else self._checked_labels(labels)
         self._ids = None if ids is None else _checked_ids(ids, len(found))
-        self._inputs = None if inputs is None else checked_examples(inputs, len(found), "inputs")
+        self.batch = None if inputs is None else examples_of(inputs, len(found), "inputs", known=known)
+        self._feature_names = [] if feature_names is None else [str(name) for name in feature_names]
+        if self._feature_names:
+            shape: tuple[int, ...] = getattr(self.batch.data, "shape", ()) if self.batch is not None else ()
+            if len(shape) != 2 or shape[1] != len(self._feature_names):
+                raise UsageError(
+                    f"{len(self._feature_names)} feature names for inputs of shape {shape}",
+                    hint="give one for each column of inputs [N, features]",
+                )
+        self._facts = dict(facts or {})
 
     def _checked_labels(self, labels: object) -> npt.NDArray[np.int64]:
         count, classes = self._probabilities.shape
@@ -91,35 +107,49 @@ class Predictions(Value):
     @property
     def nbytes(self) -> int:
         """About how many bytes of memory it holds."""
-        return self._probabilities.nbytes + (0 if self._inputs is None else self._inputs.nbytes)
+        return self._probabilities.nbytes + (0 if self.batch is None else self.batch.waiting_nbytes)
 
     def encode(self) -> Encoded:
-        """A safetensors file with `probabilities`, `labels` and `ids`; the inputs are a file of their own."""
-        tensors: dict[str, npt.NDArray[Any]] = {"probabilities": self._probabilities}
-        said = {"kind": "predictions"}
+        """A safetensors file with `probabilities`; what stays the same over steps is in files of its own."""
         count, classes = self._probabilities.shape
-        meta: dict[str, Any] = {"examples": count, "classes": classes}
+        meta: dict[str, Any] = {"examples": count, "classes": classes, **self._facts}
         if self._class_names:
-            said["class_names"] = json.dumps(self._class_names)
             meta["class_names"] = self._class_names[:1000]
-        if isinstance(self._ids, list):
-            said["ids"] = json.dumps(self._ids)
-        elif self._ids is not None:
-            tensors["ids"] = self._ids
+        if self._feature_names:
+            meta["feature_names"] = self._feature_names[:1000]
         rows = np.isfinite(self._probabilities).all(axis=1)
         if odd := count - int(np.count_nonzero(rows)):
             meta["nonfinite"] = odd
         if self._labels is not None:
-            tensors["labels"] = self._labels
             right = (self._probabilities.argmax(axis=1) == self._labels) & rows
             meta["accuracy"] = float(right.mean()) if count else 0.0
         blobs = []
-        if self._inputs is not None:
-            blob, facts = pack_examples(self._inputs)
+        if (truth := self._truth()) is not None:
+            truth = truth.named()
+            blobs.append(truth)
+            meta["truth_blob"] = truth.name
+        if self.batch is not None:
+            blob, facts = self.batch.pack()
             blobs.append(blob)
             meta |= {**facts, "inputs_blob": blob.name}
-        data = pack_tensors(tensors, metadata=said)
+        data = pack_tensors({"probabilities": self._probabilities}, metadata={"kind": "predictions"})
         return Encoded(data=data, extension="safetensors", meta=meta, blobs=tuple(blobs))
+
+    def _truth(self) -> Blob | None:
+        """The right answers and the names of examples and classes, which are the same at every step."""
+        tensors: dict[str, npt.NDArray[Any]] = {}
+        said: dict[str, str] = {}
+        if self._labels is not None:
+            tensors["labels"] = self._labels
+        if isinstance(self._ids, list):
+            said["ids"] = json.dumps(self._ids)
+        elif self._ids is not None:
+            tensors["ids"] = self._ids
+        if self._class_names:
+            said["class_names"] = json.dumps(self._class_names)
+        if not tensors and not said:
+            return None
+        return Blob(pack_tensors(tensors, metadata={"kind": "truth", **said}), "safetensors")
 
 
 def _check_rows(found: npt.NDArray[np.float32]) -> None:
