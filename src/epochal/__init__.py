@@ -15,23 +15,25 @@ from typing import TYPE_CHECKING, Any
 from epochal._version import __version__
 
 if TYPE_CHECKING:
+    from epochal import lens
     from epochal.errors import EpochalError, RecordingWarning
     from epochal.facts import (
         Alert,
-        ConsoleLine,
         Calibration,
         ClassScores,
+        ConsoleLine,
         EmbeddingSet,
         Graph,
         MediaItem,
         Notice,
-        PredictionSet,
         PredictionHistory,
+        PredictionSet,
         RunInfo,
-        SeriesSummary,
         ScoreCurve,
+        SeriesSummary,
     )
     from epochal.film import Film
+    from epochal.network import Network, Unit
     from epochal.record import Run, init
     from epochal.record.media import (
         Array,
@@ -56,11 +58,11 @@ __all__ = [
     "Alert",
     "Array",
     "Audio",
-    "Chart",
-    "ConsoleLine",
     "Calibration",
-    "Embedding",
+    "Chart",
     "ClassScores",
+    "ConsoleLine",
+    "Embedding",
     "EmbeddingSet",
     "EpochalError",
     "Figure",
@@ -70,25 +72,28 @@ __all__ = [
     "Html",
     "Image",
     "MediaItem",
+    "Network",
     "Notice",
     "Object3D",
     "PointCloud",
+    "PredictionHistory",
     "PredictionSet",
     "Predictions",
     "RecordingWarning",
-    "PredictionHistory",
     "Run",
     "RunInfo",
     "RunReader",
+    "ScoreCurve",
     "SeriesSummary",
     "Table",
     "Text",
-    "ScoreCurve",
+    "Unit",
     "Video",
     "Voxels",
     "Workspace",
     "__version__",
     "init",
+    "lens",
     "open",
 ]
 
@@ -97,43 +102,47 @@ _HOMES = {
     "Alert": "epochal.facts",
     "Array": "epochal.record.media",
     "Audio": "epochal.record.media",
+    "Calibration": "epochal.facts",
     "Chart": "epochal.record.media",
+    "ClassScores": "epochal.facts",
     "ConsoleLine": "epochal.facts",
     "Embedding": "epochal.record.media",
     "EmbeddingSet": "epochal.facts",
     "EpochalError": "epochal.errors",
-    "Calibration": "epochal.facts",
     "Figure": "epochal.record.media",
-    "ClassScores": "epochal.facts",
     "Film": "epochal.film",
     "Graph": "epochal.facts",
     "Histogram": "epochal.record.media",
     "Html": "epochal.record.media",
     "Image": "epochal.record.media",
     "MediaItem": "epochal.facts",
+    "Network": "epochal.network",
     "Notice": "epochal.facts",
     "Object3D": "epochal.record.media",
     "PointCloud": "epochal.record.media",
+    "PredictionHistory": "epochal.facts",
     "PredictionSet": "epochal.facts",
     "Predictions": "epochal.record.media",
     "RecordingWarning": "epochal.errors",
     "Run": "epochal.record",
     "RunInfo": "epochal.facts",
     "RunReader": "epochal.workspace",
-    "PredictionHistory": "epochal.facts",
+    "ScoreCurve": "epochal.facts",
     "SeriesSummary": "epochal.facts",
     "Table": "epochal.record.media",
     "Text": "epochal.record.media",
+    "Unit": "epochal.network",
     "Video": "epochal.record.media",
     "Voxels": "epochal.record.media",
     "Workspace": "epochal.workspace",
-    "ScoreCurve": "epochal.facts",
     "init": "epochal.record",
     "open": "epochal.workspace",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "lens":  # a room of its own, with a name for each way of looking
+        return import_module("epochal.lens")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'epochal' has no attribute {name!r}")

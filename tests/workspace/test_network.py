@@ -41,8 +41,10 @@ def test_a_network_answers_as_it_did_at_each_step(tmp_path: Path) -> None:
         reader.network(7)
 
 
-def test_a_run_without_a_network_says_so(recorded: Recorded) -> None:
-    pytest.importorskip("torch", reason="needs PyTorch (epochal[torch])")
-    with pytest.raises(epochal.EpochalError) as caught:
-        epochal.open(recorded.root).run("latest").network()
-    assert caught.value.hint
+def test_a_chain_of_linear_layers_needs_no_program_and_no_framework(recorded: Recorded) -> None:
+    network = epochal.open(recorded.root).run("latest").network(20)
+    x = np.random.default_rng(0).normal(size=(6, 4))
+    state = {name: value.astype(np.float64) for name, value in recorded.params[20].items()}
+    hidden = np.maximum(x @ state["0.weight"].T + state["0.bias"], 0)
+    np.testing.assert_allclose(network(x), hidden @ state["2.weight"].T + state["2.bias"], atol=1e-5)
+    assert network.step == 20

@@ -52,13 +52,16 @@ def _use_pickle(value: Any, where: str) -> bool:
     return bool(_no_pickle(value, where)) if boolean(value, where) else False
 
 
-def pass_gate(source: Path | bytes) -> bytes:
+def pass_gate(source: Path | bytes, *, drop_samples: bool = False) -> bytes:
     """A fresh `.pt2` archive with only what was checked, safe to hand to `torch.export.load`.
+
+    The pickled example inputs that `torch.export.save` puts into every file are a reason to refuse one of ours, which
+    has none; with `drop_samples` they are left out unread, as of a file that something else wrote.
 
     Raises UntrustedNetworkError, naming the entry and the reason, when the file holds anything else.
     """
     try:
-        return _checked_archive(source)
+        return _checked_archive(source, drop_samples)
     except Refused as refused:
         raise UntrustedNetworkError(
             f"The recorded network was not loaded, as it could run code. {refused.where}: {refused.why}",
@@ -75,10 +78,10 @@ def pass_gate(source: Path | bytes) -> bytes:
         ) from error
 
 
-def _checked_archive(source: Path | bytes) -> bytes:
+def _checked_archive(source: Path | bytes, drop_samples: bool) -> bytes:
     with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
         length = len(source) if isinstance(source, bytes) else source.stat().st_size
-        entries = _entries(archive, length)
+        entries = _entries(archive, length, drop_samples)
         content: dict[str, bytes] = {}
         for name, info in entries.items():
             if name in _FIXED and archive.read(info) != _FIXED[name]:
@@ -97,7 +100,7 @@ def _checked_archive(source: Path | bytes) -> bytes:
     return written.getvalue()
 
 
-def _entries(archive: zipfile.ZipFile, length: int) -> dict[str, zipfile.ZipInfo]:
+def _entries(archive: zipfile.ZipFile, length: int, drop_samples: bool) -> dict[str, zipfile.ZipInfo]:
     """The entries under their names inside the archive's one folder, when each is one that a network consists of."""
     infos = archive.infolist()
     if len(infos) > MOST_ENTRIES:
@@ -131,7 +134,8 @@ def _entries(archive: zipfile.ZipFile, length: int) -> dict[str, zipfile.ZipInfo
         seen.add(name.lower())
         roots.add(root)
         entries[name] = info
-        _known(name, info)
+        if not (drop_samples and name == _SAMPLES):
+            _known(name, info)
     if len(roots) > 1:
         raise Refused("(archive)", f"more than one folder: {', '.join(sorted(map(brief, roots)))}")
     if (total := sum(info.file_size for info in infos)) > min(length, MOST_BYTES):

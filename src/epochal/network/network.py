@@ -1,174 +1,102 @@
-"""A network with the original module names, made from an exported program and a set of parameters."""
+"""A network that one can ask, whatever it was made from."""
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, final
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import torch
-from torch.export import ExportedProgram
-from torch.fx.experimental.symbolic_shapes import is_concrete_int
-from torch.utils._pytree import tree_map, tree_unflatten
 
-from epochal.errors import NetworkMissingError, UsageError
+from epochal.errors import NotFoundError
 from epochal.facts import Graph, Layer, Shape
-from epochal.network.gate import pass_gate
+from epochal.facts.chain import Chain, dense_chain
+from epochal.network.units import Unit, units_of
 
-__all__ = ["Network", "load_network"]
+__all__ = ["Network", "shown"]
 
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Input:
-    """What the network takes at one place: -1 in `shape` may be any size."""
+class Network(ABC):
+    """A network that can be asked: called with a batch of arrays, or taken apart.
 
-    name: str
-    shape: Shape
-    dtype: torch.dtype
-
-
-@final
-class Network:
-    """A network that can be asked: called with arrays, or taken apart through `module`.
-
-    `module` is a `torch.nn.Module` with the dotted names of the original, in eval mode, on the CPU; hooks and gradients
-    work on it. `graph` is None for a network of which no graph was recorded; `step` is the training step that the
-    parameters are from, None for those it had when it was exported.
+    `graph` is None for a network of which no graph is known; `step` is the training step that the parameters are from,
+    None where there is none.
     """
 
-    __slots__ = ("_inputs", "_structure", "graph", "module", "step")
+    __slots__ = ("graph", "step")
 
-    def __init__(self, program: ExportedProgram, *, graph: Graph | None, step: int | None) -> None:
-        self.module: torch.nn.Module = torch.export.unflatten(program)
+    def __init__(self, *, graph: Graph | None, step: int | None) -> None:
         self.graph = graph
         self.step = step
-        self._inputs = _inputs_of(program)
-        self._structure = program.call_spec.in_spec
 
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """What the network answers, as arrays, to one batch of arrays or tensors.
+    @staticmethod
+    def open(
+        path: str | os.PathLike[str],
+        *,
+        input_shape: Sequence[int] | None = None,
+        activation: str = "relu",
+        output: str = "none",
+    ) -> Network:
+        """A network from a file that something else made: `.npz`, `.safetensors`, `.pt` or `.pt2`.
 
-        Inputs go by place or by name; floating ones are brought to the type that the network takes. Raises UsageError
-        for a wrong number, shape or type. Several outputs come in the structure that the network gives them.
+        The first three hold the weights [out, in] and biases [out] of a chain of linear layers, called
+        `layers.0.weight`, `layers.0.bias` and so on; `activation` is applied between them (relu, sigmoid, tanh,
+        leaky_relu or none), `output` to the last one (also softmax). `input_shape` is that of one example, such as
+        (28, 28); flat where it is not given. A `.pt2` file is an exported PyTorch program that says all this itself.
+
+        Nothing in the file is run. Raises NotFoundError, UsageError where the arrays make no such network,
+        DamagedError for what cannot be read, UntrustedNetworkError for what could run code, and MissingExtraError where
+        PyTorch is needed (`.pt`, `.pt2`).
         """
-        expected = {one.name: one for one in self._inputs}
-        if len(inputs) > len(self._inputs) or len(inputs) + len(named) != len(self._inputs) or named.keys() - expected:
-            came = [*(f"input {i + 1}" for i in range(len(inputs))), *named]
-            raise UsageError(f"The network takes {', '.join(expected)}; it was given {', '.join(came) or 'nothing'}.")
-        given = dict(zip(expected, inputs, strict=False)) | named
-        if given.keys() != expected.keys():
-            raise UsageError(f"An input was given twice, by its place and as {', '.join(named)}.")
-        leaves = [_as_tensor(given[name], one) for name, one in expected.items()]
-        if self._structure is None or self._structure.num_leaves != len(leaves):
-            raise UsageError("The network takes more than tensors: call its `module` as the original was called.")
-        args, kwargs = tree_unflatten(leaves, self._structure)
-        with torch.no_grad():
-            return tree_map(_as_array, self.module(*args, **kwargs))
+        from epochal.network.elsewhere import open_file
+
+        return open_file(path, input_shape=input_shape, activation=activation, output=output)
+
+    @abstractmethod
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """What the network answers, as arrays, to one batch of arrays or tensors."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Array]:
+        """Copies of its parameters and buffers by name; bfloat16 as float32, since numpy has no such type."""
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> Shape | None:
+        """Sizes of one example of its first input, without the batch; None where it takes none of one shape."""
+
+    @property
+    def chain(self) -> Chain | None:
+        """Its linear layers where it is nothing but a chain of them with activations between, else None."""
+        return dense_chain(self.graph)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """Its modules that hold parameters or calculate, in running order."""
         return () if self.graph is None else tuple(layer for layer in self.graph.layers if layer.role == "module")
 
-    def state(self) -> dict[str, Array]:
-        """Copies of its parameters and buffers by name; bfloat16 as float32, since numpy has no such type."""
-        return {name: np.array(_as_array(tensor)) for name, tensor in self.module.state_dict().items()}
+    def units(self, layer: str) -> tuple[Unit, ...]:
+        """The units of a layer (output channels of a convolution) with the weights that lead to and from them.
+
+        Raises NotFoundError for a layer that is not there or has no weights.
+        """
+        if self.graph is None:
+            raise NotFoundError("No graph of this network is known, so neither are its layers.")
+        return units_of(self.graph, layer, self.state())
+
+    @abstractmethod
+    def _takes(self) -> str:
+        """Its inputs with their shapes, for people."""
 
     def __repr__(self) -> str:
-        model = self.graph.model if self.graph else type(self.module).__name__
-        at = "as exported" if self.step is None else f"at step {self.step}"
-        return f"<Network {model} {at}, takes {', '.join(f'{one.name} {_shown(one.shape)}' for one in self._inputs)}>"
+        model = (self.graph.model if self.graph else "") or "network"
+        at = "as it is" if self.step is None else f"at step {self.step}"
+        return f"<Network {model} {at}, takes {self._takes()}>"
 
 
-def load_network(
-    path: Path, *, graph: Graph | None, step: int | None, state: Mapping[str, Array], trust: bool
-) -> Network:
-    """Rebuild a network from its file and give it the parameters and buffers in `state` (none: it keeps its own)."""
-    source = path if trust else io.BytesIO(pass_gate(path))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch warns of its own use of what it deprecates
-            network = Network(torch.export.load(source), graph=graph, step=step)
-    except Exception as error:
-        # PyTorch raises any kind of error for a program that it does not understand.
-        raise NetworkMissingError(
-            f"PyTorch {torch.__version__} cannot rebuild the recorded network: {type(error).__name__}: {error}",
-            hint="A network recorded by a newer PyTorch needs that version. Snapshots are readable without it.",
-        ) from error
-    if state:
-        _give(network.module, state)
-    return network
-
-
-def _inputs_of(program: ExportedProgram) -> tuple[_Input, ...]:
-    users = program.graph_signature.user_inputs
-    found = []
-    for node in program.graph.nodes:
-        value = node.meta.get("val") if node.op == "placeholder" and node.name in users else None
-        if isinstance(value, torch.Tensor):
-            shape = tuple(int(size) if is_concrete_int(size) else -1 for size in value.shape)
-            found.append(_Input(name=str(node.name), shape=shape, dtype=value.dtype))
-    return tuple(found)
-
-
-def _give(module: torch.nn.Module, state: Mapping[str, Array]) -> None:
-    """Copy a snapshot into a module: every name must be there, in its shape; a shared tensor under any of its names."""
-    own = module.state_dict(keep_vars=True)
-    unknown = sorted(state.keys() - own.keys())
-    wrong = [
-        f"{name} is {list(state[name].shape)} in the snapshot, {list(tensor.shape)} in the network"
-        for name, tensor in own.items()
-        if name in state and tuple(state[name].shape) != tuple(tensor.shape)
-    ]
-    filled = {own[name].data_ptr() for name in own.keys() & state.keys()}
-    missing = [name for name, tensor in own.items() if name not in state and tensor.data_ptr() not in filled]
-    if unknown or missing or wrong:
-        says = [f"the snapshot lacks {', '.join(missing[:5])}"] if missing else []
-        says += [f"the network has no {', '.join(unknown[:5])}"] if unknown else []
-        raise NetworkMissingError(
-            f"The snapshot does not fit the recorded network: {'; '.join([*says, *wrong[:5]])}.",
-            hint="The model was changed after `run.watch`; watch it again after such a change.",
-        )
-    with torch.no_grad():
-        for name, value in state.items():
-            own[name].copy_(_bits_as(value, own[name].dtype))
-
-
-def _bits_as(value: Array, dtype: torch.dtype) -> torch.Tensor:
-    """An array as a tensor; types that numpy lacks (bfloat16, float8) come as unsigned integers of the same bits."""
-    tensor = torch.from_numpy(np.array(value))
-    unsigned = tensor.dtype in (torch.uint8, torch.uint16)
-    if unsigned and dtype.is_floating_point and tensor.element_size() == dtype.itemsize:
-        return tensor.view(dtype)
-    return tensor
-
-
-def _as_tensor(value: Any, expected: _Input) -> torch.Tensor:
-    tensor = value.detach() if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value))
-    wanted, given = expected.shape, tuple(tensor.shape)
-    if len(wanted) != len(given) or any(w not in (-1, g) for w, g in zip(wanted, given, strict=True)):
-        raise UsageError(f"{expected.name} must have the shape {_shown(wanted)}; it has {_shown(given)}.")
-    if tensor.dtype == expected.dtype:
-        return tensor
-    if expected.dtype.is_floating_point or (not tensor.dtype.is_floating_point and not tensor.dtype.is_complex):
-        return tensor.to(expected.dtype)
-    types = [str(dtype).removeprefix("torch.") for dtype in (expected.dtype, tensor.dtype)]
-    raise UsageError(f"{expected.name} must be of type {types[0]}; it is {types[1]}.")
-
-
-def _shown(shape: Shape) -> str:
+def shown(shape: Shape) -> str:
+    """A shape for people: -1 may be any size."""
     return f"[{', '.join('any' if size < 0 else str(size) for size in shape)}]"
-
-
-def _as_array(value: Any) -> Any:
-    if not isinstance(value, torch.Tensor):
-        return value
-    tensor = value.detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

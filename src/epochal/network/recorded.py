@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,24 +11,54 @@ from typing import TYPE_CHECKING, Any
 
 from epochal.errors import MissingExtraError, NetworkMissingError, NotFoundError, UsageError
 from epochal.facts import Graph
+from epochal.facts.chain import dense_chain
+from epochal.network.dense import DenseNetwork, can_run
 
 if TYPE_CHECKING:
     from epochal.network.network import Network
+    from epochal.network.program import ExportedNetwork
     from epochal.store import StoredRun
 
-__all__ = ["open_recorded"]
+__all__ = ["open_quickly", "open_recorded"]
 
 
 def open_recorded(run: StoredRun, step: int | None = None, *, model: str | None = None, trust: bool = False) -> Network:
     """The run's network as it was at `step`, a step with a snapshot; the last one when None.
 
     Of several models `model` names the one that is meant; its parameters have their own names then. The file is checked
-    before PyTorch reads it; `trust` lifts that for files that would be refused.
+    before PyTorch reads it; `trust` lifts that for files that would be refused. A chain of linear layers that was
+    recorded without a program, or is opened where PyTorch is not installed, is rebuilt from its graph in numpy.
 
     Raises UsageError where `model` is left out and there are several, NotFoundError where there is none of its name or
     no snapshot at `step`, naming the nearest; NetworkMissingError when the run has no network or it cannot be rebuilt,
     saying why; UntrustedNetworkError when loading the file could run code; MissingExtraError without PyTorch.
     """
+    names, model = _chosen(run, model)
+    graph, path = run.graph(model), run.network_path(model)
+    there = path is not None and Path(path).is_file()
+    if graph is not None and not (there and importlib.util.find_spec("torch")) and can_run(dense_chain(graph)):
+        return _rebuilt(run, graph, step, model, names)
+    if path is None or not there:
+        raise NetworkMissingError(f"Run {run.info().name!r} has no recorded network{_reason(graph)}.", hint=_HINT)
+    chosen = choose_step(list(run.snapshot_steps("params")), step)
+    state = {} if chosen is None else _own(run.snapshot(chosen), model or "", names)
+    network: ExportedNetwork = _torch_file().load_network(
+        Path(path), graph=graph, step=chosen, state=state, trust=trust
+    )
+    return network
+
+
+def open_quickly(run: StoredRun, step: int | None = None, *, model: str | None = None) -> Network:
+    """As `open_recorded`, but a chain of linear layers always in numpy: nothing is loaded or checked first."""
+    names, model = _chosen(run, model)
+    graph = run.graph(model)
+    if graph is not None and can_run(dense_chain(graph)):
+        return _rebuilt(run, graph, step, model, names)
+    return open_recorded(run, step, model=model)
+
+
+def _chosen(run: StoredRun, model: str | None) -> tuple[list[str], str | None]:
+    """The names of the run's models, and the one that is meant."""
     names = run.models()
     if model is None:
         if len(names) > 1:
@@ -36,13 +67,14 @@ def open_recorded(run: StoredRun, step: int | None = None, *, model: str | None 
                 hint=f"Say which one: network(step, model={names[-1]!r}).",
             )
         model = names[0] if names else None
-    graph, path = run.graph(model), run.network_path(model)
-    if path is None or not Path(path).is_file():
-        raise NetworkMissingError(f"Run {run.info().name!r} has no recorded network{_reason(graph)}.", hint=_HINT)
+    return names, model
+
+
+def _rebuilt(run: StoredRun, graph: Graph, step: int | None, model: str | None, names: Sequence[str]) -> Network:
     chosen = choose_step(list(run.snapshot_steps("params")), step)
-    state = {} if chosen is None else _own(run.snapshot(chosen), model or "", names)
-    network: Network = _torch_file().load_network(Path(path), graph=graph, step=chosen, state=state, trust=trust)
-    return network
+    if chosen is None:
+        raise NotFoundError("There are no parameters: this run has no snapshots.", hint=_SNAPSHOT_HINT)
+    return DenseNetwork(graph, _own(run.snapshot(chosen), model or "", names), step=chosen)
 
 
 def choose_step(steps: Sequence[int], step: int | None) -> int | None:
@@ -79,7 +111,7 @@ def _reason(graph: Graph | None) -> str:
 def _torch_file() -> Any:
     """The file that needs PyTorch, imported when somebody asks."""
     try:
-        return importlib.import_module("epochal.network.network")
+        return importlib.import_module("epochal.network.program")
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -20,7 +20,16 @@ import numpy.typing as npt
 
 from epochal.errors import DamagedError, NotFoundError, UsageError
 
-__all__ = ["RawTensor", "SnapshotHeader", "TensorPlace", "pack_tensors", "read_header", "read_tensor", "write_snapshot"]
+__all__ = [
+    "RawTensor",
+    "SnapshotHeader",
+    "TensorPlace",
+    "pack_tensors",
+    "read_file",
+    "read_header",
+    "read_tensor",
+    "write_snapshot",
+]
 
 HEADER_LIMIT = 100_000_000
 PARTS_PER_CALL = 512
@@ -172,6 +181,21 @@ def read_header(path: Path) -> SnapshotHeader:
         return SnapshotHeader(int(step) if step else None, float(epoch) if epoch else None, tensors, said)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged(path, f"its header is wrong ({error})") from None
+
+
+def read_file(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return all tensors of a safetensors file that anyone may have made.
+
+    Raises DamagedError when it is none, or when its tensors lie over one another and so would grow in memory.
+    """
+    try:
+        header = read_header(path)
+    except RecursionError:
+        raise _damaged(path, "its header is wrong (too deep)") from None
+    if sum(place.end - place.begin for place in header.tensors.values()) > path.stat().st_size:
+        raise _damaged(path, "its tensors lie over one another")
+    with path.open("rb") as file:
+        return {name: read_tensor(file.fileno(), place) for name, place in header.tensors.items()}
 
 
 def _place(entry: Mapping[str, Any], *, base: int, size: int) -> TensorPlace:

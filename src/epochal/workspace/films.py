@@ -12,6 +12,7 @@ import numpy.typing as npt
 from epochal.errors import DamagedError, NotFoundError
 from epochal.facts import STATISTICS, is_system
 from epochal.film import Film
+from epochal.lens.films import CLASS_IMAGES, recorded_class_images
 from epochal.store import SnapshotKind, StoredRun
 from epochal.views.layers import layouts
 from epochal.workspace.media import film_series, make_media_film
@@ -41,6 +42,7 @@ def series_of(stored: StoredRun) -> list[str]:
     names = sorted(stored.scalars(), key=lambda name: (is_system(name), name))
     for prefix, kind in _KINDS.items():
         names += [f"{prefix}/{name}" for name in tensor_names(stored, kind)]
+    names += [CLASS_IMAGES] if recorded_class_images(stored) is not None else []
     names += [f"hist/{series}" for series in stored.statistics_series()]
     return names + [name for name in film_series(stored) if name not in names]
 
@@ -58,6 +60,8 @@ def make_film(stored: StoredRun, name: str) -> Film:
     if head in STATISTICS and rest in stored.statistics_series():
         table = stored.statistics(rest)
         return scalar_film(name, table.steps, np.asarray(table.columns[head], np.float64), stored)
+    if name == CLASS_IMAGES and (images := recorded_class_images(stored)) is not None:
+        return images.film(epochs_at(stored, images.steps))
     if name in stored.media_series():
         return make_media_film(stored, name, epochs_at=epochs_at)
     if name in tensor_names(stored, "params"):
