@@ -64,7 +64,7 @@ def test_every_steps_weights_and_gradients_are_those_of_numpy(tmp_path: Path, op
 def test_values_that_are_carried_from_a_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from epochal.frameworks import torch_device
 
-    monkeypatch.setattr(torch_device, "carried", lambda device: True)  # as if the CPU's memory was far away
+    monkeypatch.setattr(torch_device, "carried", lambda tensor: True)  # as if the CPU's memory was far away
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.05), initial_scale=64.0)
     model, x, y = regression(optimizer=scaled)
     expected = Regression(model.get_weights(), x, y, batch=12, rate=0.05)

@@ -41,7 +41,7 @@ DEVICES = ["cpu", CUDA]
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     found = torch.device(request.param)
     if found.type == "cpu":
-        monkeypatch.setattr(torch_device, "carried", lambda device: True)
+        monkeypatch.setattr(torch_device, "carried", lambda tensor: True)
         monkeypatch.setattr(deferred, "_NEAR", frozenset({"meta"}))
     else:
         found = torch.device("cuda", torch.cuda.current_device())
@@ -216,7 +216,7 @@ class Stuck(torch_device.Carrier):
 
 @pytest.fixture
 def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
-    monkeypatch.setattr(torch_device, "carried", lambda device: True)
+    monkeypatch.setattr(torch_device, "carried", lambda tensor: True)
     monkeypatch.setattr(deferred, "_NEAR", frozenset({"meta"}))
     found = Stuck(torch.device("cpu"))
     monkeypatch.setattr(torch_device, "_carriers", {torch.device("cpu"): found})

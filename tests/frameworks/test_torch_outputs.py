@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from epochal.frameworks.torch import TorchProbe
-from epochal.frameworks.torch_outputs import SAMPLE, Kept, figures_of, sums, unit_axis
+from epochal.frameworks.torch_outputs import SAMPLE, Kept, axis_of, figures_of, sums, unit_axis
 from epochal.record.probe import Activation
 
 pytestmark = pytest.mark.torch
@@ -160,7 +160,7 @@ def test_units_that_cannot_be_told() -> None:
     ],
 )
 def test_where_units_lie(layer: nn.Module, shape: tuple[int, ...], axis: int | None) -> None:
-    assert unit_axis(layer, torch.zeros(shape), None) == axis
+    assert axis_of(torch.zeros(shape), unit_axis(layer), None) == axis
 
 
 def test_an_activation_has_its_units_where_the_layer_before_it_has_them() -> None:

@@ -64,7 +64,7 @@ class TorchBackend:
             places += slopes_into
             factor = self._factor() if there else None
         with torch.no_grad():
-            if any(torch_device.carried(source.device) for source in sources):
+            if any(torch_device.carried(source) for source in sources):
                 if self._ring is None:
                     likes = [(v._value.shape, v._value.dtype) for v in (*variables, *trained)]
                     self._ring = torch_device.Ring(likes)

@@ -126,7 +126,7 @@ class TorchProbe:
             numbers += [count + k for k in there]
             sources = sources + grads
         factor = None if scale is None else inverse(scale, scale.device)
-        far = [torch_device.carried(t.device) for t in sources]
+        far = [*map(torch_device.carried, sources)]
         with torch.no_grad():
             if not any(far):
                 if sources:
@@ -184,6 +184,10 @@ class TorchProbe:
                 shadow.arm()
         if self._want_gradients:
             self._gradients.arm()
+
+    def rest(self) -> None:
+        """No look is near: what stands at every step goes away until `arm`."""
+        self._gradients.rest()
 
     def _find_layers(self, root: nn.Module) -> None:
         outer = self._outer()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from time import thread_time
 from typing import Any
 
@@ -15,16 +16,21 @@ from torch import nn
 
 from epochal.frameworks.torch_device import Delivery
 from epochal.frameworks.torch_once import Once, Watching
-from epochal.frameworks.torch_outputs import Kept, every_tensor, first_tensor, plain, unit_axis
+from epochal.frameworks.torch_outputs import Kept, axis_of, every_tensor, first_tensor, is_small, plain, unit_axis
 from epochal.record.probe import Activation
 
 ROWS = 8
 """Of a training batch so many rows are kept as the example that the network is drawn with."""
 _MOST_LAYERS = 512
+_CALL_SECONDS = 8e-6
+"""What a call of a hook takes where it is not measured, PyTorch's way to it and back included."""
 _MOST_CALLS = 1024
 """Where no forward pass of the network itself ends the catching, this many calls of a layer do."""
 # Layers whose output says nothing that the layers beside them do not say.
 _SILENT = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+_Found = tuple[str, Kept | None, torch.Tensor | None, int | None]
 
 
 class LayerCatch(Once):
@@ -34,11 +40,15 @@ class LayerCatch(Once):
     at thirty times the cost. The key is negative, torch's own keys are not.
     """
 
-    __slots__ = ("_hooks", "kept", "layer", "owner")
+    __slots__ = ("_hooks", "_kind", "axis", "first", "kept", "layer", "owner")
 
     def __init__(self, owner: Outputs, layer: str, module: nn.Module) -> None:
         super().__init__(owner.probe)
         self.owner, self.layer, self._hooks = owner, layer, module._forward_hooks
+        self._kind = unit_axis(module)
+        # The first output where it is a small one, and along which dimension its units lie; else all are in `kept`.
+        self.first: torch.Tensor | None = None
+        self.axis: int | None = None
         self.kept: Kept | None = None
 
     def arm(self) -> None:
@@ -54,29 +64,49 @@ class LayerCatch(Once):
         # What is compiled in here would run in every step from now on.
         if torch.compiler.is_compiling() or not (module.training or self.probe.training):
             return
-        start = thread_time()
+        start = 0.0
         try:
-            self._keep(module, output)
+            if self.first is None and self.kept is None and is_small(output):
+                # As little as can be, and not even the time is asked for: in a small network microseconds count.
+                self.first = output.detach().clone()
+                self.axis = self._axis_of(output)
+                self.probe.hook_seconds += _CALL_SECONDS
+                return
+            start = thread_time()
+            self._keep(output)
         except Exception as error:  # noqa: BLE001 - inside the user's forward pass, which must not fail for us
-            self.kept = None
+            self.forget()
             self.disarm()
             self.owner.trouble = (
                 f"an output of {self.layer} could not be read and is left out: {type(error).__name__}: {error}"
             )
         self.probe.hook_seconds += thread_time() - start
 
-    def _keep(self, module: nn.Module, output: object) -> None:
-        found = first_tensor(output)
+    def _keep(self, output: object) -> None:
+        found = output if isinstance(output, torch.Tensor) else first_tensor(output)
         tensor = None if found is None else plain(found)
         if tensor is None:
             return
-        axis = unit_axis(module, tensor, self.owner.before)
-        self.owner.before = None if axis is None else (tensor.shape, axis)
         if self.kept is None:
-            self.kept = Kept()
-        self.kept.add(tensor, axis)
+            self.kept = Kept() if self.first is None else Kept.of(self.first, self.axis)
+            self.first = None
+        self.kept.add(tensor, self._axis_of(tensor))
         if self.kept.calls >= _MOST_CALLS:
             self.disarm()
+
+    def _axis_of(self, output: torch.Tensor) -> int | None:
+        axis = axis_of(output, self._kind, self.owner.before)
+        self.owner.before = None if axis is None else (output.shape, axis)
+        return axis
+
+    @property
+    def caught(self) -> bool:
+        """Whether there is an output."""
+        return self.first is not None or self.kept is not None
+
+    def forget(self) -> None:
+        """Let go of what was kept."""
+        self.first = self.kept = None
 
 
 class PassEnd(Once):
@@ -99,9 +129,8 @@ class PassEnd(Once):
     def __call__(self, module: nn.Module, args: object, output: object) -> None:
         """The pass has ended."""
         if not torch.compiler.is_compiling() and (module.training or self.probe.training):
-            start = thread_time()
             self.owner.disarm()
-            self.probe.hook_seconds += thread_time() - start
+            self.probe.hook_seconds += _CALL_SECONDS
 
 
 class Outputs:
@@ -113,7 +142,7 @@ class Outputs:
     def __init__(self, probe: Watching, root: nn.Module, compiled: Collection[int]) -> None:
         self.probe = probe
         self.trouble = ""
-        self.armed = False
+        self.armed = self._hanging = False
         self.before: tuple[torch.Size, int] | None = None
         found = layers(root)
         self._catches = [LayerCatch(self, name, module) for name, module in found]
@@ -131,9 +160,9 @@ class Outputs:
 
     def arm(self) -> None:
         """Catch outputs in the next training forward pass, and forget those caught before."""
-        self.armed = True
+        self.armed = self._hanging = True
         for catch in self._catches:
-            catch.kept = None
+            catch.forget()
         for catch in self._alone:
             catch.arm()
         if self._end is not None:
@@ -142,6 +171,7 @@ class Outputs:
 
     def disarm(self) -> None:
         """Take the hooks away; what was caught stays to be taken."""
+        self._hanging = False
         for catch in self._catches:
             catch.disarm()
         if self._end is not None:
@@ -150,37 +180,42 @@ class Outputs:
     @property
     def caught(self) -> bool:
         """Whether any layer was caught."""
-        return any(catch.kept is not None for catch in self._catches)
+        return any(catch.caught for catch in self._catches)
 
     def take(self) -> Callable[[], Sequence[Activation]]:
         """What was caught; the answer is read on the writer's thread."""
         self.armed = False
-        kept = [(catch.layer, catch.kept) for catch in self._catches if catch.kept is not None]
-        if not kept:
+        found = [(c.layer, c.kept, c.first, c.axis) for c in self._catches if c.caught]
+        if not found:
             # Hooks stay: taking away what was compiled in, and runs as nothing, would make it compile again.
             return tuple
-        self.disarm()
+        if self._hanging:
+            self.disarm()
         for catch in self._catches:
-            catch.kept = None
-        parts = [k.tensors() for _, k in kept]
-        return _Reading(kept, [len(p) for p in parts], Delivery([t for p in parts for t in p]))
+            catch.forget()
+        parts = [kept.tensors() for _, kept, _, _ in found if kept is not None]
+        return _Reading(found, Delivery([t for p in parts for t in p]) if parts else None, [len(p) for p in parts])
 
 
 class _Reading:
     """Makes facts of what was caught, once it has come from the device."""
 
-    __slots__ = ("_counts", "_delivery", "_kept")
+    __slots__ = ("_counts", "_delivery", "_found")
 
-    def __init__(self, kept: list[tuple[str, Kept]], counts: list[int], delivery: Delivery) -> None:
-        self._kept, self._counts, self._delivery = kept, counts, delivery
+    def __init__(self, found: list[_Found], delivery: Delivery | None, counts: list[int]) -> None:
+        self._found, self._delivery, self._counts = found, delivery, counts
 
     def __call__(self) -> Sequence[Activation]:
-        read = self._delivery.read()
-        found, at = [], 0
-        for (layer, kept), count in zip(self._kept, self._counts, strict=True):
-            found.append(kept.activation(layer, read[at : at + count]))
-            at += count
-        return found
+        read = iter(() if self._delivery is None else self._delivery.read())
+        counts = iter(self._counts)
+        made = []
+        for layer, kept, first, axis in self._found:
+            if kept is not None:
+                made.append(kept.activation(layer, [*islice(read, next(counts))]))
+            elif first is not None:
+                kept = Kept.of(first, axis)
+                made.append(kept.activation(layer, kept.tensors()))
+        return made
 
 
 def layers(root: nn.Module) -> list[tuple[str, nn.Module]]:

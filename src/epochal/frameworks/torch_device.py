@@ -137,9 +137,9 @@ def carrier(device: torch.device) -> Carrier:
         return found
 
 
-def carried(device: torch.device) -> bool:
-    """Whether values of this device have to be carried to be read."""
-    return device.type != "cpu"
+def carried(tensor: torch.Tensor) -> bool:
+    """Whether a tensor's values have to be carried to be read."""
+    return not tensor.is_cpu
 
 
 class Delivery:
@@ -148,9 +148,14 @@ class Delivery:
     __slots__ = ("_arrivals", "_sizes", "_tensors", "_under_way")
 
     def __init__(self, tensors: list[torch.Tensor]) -> None:
-        self._tensors: list[torch.Tensor | None] = [None if carried(t.device) else t for t in tensors]
+        self._tensors: list[torch.Tensor | None] = [None if carried(t) else t for t in tensors]
         self._under_way: list[tuple[list[int], torch.Tensor]] = []
         self._arrivals: list[Arrival] = []
+        self._sizes: list[torch.Size] = []
+        if any(t is None for t in self._tensors):
+            self._send(tensors)
+
+    def _send(self, tensors: list[torch.Tensor]) -> None:
         self._sizes = [t.shape for t in tensors]
         groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
         for i, tensor in enumerate(tensors):

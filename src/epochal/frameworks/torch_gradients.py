@@ -10,6 +10,10 @@ the discriminator too). So while a look is near, two kinds of hooks note what ha
 - one on up to four parameters, called when a backward pass has left a gradient there.
 
 From the order of these, and from whether the gradient was changed since, `read` concludes what lies in `.grad`.
+
+In most trainings one optimizer steps, and what it got lies in `.grad` until the next batch. Where that was so at a few
+looks, one light hook takes the place of all: it notes the parameter's version at every backward pass, so that `read`
+knows whether a step came after the last of them. Where none did, and at every so many looks, all is noted again.
 """
 
 from __future__ import annotations
@@ -23,76 +27,24 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from epochal.frameworks.torch_once import Once, Watching
+from epochal.frameworks.torch_gradient_hooks import GradientCatch, Light, Sentinel, mark
+from epochal.frameworks.torch_once import Watching
 from epochal.frameworks.torch_scaler import Scalers, UnknownScaleError
 from epochal.frameworks.torch_tensors import local
 
 _SENTINELS = 4
 _CYCLES = 8
 _MORE_ROUNDS = 16
+_CALM = 3
+"""After so many looks at which all was plain, one light hook does."""
+_CALM_LOOKS = 16
+"""So many looks it does for; then all is noted for one look again."""
+_STEP_SECONDS = 12e-6
+"""What the hooks at one step take, PyTorch's way to them and back included."""
 _PATIENCE = 64
 """So many backward passes are awaited for two optimizer steps, to learn how many passes one step takes."""
 
 Found = tuple[Sequence[int], list[torch.Tensor], torch.Tensor | None]
-
-
-class Sentinel(Once):
-    """Counts the gradients that backward passes leave in one parameter."""
-
-    __slots__ = ("count", "index", "owner", "parameter", "passes")
-
-    def __init__(self, owner: Gradients, index: int) -> None:
-        super().__init__(owner.probe)
-        self.owner, self.index = owner, index
-        self.passes = self.count = 0
-        self.parameter: weakref.ref[torch.Tensor] | None = None
-
-    def arm(self, parameter: torch.Tensor) -> None:
-        """Stand at this parameter."""
-        self.parameter = weakref.ref(parameter)
-        if parameter.requires_grad:
-            self.handle = parameter.register_post_accumulate_grad_hook(self)  # type: ignore[no-untyped-call]
-
-    def __call__(self, parameter: torch.Tensor) -> None:
-        """A backward pass has left a gradient here."""
-        if not torch.compiler.is_compiling():
-            self.passes += 1
-            self.count += 1
-            self.owner.backward(self, parameter)
-
-    @property
-    def mark(self) -> tuple[int, int] | None:
-        """What tells the parameter's gradient from another one, and from itself changed; None where there is none."""
-        parameter = None if self.parameter is None else self.parameter()
-        return None if parameter is None else _mark(parameter)
-
-
-class GradientCatch(Once):
-    """Copies one parameter's gradient right after a backward pass made it, once."""
-
-    __slots__ = ("index", "value")
-
-    def __init__(self, probe: Watching, index: int) -> None:
-        super().__init__(probe)
-        self.index = index
-        self.value: torch.Tensor | None = None
-
-    def arm(self, parameter: torch.Tensor) -> None:
-        """Wait for the parameter's next gradient."""
-        self.value = None
-        self.disarm()
-        if parameter.requires_grad:
-            self.handle = parameter.register_post_accumulate_grad_hook(self)  # type: ignore[no-untyped-call]
-
-    def __call__(self, parameter: torch.Tensor) -> None:
-        """Copy the gradient: zeroing may change it in place."""
-        if torch.compiler.is_compiling():
-            return
-        start = thread_time()
-        self.disarm()
-        if parameter.grad is not None:
-            self.value = local(parameter.grad.detach()).clone()
-        self.probe.hook_seconds += thread_time() - start
 
 
 class Gradients:
@@ -128,13 +80,25 @@ class Gradients:
         # What the scalers had counted at the last backward pass, and the scale of gradients caught in it.
         self._versions: dict[int, int] = {}
         self._caught_scale: torch.Tensor | None = None
+        # Looks at which all was plain, one after another; then the light hook.
+        self._calm, self._plain = 0, False
+        # For so many looks nothing is taken for sure before it is known anew how many passes a step takes.
+        self._doubts = 0
+        self._light: Light | None = None
 
     def arm(self) -> None:
         """Note from now on what happens to the gradients; forget copies made before."""
+        if self._light is not None and self._light.stands and self._light.looks < _CALM_LOOKS:
+            return
         self._copies.clear()
         self._steps = self._all_passes = self._rounds = 0
         self._stepped.clear()
         self.renew()
+        if self._light is not None:
+            if self._light.looks < _CALM_LOOKS:
+                self._light.arm()
+                return
+            self._alert(_CALM - 1)
         live = self._learning()
         if not live:
             return
@@ -165,18 +129,36 @@ class Gradients:
             self._optimizers.clear()
             self._copies.clear()
             self._at_step.clear()
+            self._alert()
+
+    def rest(self) -> None:
+        """No look is near: take hooks away until the next `arm`."""
+        if self._light is not None:
+            self._light.disarm()
+
+    def _alert(self, calm: int = 0) -> None:
+        """Note everything again."""
+        if self._light is not None:
+            self._light.disarm()
+            self._light = None
+        self._calm = calm
 
     def prefer_hooks(self) -> None:
         """All gradients were zero: they are zeroed before the look. Copy them when they are made from now on."""
         if not self._copying and not self._steps:
             self._late = True
         self._copying = True
+        self._alert()
 
     def read(self) -> Found:
         """Which trainable tensors have a gradient, these gradients (plain, dense), and by what to divide them.
 
         Then, and unless more is to be learned, the hooks are taken away; `arm` puts them there again.
         """
+        if self._light is not None:
+            seen, gradients, _ = self._read_lightly(self._light)
+            return seen, _dense(gradients), None
+        self._plain = False
         try:
             there, found, scale = self._read()
         except UnknownScaleError:
@@ -192,7 +174,31 @@ class Gradients:
             self.disarm()
         if not self._armed:  # what comes from here on is not seen
             self._last, self._copies = "", {}
-        return there, [g.to_dense() if g.layout is not torch.strided else g for g in found], scale
+        self._calm = self._calm + 1 if self._plain else 0
+        if self._calm >= _CALM and not self._armed:
+            self._light = Light(self.probe, self._learning()[self._sentinels[0].index])
+        return there, _dense(found), scale
+
+    def _read_lightly(self, light: Light) -> Found:
+        """What lies in `.grad`, unless something else than a step was last: then none, and all is noted from now on."""
+        self.passed = light.passes > 0
+        live = self._learning()
+        if not any(tensor is light.parameter() for tensor in live):
+            self._alert()
+        found = _those([None if t.grad is None else local(t.grad) for t in live])
+        if not self.passed:
+            light.looks += 1
+            return found if max(self._cycles, default=1) == 1 else ([], [], None)
+        if light.stepped() and found[0]:
+            return found
+        self._alert()
+        self._cycles.clear()
+        self._copying, self._doubts = True, _PATIENCE
+        self.trouble = (
+            "the script began to do something else with gradients between optimizer.step() and run.log(); until it is "
+            "known which of them the optimizer gets, for a step or two, none are recorded"
+        )
+        return [], [], None
 
     def _read(self) -> Found:
         live = self._learning()
@@ -200,12 +206,16 @@ class Gradients:
         if self._last == "step":
             # What the optimizer got lies there still, unless it was zeroed (or changed by the optimizer) since.
             # Of several optimizers, the pass for one may have changed what another got: a GAN in one module.
-            spoiled = len(self._optimizers) > 1 or any(_mark(live[k]) != was for k, was in self._at_step.items())
+            spoiled = len(self._optimizers) > 1 or any(mark(live[k]) != was for k, was in self._at_step.items())
             if not spoiled and any(g is not None for g in grads):
                 self._copying = False
+                self._plain = self._is_plain(live, grads)
                 return _those(grads)
             self._copying = True
             return self._copied()
+        if self._doubts and not self._cycles:
+            self._doubts -= 1
+            return [], [], None
         if self._last == "backward" and self._steps and self._within_a_step():
             self._copying = True
             return self._copied()  # passes of the next step, or of another loss than the one that was optimized
@@ -223,6 +233,19 @@ class Gradients:
         if self._last == "backward":
             self._late = True  # zeroed before the look, and no optimizer of PyTorch took them
         return [], [], None
+
+    def _is_plain(self, live: list[torch.Tensor], grads: list[torch.Tensor | None]) -> bool:
+        """Whether one optimizer got all these gradients, unscaled, and its step shows in the sentinel's version."""
+        if self._late or self.scalers.known or len(self._optimizers) != 1 or len(self._sentinels) != 1:
+            return False
+        ((optimizer, mine),) = self._optimizers.values()
+        sentinel = self._sentinels[0]
+        return (
+            optimizer() is not None
+            and sentinel.index in mine
+            and live[sentinel.index]._version != sentinel.version
+            and all(g is None or k in mine for k, g in enumerate(grads))
+        )
 
     def _within_a_step(self) -> bool:
         """Whether what backward passes left since the last step is not what the next one will be made with."""
@@ -251,6 +274,7 @@ class Gradients:
         try:
             mine = self._mine(optimizer)
             if mine:
+                self.probe.hook_seconds += _STEP_SECONDS
                 self._note_step(optimizer, mine)
         except Exception as error:  # noqa: BLE001 - inside the user's optimizer: its step must not fail for us
             self.trouble = f"gradients could not be read at the optimizer's step: {type(error).__name__}: {error}"
@@ -264,7 +288,7 @@ class Gradients:
             self._first_passes = self._passes
         self._last, self._passes, self._mixed = "step", 0, False
         self._steps += 1
-        self._at_step = {s.index: mark for s in self._sentinels if (mark := s.mark) is not None}
+        self._at_step = {s.index: was for s in self._sentinels if (was := s.mark) is not None}
         for sentinel in self._sentinels:
             sentinel.passes = 0
         if id(optimizer) in self._stepped or not self._rounds:
@@ -315,7 +339,7 @@ class Gradients:
             return  # another sentinel saw this pass before
         if self._last == "step" and (was := self._at_step.get(sentinel.index)) is not None:
             # Added to the gradient that the optimizer got: it was not zeroed, so this is not for the next step.
-            self._mixed = _mark(parameter) == (was[0], was[1] + 1)
+            self._mixed = mark(parameter) == (was[0], was[1] + 1)
         versions = self.scalers.versions()
         if self._last == "backward" and versions != self._versions:
             for other in self._sentinels:  # a step between the passes that the scaler skipped, for infinities
@@ -351,17 +375,13 @@ class Gradients:
 
     def close(self) -> None:
         """Take all hooks away, and leave parameters as if there never were any."""
+        self._alert()
         self.disarm()
         for tensor in self._learning():
             if tensor._post_accumulate_grad_hooks == {}:
                 tensor._post_accumulate_grad_hooks = None  # type: ignore[assignment] # as it was at first
         self._copies.clear()
         self._catches, self._sentinels, self._ids = [], [], []
-
-
-def _mark(tensor: torch.Tensor) -> tuple[int, int] | None:
-    gradient = tensor.grad
-    return None if gradient is None else (id(gradient), gradient._version)
 
 
 def inverse(scale: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -373,6 +393,10 @@ def inverse(scale: torch.Tensor, device: torch.device) -> torch.Tensor:
 def _those(grads: list[torch.Tensor | None]) -> Found:
     there = [k for k, g in enumerate(grads) if g is not None]
     return there, [g for g in grads if g is not None], None
+
+
+def _dense(found: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [g.to_dense() if g.layout is not torch.strided else g for g in found]
 
 
 def _closure(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

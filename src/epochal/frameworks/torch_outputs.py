@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from typing import TypeGuard
 
 import torch
 from torch import nn
 
+from epochal.frameworks import torch_device
 from epochal.record.probe import Activation, Figures
 
 SAMPLE = 16_384
@@ -24,6 +26,11 @@ _CHANNELS = (
     nn.modules.dropout._DropoutNd, nn.Upsample, nn.PixelShuffle,
 )  # fmt: skip
 _FEATURES = (nn.Linear, nn.Bilinear, nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RNNBase, nn.RNNCellBase)
+
+# Outputs under `torch.func.grad` and `vmap` are wrapped in tensors that do not outlive the call.
+_FUNCTIONS = getattr(torch._C, "_functorch", None)
+_is_wrapped = getattr(_FUNCTIONS, "is_functorch_wrapped_tensor", None)
+_inside = getattr(_FUNCTIONS, "get_unwrapped", None)
 
 
 class Kept:
@@ -41,30 +48,41 @@ class Kept:
         # Parts that are whole outputs: their living units are looked for when they are read, off the training thread.
         self._unread: list[tuple[int, torch.Size, int | None]] = []
 
+    @classmethod
+    def of(cls, output: torch.Tensor, axis: int | None) -> Kept:
+        """A single small output, which is nobody else's."""
+        kept = cls()
+        kept.calls, kept.size = 1, output.numel()
+        kept._parts, kept._held = [output], kept.size
+        kept._unread = [(0, output.shape, axis)]
+        return kept
+
     def add(self, output: torch.Tensor, axis: int | None) -> None:
         """Keep an output: a copy at once, because the next layer may change it in place."""
         count = output.numel()
-        distance = _distance(output, count)
-        if distance > self._distance:
-            self._thin(-(-distance // self._distance), distance)
-        if self._distance == 1 and output.device.type == "cpu" and output.is_contiguous():
-            # The commonest case, small outputs: all else waits until they are read.
-            if count:
-                self._unread.append((len(self._parts), output.shape, axis))
-            self._parts.append(output.clone())
-        else:
-            flat = _flat(output)
-            if count:
-                self._read_units(self._parts)
-                self._note_units(output, axis)
-            if self._distance > 1:
-                self._sums.append(sums(flat))
-            self._parts.append(flat.clone() if self._distance == 1 else flat[:: self._distance].clone())
         self.calls += 1
         self.size += count
+        if 0 < count <= SAMPLE and self._distance == 1 and output.is_cpu and output.is_contiguous():
+            # The commonest case, small outputs: all else waits until they are read.
+            self._unread.append((len(self._parts), output.shape, axis))
+            self._parts.append(output.clone())
+        else:
+            self._add_other(output, axis, count)
         self._held += self._parts[-1].numel()
         if self._held > _MOST:
             self._thin(2, 2 * self._distance)
+
+    def _add_other(self, output: torch.Tensor, axis: int | None, count: int) -> None:
+        distance = _distance(output, count)
+        if distance > self._distance:
+            self._thin(-(-distance // self._distance), distance)
+        flat = _flat(output)
+        if count:
+            self._read_units(self._parts)
+            self._note_units(output, axis)
+        if self._distance > 1:
+            self._sums.append(sums(flat))
+        self._parts.append(flat.clone() if self._distance == 1 else flat[:: self._distance].clone())
 
     def _thin(self, step: int, distance: int) -> None:
         """Keep fewer of the values of all calls, so that each call has the same share."""
@@ -175,8 +193,18 @@ def figures_of(calls: torch.Tensor, sample: torch.Tensor) -> Figures:
     )
 
 
-def unit_axis(module: nn.Module, output: torch.Tensor, before: tuple[torch.Size, int] | None) -> int | None:
-    """Along which dimension a layer's units lie: channels, or features of the last axis. None where it has none.
+def unit_axis(module: nn.Module) -> int | None:
+    """Along which dimension the units of a layer's outputs lie by its kind: 1, channels, or -1, features.
+
+    None where that follows from the output: see `axis_of`.
+    """
+    if isinstance(module, _FEATURES):
+        return -1
+    return 1 if isinstance(module, _CHANNELS) else None
+
+
+def axis_of(output: torch.Tensor, known: int | None, before: tuple[torch.Size, int] | None) -> int | None:
+    """Along which dimension of this output units lie, None where it has none; `known` is what `unit_axis` says.
 
     `before` is the shape of the output before this one, and that output's axis: what works on each value alone keeps
     its layout.
@@ -184,13 +212,25 @@ def unit_axis(module: nn.Module, output: torch.Tensor, before: tuple[torch.Size,
     dims = output.dim()
     if dims < 2:
         return None
-    if isinstance(module, _FEATURES):
-        return dims - 1
-    if isinstance(module, _CHANNELS):
-        return 1
+    if known is not None:
+        return known if known > 0 else dims - 1
     if before is not None and before[0] == output.shape:
         return before[1]
     return 1 if dims > 3 else dims - 1
+
+
+def is_small(output: object) -> TypeGuard[torch.Tensor]:
+    """Whether an output is a plain small one at hand, of which all values can be kept as they are."""
+    return (
+        type(output) is torch.Tensor
+        and output.dtype is torch.float32
+        and not torch_device.carried(output)
+        and output.layout is torch.strided
+        and not output.is_nested
+        and 0 < output.numel() <= SAMPLE
+        and output.is_contiguous()
+        and (_is_wrapped is None or not _is_wrapped(output))
+    )
 
 
 def first_tensor(output: object) -> torch.Tensor | None:
@@ -209,22 +249,16 @@ def every_tensor(value: object) -> list[torch.Tensor]:
 
 def plain(tensor: torch.Tensor) -> torch.Tensor | None:
     """The values of a layer's output without gradient, as one dense tensor; None where there is no such thing."""
-    tensor = _unwrapped(tensor).detach()
+    while _is_wrapped is not None and _inside is not None and _is_wrapped(tensor):
+        tensor = _inside(tensor)
+    tensor = tensor.detach()
+    if type(tensor) is torch.Tensor and tensor.dtype is torch.float32 and tensor.is_cpu and not tensor.is_nested:
+        return tensor if tensor.layout is torch.strided else None
     tensor = getattr(tensor, "_local_tensor", tensor)
     if tensor.is_nested:
         return torch.cat([part.reshape(-1) for part in tensor.unbind()])
     if tensor.is_meta or tensor.is_quantized or tensor.is_complex() or tensor.layout is not torch.strided:
         return None
-    return tensor
-
-
-def _unwrapped(tensor: torch.Tensor) -> torch.Tensor:
-    """What lies below the wrappers of `torch.func.grad` and `vmap`, which do not outlive the call."""
-    functions = getattr(torch._C, "_functorch", None)
-    is_wrapped = getattr(functions, "is_functorch_wrapped_tensor", None)
-    inner = getattr(functions, "get_unwrapped", None)
-    while is_wrapped is not None and inner is not None and is_wrapped(tensor):
-        tensor = inner(tensor)
     return tensor
 
 

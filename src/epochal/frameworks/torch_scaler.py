@@ -44,6 +44,11 @@ class Scalers:
             if isinstance(found, torch.amp.GradScaler):
                 self._known.add(found)
 
+    @property
+    def known(self) -> bool:
+        """Whether there is any scaler."""
+        return len(self._known) > 0
+
     def learn(self, optimizer: Any) -> None:
         """Note who steps this optimizer; to be called from inside its step."""
         known = self._of.get(id(optimizer))

@@ -166,6 +166,11 @@ class Models:
         for model in self.every:
             model.probe.arm()
 
+    def rest(self) -> None:
+        """No look is near, until `arm`."""
+        for model in self.every:
+            getattr(model.probe, "rest", tuple)()
+
     def activations(self) -> Callable[[], Sequence[Activation]]:
         """What was caught since `arm`."""
         if self._alone:

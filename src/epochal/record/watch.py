@@ -312,6 +312,8 @@ class Watcher:
         self.policy.took(step, look, now)
         if (self.policy.ready or self.policy.on_demand) and not self._ending:
             self._models.arm()
+        else:
+            self._models.rest()
         return True
 
     def _stage(self, slot: Slot, step: int, epoch: float | None, now: float, *, gradients: bool) -> bool:
