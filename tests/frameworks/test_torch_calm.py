@@ -99,8 +99,8 @@ def test_a_pass_after_the_step_is_not_taken_for_the_step_s(tmp_path: Path) -> No
         training.train(10)
         training.train(3, spoil=True)
         training.train(6)
-    # Where it happens for the first time there is nothing: better than another gradient.
-    training.check(missing={10, 11})
+    # Until it is known what happens there is nothing: better than another gradient.
+    training.check(missing={10, 21, 22})
 
 
 @pytest.mark.parametrize("kind", ["zero", "before_step", "spoil"])
@@ -111,7 +111,7 @@ def test_a_script_that_changes_its_ways(tmp_path: Path, kind: str) -> None:
         with pytest.warns(RecordingWarning, match="something else with gradients"):
             training.train(10, **{kind: True})
         training.train(10)
-    training.check(missing={10, 11})
+    training.check(missing={10, 11, 12})
 
 
 def test_parameters_that_are_replaced(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_parameters_that_are_replaced(tmp_path: Path) -> None:
         training.model.load_state_dict(copy.deepcopy(training.model.state_dict()), assign=True)
         training.optimizer = torch.optim.SGD(training.model.parameters(), lr=0.1)
         training.train(10)
-    training.check(missing={10, 11})
+    training.check(missing={10})
 
 
 def test_nothing_stands_where_no_look_is_near() -> None:

@@ -196,7 +196,7 @@ class Gradients:
         self._copying, self._doubts = True, _PATIENCE
         self.trouble = (
             "the script began to do something else with gradients between optimizer.step() and run.log(); until it is "
-            "known which of them the optimizer gets, for a step or two, none are recorded"
+            "known which of them the optimizer gets, for two or three steps, none are recorded"
         )
         return [], [], None
 
