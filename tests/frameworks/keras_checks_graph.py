@@ -70,6 +70,57 @@ def test_a_residual_network_is_drawn_with_its_skips_and_shared_layers() -> None:
     assert graph_from_json(graph_to_json(graph)) == graph
 
 
+def test_skips_and_multiply_adds_of_a_residual_network() -> None:
+    inputs = keras.Input((8, 8, 3))
+    x = L.Conv2D(4, 3, padding="same")(inputs)
+    for k in range(3):
+        y = L.Conv2D(4 << k, 3, strides=2 if k else 1, padding="same")(x)
+        y = L.Conv2D(4 << k, 3, padding="same")(L.ReLU()(L.BatchNormalization()(y)))
+        x = L.Add()([y, L.Conv2D(4 << k, 1, strides=2)(x) if k else x])
+    gate = L.Dense(16, activation="sigmoid")(L.GlobalAveragePooling2D()(x))
+    graph = build_graph(keras.Model(inputs, L.Dense(5)(L.Flatten()(x * gate[:, None, None, :]))))
+    assert [len(skip.through) for skip in graph.skips] == [0, 1, 1]
+    stem, first = 64 * 27 * 4, 64 * 36 * 4 * 2
+    second = 16 * (36 * 8 + 72 * 8 + 4 * 8)
+    third = 4 * (72 * 16 + 144 * 16 + 8 * 16)
+    assert graph.multiply_adds == stem + first + second + third + 16 * 16 + 64 * 5
+
+
+def test_multiply_adds_of_other_layers() -> None:
+    inputs = keras.Input((6, 8))
+    x = L.MultiHeadAttention(2, 3)(inputs, inputs)
+    x = L.LSTM(5, return_sequences=True)(L.Add()([inputs, x]))
+    x = L.EinsumDense("abc,cd->abd", output_shape=(6, 7))(L.Conv1D(4, 3, padding="same")(x))
+    x = L.SeparableConv1D(4, 3)(L.Conv1DTranspose(3, 2, strides=2)(x))
+    x = L.DepthwiseConv1D(3, depth_multiplier=2)(x)
+    model = keras.Model(inputs, keras.ops.matmul(x, keras.ops.transpose(x, (0, 2, 1))))
+    graph = build_graph(model)
+    attention = 4 * 6 * 8 * 2 * 3 + 2 * 2 * 6 * 6 * 3
+    counts = [attention, 6 * (8 * 20 + 5 * 20), 6 * 3 * 5 * 4, 6 * 4 * 7, 6 * 7 * 2 * 3, 10 * (9 + 12), 8 * 3 * 8]
+    assert [la.multiply_adds for la in graph.layers if la.multiply_adds] == [*counts, 8 * 8 * 8]
+    assert None not in [la.multiply_adds for la in graph.layers]
+    if BACKEND == "torch":
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(np.zeros((1, 6, 8), "float32"))
+        seen = counter.get_total_flops() // 2
+        # Its count leaves out products inside attention where the device fuses them.
+        assert graph.multiply_adds in (seen, seen + 2 * 2 * 6 * 6 * 3)
+
+
+def test_a_model_inside_is_a_group() -> None:
+    inner_in = keras.Input((4,))
+    inner = keras.Model(inner_in, L.Dense(4, name="dense")(inner_in), name="inner")
+    inputs = keras.Input((4,))
+    graph = build_graph(keras.Model(inputs, inner(L.Dense(4, name="between")(inner(inputs)))))
+    assert [(g.group_id, g.kind, g.parent, g.layers) for g in graph.groups] == [
+        ("inner", "Functional", "", ("inner/dense",)), ("inner@2", "Functional", "", ("inner/dense@2",)),
+    ]  # fmt: skip
+    assert graph.shared == {"inner/dense": ("inner/dense", "inner/dense@2")}
+
+
 def test_nested_models_are_opened_and_their_names_kept_apart() -> None:
     def branch(name: str) -> Any:
         inner = keras.Input((4,))

@@ -1,12 +1,13 @@
 """Frozen facts: what the other rooms hand to one another. numpy only, no I/O."""
 
 from epochal.facts.better import better_by_name
-from epochal.facts.graph import Edge, Graph, GraphSource, Layer, Parameter, Shape
+from epochal.facts.graph import Edge, Graph, GraphSource, Group, Layer, Parameter, Shape, Skip
 from epochal.facts.media import BLOB_EXTENSIONS, EmbeddingSet, MediaItem
 from epochal.facts.predictions import PredictionHistory, PredictionSet
 from epochal.facts.run import Better, Notice, RunInfo, RunStatus, SeriesSummary
 from epochal.facts.scores import Calibration, ClassScores, ScoreCurve
 from epochal.facts.statistics import HISTOGRAM_BINS, STATISTICS, StatisticsRow
+from epochal.facts.structure import find_groups, mark_skips
 from epochal.facts.surroundings import (
     SYSTEM_PREFIX,
     SYSTEM_SERIES,
@@ -35,6 +36,7 @@ __all__ = [
     "EmbeddingSet",
     "Graph",
     "GraphSource",
+    "Group",
     "Layer",
     "MediaItem",
     "Notice",
@@ -46,10 +48,13 @@ __all__ = [
     "ScoreCurve",
     "SeriesSummary",
     "Shape",
+    "Skip",
     "StatisticsRow",
     "Stream",
     "SystemSeries",
     "better_by_name",
+    "find_groups",
     "is_system",
+    "mark_skips",
     "system_series",
 ]

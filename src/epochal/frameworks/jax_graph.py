@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from epochal.facts import Edge, Graph, Layer, Parameter, Shape
+from epochal.facts import Edge, Graph, Layer, Parameter, Shape, find_groups, mark_skips
 from epochal.frameworks.array_layers import plain_graph
 from epochal.frameworks.arrays import type_name
 from epochal.frameworks.jax_program import CONSTANT, Value, axes_after, called, inner_of, is_zero, keeps, value_of
@@ -276,7 +276,14 @@ class _Reader:
         layers = [self._layer(box, by_layer.get(box.layer)) for box in self._boxes.values()]
         used = {box.layer for box in self._boxes.values()}
         layers += [replace(one, attributes={"used": False}) for one in self._plain.layers if one.layer_id not in used]
-        return replace(self._plain, source="forward", layers=tuple(layers), edges=tuple(self._edges()), note="")
+        return replace(
+            self._plain,
+            source="forward",
+            layers=tuple(layers),
+            edges=mark_skips(layers, self._edges()),
+            groups=find_groups(layers),
+            note="",
+        )
 
     def _layer(self, box: _Box, told: Layer | None) -> Layer:
         inputs = tuple(self._boxes[name].outputs for name in box.sources)
@@ -303,11 +310,4 @@ class _Reader:
         return parameter if layout is None else replace(parameter, layout=layout)
 
     def _edges(self) -> list[Edge]:
-        """An arrow skips when another way leads from its start through other boxes to its end."""
-        before: Mapping[str, set[str]] = {}
-        edges = []
-        for name, box in self._boxes.items():
-            around = {s for other in box.sources for s in before[other]}
-            edges += [Edge(source=s, target=name, skip=s in around) for s in box.sources]
-            before = {**before, name: around | set(box.sources)}
-        return edges
+        return [Edge(source=s, target=name) for name, box in self._boxes.items() for s in box.sources]

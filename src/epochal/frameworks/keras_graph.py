@@ -9,11 +9,12 @@ from typing import Any, Literal
 import keras
 
 from epochal.errors import NetworkError
-from epochal.facts import Edge, Graph, GraphSource, Layer, Parameter
+from epochal.facts import Edge, Graph, GraphSource, Group, Layer, Parameter, find_groups, mark_skips
 from epochal.frameworks.keras_facts import activation_of, is_see_through, parameter_fact, settings
 from epochal.frameworks.keras_names import insides, named_layers, named_weights, see_inside, unique
 from epochal.frameworks.keras_steps import described
 from epochal.frameworks.keras_trace import Trace, graph_of, read_graph, trace_layers, trace_symbols
+from epochal.frameworks.keras_work import multiply_adds
 
 __all__ = ["build_graph", "needs_inputs"]
 
@@ -81,15 +82,33 @@ def _make(model: Any, trace: Trace, source: GraphSource, note: str = "") -> Grap
                 parameters=parameters,
                 activation=box.activation,
                 attributes=settings(box.what) | box.settings,
+                multiply_adds=multiply_adds(
+                    box.what, [trace.shapes[v] for v in box.inputs], [trace.shapes[v] for v in box.outputs]
+                ),
             )
         )
     layers += _left(model, held, drawn)
-    return Graph(source=source, layers=tuple(layers), edges=edges, model=_name(model), framework="keras", note=note)
+    return Graph(
+        source=source,
+        layers=tuple(layers),
+        edges=mark_skips(layers, edges),
+        model=_name(model),
+        framework="keras",
+        note=note,
+        groups=_groups(model, layers),
+    )
+
+
+def _groups(model: Any, layers: list[Layer]) -> tuple[Group, ...]:
+    drawn = {layer.module for layer in layers}
+    kinds = {name: type(inner).__name__ for name, inner in named_layers(model) if name not in drawn and insides(inner)}
+    return find_groups(layers, kinds, separator="/")
 
 
 def _bare(model: Any, note: str) -> Graph:
     layers = tuple(_left(model, _parameters(model), set(), used=True))
-    return Graph(source="parameters", layers=layers, model=_name(model), framework="keras", note=note)
+    groups = _groups(model, list(layers))
+    return Graph(source="parameters", layers=layers, model=_name(model), framework="keras", note=note, groups=groups)
 
 
 def _name(model: Any) -> str:
@@ -146,19 +165,12 @@ def _plain(name: str) -> str:
 
 
 def _edges(boxes: list[_Box], producer: dict[int, str]) -> tuple[Edge, ...]:
-    """One arrow for each pair; an arrow skips when another way leads from its start through other boxes to its end."""
-    bit = {box.layer_id: 1 << i for i, box in enumerate(boxes)}
-    before: dict[str, int] = {}  # each box's ancestors, as a set of bits
-    edges = []
-    for box in boxes:
-        sources = list(dict.fromkeys(producer[v] for v in box.inputs if v in producer))
-        before[box.layer_id] = 0
-        for source in sources:
-            around = any(bit[source] & before[other] for other in sources if other != source)
-            edges.append(Edge(source=source, target=box.layer_id, skip=around))
-        for source in sources:
-            before[box.layer_id] |= before[source] | bit[source]
-    return tuple(edges)
+    """One arrow for each pair of boxes of which one uses what the other made."""
+    return tuple(
+        Edge(source=source, target=box.layer_id)
+        for box in boxes
+        for source in dict.fromkeys(producer[v] for v in box.inputs if v in producer)
+    )
 
 
 def _name_activations(boxes: list[_Box], edges: tuple[Edge, ...]) -> None:

@@ -21,6 +21,7 @@ from epochal.facts import Shape
 from epochal.frameworks.torch_modules import tensor_names
 from epochal.frameworks.torch_quiet import untouched
 from epochal.frameworks.torch_trace import Call, Trace, layer_table
+from epochal.frameworks.torch_work import multiply_adds
 
 __all__ = ["Arguments", "batch_size", "export_program", "program_bytes", "trace_program"]
 
@@ -111,6 +112,7 @@ def trace_program(network: nn.Module, program: ExportedProgram) -> Trace:
     inputs: list[tuple[str, int]] = []
     calls: list[Call] = []
     outputs: tuple[int, ...] = ()
+    sizes = _Sizes(program)
     for node in program.graph.nodes:
         if node.op == "output":
             outputs = tuple(number[leaf] for leaf in tree_leaves(node.args) if leaf in number)
@@ -134,9 +136,54 @@ def trace_program(network: nn.Module, program: ExportedProgram) -> Trace:
             outputs=(number[node],),
             tensors=tuple(names[id(t)] for t in tensors if id(t) in names),
             settings=_settings(node),
+            work=_work(node, sizes),
         )
         calls.append(call)
     return Trace(inputs=tuple(inputs), calls=tuple(calls), outputs=outputs, shapes=shapes)
+
+
+class _Sizes:
+    """The shapes of values for one example: what follows the batch is worked out for a batch of 1."""
+
+    def __init__(self, program: ExportedProgram) -> None:
+        users = program.graph_signature.user_inputs
+        values = [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in users]
+        first = next((v.shape[0] for v in values if isinstance(v, torch.Tensor) and v.dim()), 1)
+        self._known: dict[Any, int | None] = {}
+        # Where the network fixes the batch, all is counted for the whole of it and shared out.
+        self.fixed = int(first) if is_concrete_int(first) else 1
+
+    def of(self, value: object) -> Shape | None:
+        """The shape of a tensor; None where one of its sizes is no plain function of the batch."""
+        if not isinstance(value, torch.Tensor):
+            return None
+        found = [self._one(size) for size in value.shape]
+        return None if None in found else tuple(size for size in found if size is not None)
+
+    def _one(self, size: Any) -> int | None:
+        if is_concrete_int(size):
+            return int(size)
+        told = size.node.expr
+        if told not in self._known:
+            one = told.subs(dict.fromkeys(told.free_symbols, 1))
+            self._known[told] = int(one) if one.is_Integer else None
+        return self._known[told]
+
+
+def _work(node: Node, sizes: _Sizes) -> int | None:
+    """The multiply-adds of a node for one example."""
+    if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace not in ("aten", "prims"):
+        return None  # an operator from elsewhere
+    given = [sizes.of(leaf.meta.get("val")) for leaf in tree_leaves((node.args, node.kwargs)) if isinstance(leaf, Node)]
+    shapes = [shape for shape in given if shape is not None]
+    answer = next((leaf for leaf in tree_leaves(node.meta.get("val")) if isinstance(leaf, torch.Tensor)), None)
+    settings = _settings(node)
+    if "rnn" in _operation(node) or _operation(node) in ("lstm", "gru"):
+        settings["packed"] = node.target._overloadname == "data" if hasattr(node.target, "_overloadname") else False
+    count = multiply_adds(_operation(node), shapes, sizes.of(answer), settings)
+    if count and len(shapes) < len(given):
+        return None
+    return count if count is None or sizes.fixed == 1 or count % sizes.fixed else count // sizes.fixed
 
 
 def _has_batch(leaf: object, size: int | None = None) -> bool:

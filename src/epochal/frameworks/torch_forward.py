@@ -18,6 +18,7 @@ from epochal.frameworks.torch_export import Arguments, batch_size
 from epochal.frameworks.torch_modules import tensor_names
 from epochal.frameworks.torch_quiet import untouched
 from epochal.frameworks.torch_trace import Call, Trace, layer_table
+from epochal.frameworks.torch_work import multiply_adds
 
 __all__ = ["trace_forward"]
 
@@ -59,6 +60,7 @@ class _Recorder(TorchFunctionMode):
         self._number: dict[int, int] = {}
         self._shapes: dict[int, Shape] = {}
         self._calls: list[Call] = []
+        self._fixed: set[int] = set()  # values made of parameters alone, whatever the inputs are
         self._stack: list[tuple[str, int]] = [("", 0)]
         self._uses: dict[str, int] = {}
         self._closing = ExitStack()
@@ -85,13 +87,23 @@ class _Recorder(TorchFunctionMode):
         # Read before the call: an operation in place makes its first input a new value.
         sources = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         known = [self._number[id(t)] for t in sources if id(t) in self._number]
+        given = [tuple(int(s) for s in t.shape) for t in sources]
         tensors = [self._tensors[id(t)] for t in sources if id(t) in self._tensors and id(t) not in self._number]
         answer = func(*args, **kwargs)
         outputs = self._new(answer)
+        following = any(number not in self._fixed for number in known)
+        if outputs and not following:
+            self._fixed |= set(outputs)
         if outputs:
             where, use = next((at for at in self._stack if at[0] in self._table), self._stack[-1])
             call = Call(
-                op=_name(func), where=where, use=use, inputs=tuple(known), outputs=outputs, tensors=tuple(tensors)
+                op=_name(func),
+                where=where,
+                use=use,
+                inputs=tuple(known),
+                outputs=outputs,
+                tensors=tuple(tensors),
+                work=self._work(func, args, given, answer, shared_out=following),
             )
             self._calls.append(call)
         return answer
@@ -100,6 +112,17 @@ class _Recorder(TorchFunctionMode):
         """All that was noted, given what the network answered."""
         ends = [self._number[id(leaf)] for leaf in tree_leaves(answer) if id(leaf) in self._number]
         return Trace(inputs=tuple(self._inputs), calls=tuple(self._calls), outputs=tuple(ends), shapes=self._shapes)
+
+    def _work(self, func: Any, args: Any, given: list[Shape], answer: Any, *, shared_out: bool) -> int | None:
+        """Multiply-adds for one example: those of the batch, shared out where they follow from the inputs."""
+        first = next((leaf for leaf in tree_leaves(answer) if isinstance(leaf, torch.Tensor)), None)
+        settings: dict[str, Any] = {"equation": args[0]} if args and isinstance(args[0], str) else {}
+        if _name(func) in ("lstm", "gru", "rnn_tanh", "rnn_relu") and len(args) > 1:
+            settings["packed"] = isinstance(args[1], torch.Tensor) and args[1].dim() == 1
+        shape = None if first is None else tuple(int(s) for s in first.shape)
+        count = multiply_adds(_name(func), given, shape, settings)
+        several = count and shared_out and self._batch
+        return count // self._batch if several and count % self._batch == 0 else count
 
     def _new(self, value: Any) -> tuple[int, ...]:
         found = []

@@ -79,6 +79,10 @@ def attributes(module: nn.Module) -> dict[str, Any]:
                 found[name] = list(value)
         elif isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
             found[name] = value
+    if "bias" in module._parameters:
+        found["use_bias"] = module._parameters["bias"] is not None
+    elif isinstance(bias := getattr(module, "bias", None), bool):
+        found["use_bias"] = bias
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from epochal.facts import Edge, Graph, GraphSource, Layer, Parameter, Shape
+from epochal.facts import Edge, Graph, GraphSource, Group, Layer, Parameter, Shape, find_groups, mark_skips
 from epochal.frameworks.torch_modules import (
     activation_name,
     attributes,
@@ -48,7 +48,8 @@ _SEE_THROUGH = (
 class Call:
     """One operation that ran: `where` names the module and which use of it (`""` is the network itself).
 
-    Values are numbered; `tensors` are names of the network's own parameters among its inputs.
+    Values are numbered; `tensors` are names of the network's own parameters among its inputs. `work` are its
+    multiply-adds for one example, None where they are not known.
     """
 
     op: str
@@ -58,6 +59,7 @@ class Call:
     outputs: tuple[int, ...] = ()
     tensors: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    work: int | None = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ class _Box:
     tensors: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     activation: str | None = None
+    work: int | None = 0
 
 
 def layer_table(network: nn.Module) -> dict[str, nn.Module]:
@@ -123,12 +126,19 @@ def make_graph(network: nn.Module, trace: Trace, *, source: GraphSource, note: s
             parameters=_parameters_of(box, parameters),
             activation=box.activation,
             attributes=({} if box.module is None else attributes(box.module)) | box.settings,
+            multiply_adds=box.work,
         )
         for box in boxes
     ]
     layers += _unused(network, layers, parameters)
     return Graph(
-        source=source, layers=tuple(layers), edges=edges, model=model_name(network), framework="torch", note=note
+        source=source,
+        layers=tuple(layers),
+        edges=mark_skips(layers, edges),
+        model=model_name(network),
+        framework="torch",
+        note=note,
+        groups=_groups(network, layers, table),
     )
 
 
@@ -137,8 +147,20 @@ def bare_graph(network: nn.Module, *, note: str) -> Graph:
     parameters = _parameters(network, layer_table(network))
     layers = _unused(network, [], parameters)
     layers = [replace(layer, attributes={k: v for k, v in layer.attributes.items() if k != "used"}) for layer in layers]
-    model = model_name(network)
-    return Graph(source="parameters", layers=tuple(layers), model=model, framework="torch", note=note)
+    model, groups = model_name(network), _groups(network, layers, layer_table(network))
+    return Graph(source="parameters", layers=tuple(layers), model=model, framework="torch", note=note, groups=groups)
+
+
+def _groups(network: nn.Module, layers: list[Layer], table: Mapping[str, nn.Module]) -> tuple[Group, ...]:
+    """The modules around the layers; lists and dictionaries of modules, which do not run themselves, are left out."""
+    inside = tuple(f"{name}." for name in table if name)
+    kinds = {
+        name: kind_of(module)
+        for name, module in network.named_modules(remove_duplicate=False)
+        if name and name not in table and not name.startswith(inside)
+        if not isinstance(module, nn.ModuleList | nn.ModuleDict | nn.ParameterList)
+    }
+    return find_groups(layers, kinds)
 
 
 def _boxes(network: nn.Module, table: Mapping[str, nn.Module], trace: Trace) -> tuple[list[_Box], dict[int, str]]:
@@ -183,6 +205,7 @@ def _boxes(network: nn.Module, table: Mapping[str, nn.Module], trace: Trace) -> 
             boxes.append(box)
         box.inputs += [v for v in inputs if producer[v] != box.layer_id]
         box.outputs += call.outputs
+        box.work = None if box.work is None or call.work is None else box.work + call.work
         producer.update(dict.fromkeys(call.outputs, box.layer_id))
 
     ends = [known for v in trace.outputs if (known := root.get(v, v)) in producer]
@@ -217,19 +240,12 @@ def _fresh(name: str, taken: set[str], *, pattern: str = "") -> str:
 
 
 def _edges(boxes: list[_Box], producer: Mapping[int, str]) -> tuple[Edge, ...]:
-    """One arrow for each pair; an arrow skips when another way leads from its start through other boxes to its end."""
-    bit = {box.layer_id: 1 << i for i, box in enumerate(boxes)}
-    before: dict[str, int] = {}  # each box's ancestors, as a set of bits
-    edges = []
-    for box in boxes:
-        sources = list(dict.fromkeys(producer[v] for v in box.inputs))
-        before[box.layer_id] = 0
-        for source in sources:
-            around = any(bit[source] & before[other] for other in sources if other != source)
-            edges.append(Edge(source=source, target=box.layer_id, skip=around))
-        for source in sources:
-            before[box.layer_id] |= before[source] | bit[source]
-    return tuple(edges)
+    """One arrow for each pair of boxes of which one uses what the other made."""
+    return tuple(
+        Edge(source=source, target=box.layer_id)
+        for box in boxes
+        for source in dict.fromkeys(producer[v] for v in box.inputs)
+    )
 
 
 def _name_activations(boxes: list[_Box], edges: tuple[Edge, ...]) -> None:

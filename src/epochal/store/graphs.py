@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from epochal.errors import DamagedError
-from epochal.facts import Edge, Graph, Layer, Parameter
+from epochal.facts import Edge, Graph, Group, Layer, Parameter, find_groups
 from epochal.store.files import to_json
 from epochal.store.layout import FORMAT_VERSION
 
@@ -24,9 +24,13 @@ def graph_from_json(data: bytes) -> Graph:
     """Return the graph that `graph_to_json` wrote; raises DamagedError when the bytes are something else."""
     try:
         value = json.loads(data)
+        layers = tuple(_layer(layer) for layer in value["layers"])
+        known = value.get("groups")
         return Graph(
             source=value["source"],
-            layers=tuple(_layer(layer) for layer in value["layers"]),
+            layers=layers,
+            # Files written before groups were kept have them in the names of the layers.
+            groups=_groups(known) if known is not None else find_groups(layers, separator=_separator(layers)),
             edges=tuple(Edge(**edge) for edge in value["edges"]),
             model=value.get("model", ""),
             framework=value.get("framework", ""),
@@ -48,6 +52,7 @@ def join_graphs(graphs: Mapping[str, Graph]) -> Graph:
         source=max((graph.source for graph in below), key=_SOURCES.index),
         layers=tuple(layer for graph in below for layer in graph.layers),
         edges=tuple(edge for graph in below for edge in graph.edges),
+        groups=tuple(group for graph in below for group in graph.groups),
         model=", ".join(_titled(name, graph.model) for name, graph in graphs.items()),
         framework=", ".join(dict.fromkeys(graph.framework for graph in below if graph.framework)),
         note=" ".join(_titled(name, graph.note) for name, graph in graphs.items() if graph.note),
@@ -80,7 +85,31 @@ def _below(name: str, graph: Graph) -> Graph:
             )
         )
     edges = tuple(replace(e, source=dot + e.source, target=dot + e.target) for e in graph.edges)
-    return replace(graph, layers=tuple(layers), edges=edges)
+    grouped = {layer_id for group in graph.groups for layer_id in group.layers}
+    own = tuple(layer.layer_id for layer in graph.layers if layer.layer_id not in grouped)
+    groups = (
+        Group(group_id=name, kind=graph.model, layers=_dotted(dot, own)),
+        *(
+            replace(
+                g, group_id=dot + g.group_id, parent=f"{name}.{g.parent}".rstrip("."), layers=_dotted(dot, g.layers)
+            )
+            for g in graph.groups
+        ),
+    )
+    return replace(graph, layers=tuple(layers), edges=edges, groups=groups)
+
+
+def _dotted(dot: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dot + name for name in names)
+
+
+def _groups(values: Any) -> tuple[Group, ...]:
+    return tuple(Group(**{**value, "layers": tuple(value.get("layers", ()))}) for value in values)
+
+
+def _separator(layers: tuple[Layer, ...]) -> str:
+    """What parts the names of modules: a dot, in networks of Keras a slash."""
+    return "/" if any("/" in layer.layer_id for layer in layers) else "."
 
 
 def _layer(value: Mapping[str, Any]) -> Layer:

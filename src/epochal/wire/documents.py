@@ -144,6 +144,8 @@ def notice_documents(notices: Sequence[Notice]) -> list[dict[str, Any]]:
 
 def graph_document(graph: Graph) -> dict[str, Any]:
     """A GraphDocument."""
+    group_of = {layer_id: group.group_id for group in graph.groups for layer_id in group.layers}
+    shared = graph.shared
     return {
         "source": graph.source,
         "model": graph.model,
@@ -166,16 +168,25 @@ def graph_document(graph: Graph) -> dict[str, Any]:
                         "trainable": p.trainable,
                         "initializer": p.initializer,
                         "size": p.size,
+                        "bytes": p.nbytes,
                     }
                     for p in layer.parameters
                 ],
                 "activation": layer.activation,
                 "attributes": dict(layer.attributes),
                 "parameter_count": layer.parameter_count,
+                "multiply_adds": layer.multiply_adds,
+                "units": layer.units,
+                "group": group_of.get(layer.layer_id, ""),
+                "shared": list(shared.get(layer.module, ())) if layer.role == "module" else [],
             }
             for layer in graph.layers
         ],
         "edges": [{"source": e.source, "target": e.target, "skip": e.skip} for e in graph.edges],
+        "groups": [{"group_id": g.group_id, "kind": g.kind, "parent": g.parent} for g in graph.groups],
+        "skips": [{"source": s.source, "target": s.target, "through": list(s.through)} for s in graph.skips],
+        "multiply_adds": graph.multiply_adds,
+        "bytes": graph.nbytes,
         "parameter_count": graph.parameter_count,
         "trainable_count": graph.trainable_count,
     }

@@ -274,6 +274,7 @@ class ParameterDocument(Document):
     trainable: bool
     initializer: str | None
     size: int
+    bytes: int
 
 
 class LayerDocument(Document):
@@ -289,6 +290,10 @@ class LayerDocument(Document):
     activation: str | None
     attributes: dict[str, Any]
     parameter_count: int
+    multiply_adds: int | None = Field(description="Those of products and convolutions for one example")
+    units: int | None = Field(description="Units or channels it puts out")
+    group: str = Field(description="The group it stands in, empty for the network itself")
+    shared: list[str] = Field(description="All uses of its module, where that is used more than once")
 
 
 class EdgeDocument(Document):
@@ -297,6 +302,22 @@ class EdgeDocument(Document):
     source: str
     target: str
     skip: bool
+
+
+class GroupDocument(Document):
+    """A module that holds others, or a further use of one."""
+
+    group_id: str
+    kind: str
+    parent: str
+
+
+class SkipDocument(Document):
+    """A skip connection: where it leaves the main path, where it joins it, and the layers on its own way."""
+
+    source: str
+    target: str
+    through: list[str]
 
 
 class GraphDocument(Document):
@@ -308,6 +329,10 @@ class GraphDocument(Document):
     note: str
     layers: list[LayerDocument]
     edges: list[EdgeDocument]
+    groups: list[GroupDocument] = Field(description="Outer ones first")
+    skips: list[SkipDocument]
+    multiply_adds: int | None
+    bytes: int
     parameter_count: int
     trainable_count: int
 

@@ -103,8 +103,20 @@ export interface GraphDocument {
   note: string;
   layers: LayerDocument[];
   edges: EdgeDocument[];
+  /** Outer ones first */
+  groups: GroupDocument[];
+  skips: SkipDocument[];
+  multiply_adds: number | null;
+  bytes: number;
   parameter_count: number;
   trainable_count: number;
+}
+
+/** A module that holds others, or a further use of one. */
+export interface GroupDocument {
+  group_id: string;
+  kind: string;
+  parent: string;
 }
 
 /** Header of the EPF1 container of histograms: steps [T], counts [T, 64], lo [T], hi [T], statistics [T, 11]. */
@@ -128,6 +140,14 @@ export interface LayerDocument {
   activation: string | null;
   attributes: Record<string, unknown>;
   parameter_count: number;
+  /** Those of products and convolutions for one example */
+  multiply_adds: number | null;
+  /** Units or channels it puts out */
+  units: number | null;
+  /** The group it stands in, empty for the network itself */
+  group: string;
+  /** All uses of its module, where that is used more than once */
+  shared: string[];
 }
 
 /** The values of one series by step, those of one step in the order logged. */
@@ -201,6 +221,7 @@ export interface ParameterDocument {
   trainable: boolean;
   initializer: string | null;
   size: number;
+  bytes: number;
 }
 
 /** What people may change of a run; what is left out stays as it is. */
@@ -291,6 +312,13 @@ export interface SeriesKept {
   kept: number;
   nan: number;
   inf: number;
+}
+
+/** A skip connection: where it leaves the main path, where it joins it, and the layers on its own way. */
+export interface SkipDocument {
+  source: string;
+  target: string;
+  through: string[];
 }
 
 /** A series in at most 64 numbers. */

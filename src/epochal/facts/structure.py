@@ -1,0 +1,136 @@
+"""What the layers and arrows of a graph say of its structure: which arrows are skip connections, what groups there are.
+
+A skip connection is a short way round layers of the main path, joined to it by a sum or a concatenation: the identity
+or the projection of a residual block (He et al. 2015), the features that a dense block hands on (Huang et al. 2016),
+the encoder's features in a decoder (Ronneberger et al. 2015). A gate, which multiplies, is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from epochal.facts.graph import Edge, Group, Layer
+
+__all__ = ["find_groups", "mark_skips"]
+
+_SUMS = frozenset(
+    {"add", "iadd", "radd", "add_any", "sum", "sub", "isub", "rsub", "subtract", "average", "maximum", "minimum"}
+)
+_JOINS = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack"})
+_SAID = re.compile(r"add|sum|residual|shortcut|skip|(con)?cat|merge")
+_USE = re.compile(r"@\d+$")
+
+
+def mark_skips(layers: Sequence[Layer], edges: Sequence[Edge]) -> tuple[Edge, ...]:
+    """Return the arrows, each marked by whether a skip connection arrives with it.
+
+    `layers` and `edges` are in running order. Of the ways that meet in a sum or a concatenation, one is a skip where it
+    is an identity that another way leads round through layers, or where it has fewer layers than another way has: in a
+    sum at most one (a projection), in a concatenation none (only operations, such as a crop).
+    """
+    at = {layer.layer_id: i for i, layer in enumerate(layers)}
+    heavy = [_weighs(layer) for layer in layers]
+    solid = [layer.role == "module" or layer.parameter_count > 0 for layer in layers]
+    sources: dict[int, list[int]] = {}
+    for edge in edges:
+        if edge.source in at and edge.target in at:
+            sources.setdefault(at[edge.target], []).append(at[edge.source])
+    before = [0] * len(layers)  # of each layer: itself and what leads to it, as a set of bits
+    skips: set[tuple[int, int]] = set()
+    for i, layer in enumerate(layers):
+        before[i] = 1 << i
+        for source in sources.get(i, ()):
+            before[i] |= before[source]
+        if len(sources.get(i, ())) > 1 and (join := _join(layer)):
+            skips |= {(s, i) for s in _short_ways(sources[i], before, heavy, solid, most=1 if join == "sum" else 0)}
+    return tuple(replace(e, skip=(at.get(e.source, -1), at.get(e.target, -1)) in skips) for e in edges)
+
+
+def _join(layer: Layer) -> str | None:
+    """Whether a layer sums or concatenates what meets in it; None where it does anything else."""
+    word = layer.kind.strip("_").lower()
+    if word in _SUMS:
+        return "sum"
+    if word in _JOINS:
+        return "concatenation"
+    said = _SAID.search(word) if layer.role == "module" and not layer.parameters else None
+    return None if said is None else "concatenation" if said[0].endswith("cat") else "sum"
+
+
+def _weighs(layer: Layer) -> bool:
+    """Whether a layer is one of those that a network's depth is counted in: its weight has two axes or more."""
+    return any(p.role != "buffer" and len(p.shape) > 1 for p in layer.parameters)
+
+
+def _short_ways(
+    meeting: Sequence[int], before: Sequence[int], heavy: Sequence[bool], solid: Sequence[bool], *, most: int
+) -> set[int]:
+    found: set[int] = set()
+    for one in meeting:
+        for other in meeting:
+            if one == other or other in found:
+                continue
+            shared = before[one] & before[other]
+            if before[other] >> one & 1:  # handed on as it is, while the other way leads on from it
+                if any(solid[n] for n in _between(one, other, before)):
+                    found.add(one)
+            elif shared and not before[one] >> other & 1:
+                fork = shared.bit_length() - 1
+                own = sum(heavy[n] for n in _between(fork, one, before, apart=other))
+                others = sum(heavy[n] for n in _between(fork, other, before, apart=one))
+                if own < others and own <= most:
+                    found.add(one)
+    return found
+
+
+def _between(start: int, end: int, before: Sequence[int], *, apart: int | None = None) -> list[int]:
+    """The layers behind `start` on ways to `end`, it counted; those that lead to `apart` as well are left out."""
+    inside = before[end] & ~before[start] if apart is None else before[end] & ~before[apart]
+    return [n for n in range(start + 1, end + 1) if inside >> n & 1 and before[n] >> start & 1]
+
+
+def find_groups(
+    layers: Sequence[Layer], kinds: Mapping[str, str] | None = None, *, separator: str = "."
+) -> tuple[Group, ...]:
+    """Return the modules around the layers, outer ones first, as the layers' ids tell them (`layer1.0.conv1`).
+
+    `kinds` are the classes of the modules that are groups; without, each part of a name that ends before the last
+    separator is one. A module that runs again later, so that its layers come a second time, is a group of its own each
+    time: `block` and `block@2`.
+    """
+    ids = {layer.layer_id for layer in layers}
+    found: dict[str, Group] = {}
+    held: dict[str, list[str]] = {}
+    current: dict[str, str] = {}  # a module -> its use that is open
+    met: dict[str, set[str]] = {}  # a use of a group -> modules of the layers that it has
+    left: set[str] = set()  # uses after which something outside has run
+    for layer in layers:
+        name = _USE.sub("", layer.layer_id)
+        parts = name.split(separator)
+        paths = [separator.join(parts[:n]) for n in range(1, len(parts))]
+        paths = [p for p in paths if p in kinds] if kinds is not None else [p for p in paths if p not in ids]
+        parent = ""
+        for path in paths:
+            use = current.get(path)
+            again = layer.role == "module" and use is not None and use in left and name in met[use]
+            moved = use is not None and found[use].parent != parent
+            if use is None or again or moved:
+                use = path if path not in found else _next_use(path, found)
+                found[use] = Group(group_id=use, kind=(kinds or {}).get(path, ""), parent=parent)
+                current[path], met[use], held[use] = use, set(), []
+            met[use].add(name)
+            parent = use
+        inside = {current[path] for path in paths}
+        left |= {use for use in current.values() if use not in inside}
+        if parent:
+            held[parent].append(layer.layer_id)
+    return tuple(replace(group, layers=tuple(held[name])) for name, group in found.items())
+
+
+def _next_use(path: str, found: Mapping[str, Group]) -> str:
+    n = 2
+    while f"{path}@{n}" in found:
+        n += 1
+    return f"{path}@{n}"

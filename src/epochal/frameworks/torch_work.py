@@ -1,0 +1,103 @@
+"""How many multiply-adds a PyTorch operation takes: those of matrix products and convolutions, from shapes alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from epochal.facts import Shape
+
+__all__ = ["multiply_adds"]
+
+# What is called by these names may hold products that cannot be seen from outside.
+_CLOSED = ("cond", "map", "scan", "while_loop", "no_grad", "wrap", "autograd_function", "hop", "flex_attention")
+
+
+def multiply_adds(op: str, given: Sequence[Shape], output: Shape | None, settings: Mapping[str, Any]) -> int | None:
+    """Those of one call of `op`: `given` are the shapes of its tensors in their order, `output` that of its answer.
+
+    0 for operations that have no products, such as sums, norms and activations; None where it cannot be said.
+    """
+    if any(word in op for word in _CLOSED):
+        return None
+    count = _COUNTS.get(op)
+    if count is None:
+        return 0
+    try:
+        return count(list(given), output or (), settings)
+    except (IndexError, ValueError, KeyError, TypeError):
+        return None  # a way of calling it that is not known here
+
+
+def _linear(given: list[Shape], output: Shape, _: Mapping[str, Any]) -> int:
+    return math.prod(output) * given[1][-1]
+
+
+def _product(given: list[Shape], output: Shape, _: Mapping[str, Any]) -> int:
+    return math.prod(output) * given[0][-1]
+
+
+def _added_product(given: list[Shape], output: Shape, _: Mapping[str, Any]) -> int:
+    return math.prod(output) * given[1][-1]
+
+
+def _convolution(given: list[Shape], output: Shape, settings: Mapping[str, Any]) -> int:
+    if settings.get("transposed"):
+        return _transposed(given, output, settings)
+    return math.prod(output) * math.prod(given[1][1:])
+
+
+def _transposed(given: list[Shape], _output: Shape, _: Mapping[str, Any]) -> int:
+    return math.prod(given[0]) * math.prod(given[1][1:])
+
+
+def _attention(given: list[Shape], _output: Shape, _: Mapping[str, Any]) -> int:
+    query, key, value = given[:3]
+    return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def _recurrent(given: list[Shape], _output: Shape, settings: Mapping[str, Any]) -> int:
+    """Each weight matrix is used once for each step of each sequence."""
+    if settings.get("packed"):
+        raise ValueError("sequences of different lengths")
+    return math.prod(given[0][:-1]) * sum(math.prod(shape) for shape in given[1:] if len(shape) == 2)
+
+
+def _cell(given: list[Shape], _output: Shape, _: Mapping[str, Any]) -> int:
+    rows = math.prod(given[0][:-1])
+    matrices = [shape for shape in given if len(shape) == 2][-2:]
+    return rows * sum(math.prod(shape) for shape in matrices)
+
+
+def _bilinear(given: list[Shape], output: Shape, _: Mapping[str, Any]) -> int:
+    return math.prod(output[:-1]) * (math.prod(given[2]) + given[2][0] * given[2][2])
+
+
+def _einsum(given: list[Shape], _output: Shape, settings: Mapping[str, Any]) -> int:
+    """Of two operands: a product for each combination of their indices."""
+    equation = str(settings["equation"]).replace(" ", "")
+    terms = equation.split("->")[0].split(",")
+    if len(terms) != 2 or len(given) != 2:
+        raise ValueError("not two operands")
+    sizes: dict[str, int] = {}
+    for term, shape in zip(terms, given, strict=True):
+        left, dots, right = term.partition("...")
+        letters = [*left, *(f".{n}" for n in range(len(shape) - len(left) - len(right), 0, -1) if dots), *right]
+        for letter, size in zip(letters, shape, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    return math.prod(sizes.values())
+
+
+_COUNTS: dict[str, Callable[[list[Shape], Shape, Mapping[str, Any]], int]] = {
+    "linear": _linear,
+    **dict.fromkeys(("mm", "matmul", "bmm", "mv", "dot", "vdot", "inner", "rmatmul", "imatmul"), _product),
+    **dict.fromkeys(("addmm", "baddbmm", "addmv"), _added_product),
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), _convolution),
+    **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed),
+    "scaled_dot_product_attention": _attention,
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
+    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell),
+    "bilinear": _bilinear,
+    "einsum": _einsum,
+}
