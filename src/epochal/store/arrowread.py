@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -176,13 +176,24 @@ class StreamReader:
                 self.names = strings(data, body, buffers)
                 return end, None
             rows, buffers = record_batch(data, header, end - body)
-            if len(buffers) != buffers_of(self.columns):  # the schema, which said so, was damaged
-                self._use(next((c for c in self._layouts if buffers_of(c) == len(buffers)), self.columns))
-            places, sizes = places_of(self.columns, rows, buffers, data, body)
-        if self.ours and ([p - body for p in places], end - body) != layout_of(self.columns, rows, sizes):
-            raise DamagedMessageError
+            places = self._places(rows, buffers, data, body, end)
         rows_end = int(facts["rows_end"]) if "rows_end" in facts else self.rows_end + rows
         return end, self._batch(data, base, rows=rows, rows_end=rows_end, places=tuple(p + base for p in places))
+
+    def _places(
+        self, rows: int, buffers: Sequence[tuple[int, int]], data: bytes, body: int, end: int
+    ) -> tuple[int, ...]:
+        """Where each column lies in a batch; where the schema that said so was damaged, by the layout that fits."""
+        for columns in (self.columns, *(c for c in self._layouts if c != self.columns)):
+            if len(buffers) != buffers_of(columns):
+                continue
+            with suppress(DamagedMessageError):
+                places, sizes = places_of(columns, rows, buffers, data, body)
+                if not self.ours or ([p - body for p in places], end - body) == layout_of(columns, rows, sizes):
+                    if columns != self.columns:
+                        self._use(columns)
+                    return places
+        raise DamagedMessageError
 
     def _quick(self, data: bytes, at: int, base: int) -> tuple[int, Batch] | None:
         """Read a batch whose metadata is byte for byte what this package writes; None for everything else.

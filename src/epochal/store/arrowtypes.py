@@ -9,9 +9,17 @@ import numpy as np
 
 from epochal.facts import HISTOGRAM_BINS, STATISTICS
 
-__all__ = ["MEDIA_COLUMNS", "SCALAR_COLUMNS", "STATISTICS_COLUMNS", "Column", "Kind", "layouts_of"]
+__all__ = [
+    "MEDIA_COLUMNS",
+    "NARROW_STATISTICS_COLUMNS",
+    "SCALAR_COLUMNS",
+    "STATISTICS_COLUMNS",
+    "Column",
+    "Kind",
+    "layouts_of",
+]
 
-Kind = Literal["name", "i8", "f8", "u4", "text"]
+Kind = Literal["name", "i8", "f8", "u4", "u2", "text"]
 """`name` is dictionary<int32, utf8>, `text` is utf8; the others are numpy's little-endian types."""
 
 FORMAT_KEY = "epochal_format"
@@ -31,6 +39,7 @@ _TYPES: dict[str, np.dtype[np.generic]] = {
     "i8": np.dtype("<i8"),
     "f8": np.dtype("<f8"),
     "u4": np.dtype("<u4"),
+    "u2": np.dtype("<u2"),
     "text": np.dtype("<i4"),
 }
 
@@ -61,7 +70,16 @@ STATISTICS_COLUMNS = (
     Column("hi", "f8"),
     Column("counts", "u4", HISTOGRAM_BINS),
 )
-_EARLIER = {STATISTICS_COLUMNS: [tuple(c for c in STATISTICS_COLUMNS if c.name != "dead")]}
+NARROW_STATISTICS_COLUMNS = tuple(
+    Column(c.name, "u2", c.width) if c.name == "counts" else c for c in STATISTICS_COLUMNS
+)
+"""The same with counts below 65,536, as those of small networks are: two thirds of the bytes."""
+_OTHERS = {
+    STATISTICS_COLUMNS: [
+        NARROW_STATISTICS_COLUMNS,
+        tuple(c for c in STATISTICS_COLUMNS if c.name != "dead"),  # of an earlier version
+    ]
+}
 
 MEDIA_COLUMNS = (
     Column("name", "name"),
@@ -78,5 +96,5 @@ MEDIA_COLUMNS = (
 
 
 def layouts_of(columns: tuple[Column, ...]) -> list[tuple[Column, ...]]:
-    """Return these columns, and those that streams of the same kind had in earlier versions."""
-    return [columns, *_EARLIER.get(columns, ())]
+    """Return these columns, and the others that streams of the same kind may have."""
+    return [columns, *_OTHERS.get(columns, ())]

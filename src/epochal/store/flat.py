@@ -251,6 +251,8 @@ def _field(data: bytes, table: int) -> Column:
             return Column(name, "i8")
         if (bits, signed) == (32, 0):
             return Column(name, "u4")
+        if (bits, signed) == (16, 0):
+            return Column(name, "u2")
     raise ForeignStreamError(f"column {name} is of another type")
 
 

@@ -90,7 +90,7 @@ def _plain_type(b: flatbuffers.Builder, kind: Kind) -> tuple[int, int]:
         b.StartObject(1)
         b.PrependInt16Slot(0, DOUBLE, 0)
         return TYPE_FLOAT, b.EndObject()
-    return TYPE_INT, _int_type(b, 64 if kind == "i8" else 32, signed=kind == "i8")
+    return TYPE_INT, _int_type(b, {"i8": 64, "u4": 32, "u2": 16}[kind], signed=kind == "i8")
 
 
 def _int_type(b: flatbuffers.Builder, bits: int, *, signed: bool) -> int:

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import UsageError
-from epochal.store.arrow import STATISTICS_COLUMNS
+from epochal.store.arrow import NARROW_STATISTICS_COLUMNS, STATISTICS_COLUMNS
 from epochal.store.segments import SegmentWriter
 
 __all__ = ["MEMORY_BYTES", "PendingStatistics"]
 
 MEMORY_BYTES = 32_000_000
+_NARROW = 0xFFFF
+"""The largest count that narrow columns hold."""
 _OPTIONAL = ("dead",)
 """Columns that most rows have nothing to say in."""
 
@@ -35,7 +37,8 @@ class PendingStatistics:
         self._names: list[str] = []
         self._ids: dict[str, int] = {}
         self._rows_end = 0
-        self._segments = SegmentWriter(folder, STATISTICS_COLUMNS)
+        self._columns = NARROW_STATISTICS_COLUMNS
+        self._segments = SegmentWriter(folder, self._columns)
 
     def add(self, columns: Mapping[str, Any]) -> None:
         """Take on rows; raises UsageError when a column is missing or has the wrong shape."""
@@ -73,7 +76,11 @@ class PendingStatistics:
         arrays = rows[0] if len(rows) == 1 else {k: np.concatenate([r[k] for r in rows]) for k in rows[0]}
         count = len(arrays["name"])
         if count:
-            self._segments.write(arrays, names, rows_end=self._rows_end + count)
+            if int(arrays["counts"].max(initial=0)) > _NARROW:
+                self._columns = STATISTICS_COLUMNS  # from here on: segments of two kinds in turns would be many
+            if self._columns is NARROW_STATISTICS_COLUMNS:
+                arrays = {**arrays, "counts": arrays["counts"].astype("<u2")}
+            self._segments.write(arrays, names, rows_end=self._rows_end + count, columns=self._columns)
             self._rows_end += count
         with self._lock:
             del self._rows[: len(rows)]

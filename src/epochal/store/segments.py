@@ -54,13 +54,23 @@ class SegmentWriter:
         self._named = True
 
     def write(
-        self, arrays: Mapping[str, npt.NDArray[np.generic] | Sequence[str]], names: Sequence[str], *, rows_end: int
+        self,
+        arrays: Mapping[str, npt.NDArray[np.generic] | Sequence[str]],
+        names: Sequence[str],
+        *,
+        rows_end: int,
+        columns: tuple[Column, ...] | None = None,
     ) -> None:
         """Append rows; `names` are the series' names, only ever longer than before.
+
+        Other `columns` than those so far begin a new segment.
 
         Raises OSError when they could not be written whole; then nothing of them is in the file.
         """
         rows = len(arrays["step"])
+        if columns is not None and columns != self._columns:
+            self.end()
+            self._columns = columns
         if self._size >= self._limits[0] or self._rows >= self._limits[1]:
             self.end()
         if self._fd < 0:

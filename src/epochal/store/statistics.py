@@ -1,6 +1,6 @@
 """The statistics and histograms of one process's part of a run, read series by series on demand.
 
-Only where each row lies is kept in memory (4 bytes a row); the rows themselves, 370 bytes each, stay on disk.
+Only where each row lies is kept in memory (4 bytes a row); the rows themselves, 250 or 370 bytes each, stay on disk.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def _read_place(fd: int, place: _Place) -> Arrays:
         values = np.frombuffer(data, column.dtype)
         if column.width > 1:
             values = values.reshape(-1, column.width)
-        out[column.name] = values[place.rows]
+        out[column.name] = values[place.rows] if column.kind != "u2" else values[place.rows].astype("<u4")
     for column in STATISTICS_COLUMNS:
         if column.kind == "f8" and column.name not in out:  # of a segment of an earlier version
             out[column.name] = np.full(len(place.rows), np.nan)
