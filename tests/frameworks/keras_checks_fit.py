@@ -324,6 +324,39 @@ def test_predictions_after_each_epoch(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(latest(tmp_path).predictions(step=3).labels), y[:5])
 
 
+def test_a_watched_model_is_asked_about_examples(tmp_path: Path) -> None:
+    x, y = data()
+
+    def fitted(where: Path, **options: Any) -> Any:
+        keras.utils.set_random_seed(3)
+        model = classifier()
+        model.fit(x, y, epochs=2, callbacks=[plain(where, **options)], **QUIET)
+        return model
+
+    plainly = fitted(tmp_path / "plain")
+    model = fitted(tmp_path / "asked", watch={"examples": (x[:5], y[:5]), "class_names": ["a", "b", "c"]})
+    for one, other in zip(plainly.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    reader = latest(tmp_path / "asked")
+    found = reader.predictions()
+    assert [item.step for item in reader.media("predictions")][-2:] == [3, 6]
+    assert reader.media("predictions")[0].meta["outputs"] == "softmax"  # as its last layer says
+    np.testing.assert_allclose(found.probabilities, model.predict(x[:5], verbose=0), rtol=1e-5)
+    np.testing.assert_array_equal(found.inputs, x[:5].astype(np.float32))
+
+
+def test_outputs_are_taken_for_what_the_last_layer_says(tmp_path: Path) -> None:
+    from epochal.frameworks.keras_answers import stated_outputs
+
+    x = keras.Input((4,))
+    made = [(keras.layers.Dense(3), "raw"), (keras.layers.Dense(3, activation="softmax"), "softmax"),
+            (keras.layers.Dense(1, activation="sigmoid"), "sigmoid"), (keras.layers.Softmax(), "softmax"),
+            (keras.layers.Dense(3, activation="relu"), None)]  # fmt: skip
+    for layer, expected in made:
+        assert stated_outputs(keras.Model(x, layer(x))) == expected
+        assert stated_outputs(keras.Sequential([x, keras.layers.Dense(4, activation="softmax"), layer])) == expected
+
+
 def test_wrong_options_are_told_before_the_training(tmp_path: Path) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"projekt": "x"}, "projekt"),

@@ -9,6 +9,7 @@ read at each look; missing or None means none), and `graph()`, which returns an 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from time import thread_time
 from typing import Any
 
 import numpy as np
@@ -183,6 +184,19 @@ class ArrayProbe:
                 _write(targets[k], source(), code)
 
         return copy
+
+    @property
+    def answers(self) -> Callable[[Any, int], tuple[Array, float]] | None:
+        """Asks an object that can be called about examples; None for mere arrays."""
+        model = self._model
+        if isinstance(model, Mapping) or not callable(model):
+            return None
+
+        def ask(inputs: Any, rows: int) -> tuple[Array, float]:
+            start = thread_time()
+            return np.array(model(inputs)), thread_time() - start
+
+        return ask
 
     def arm(self) -> None:
         """Nothing to do: what the model shows at the next look is taken."""

@@ -12,11 +12,13 @@ import keras
 import numpy as np
 
 from epochal.errors import UsageError
+from epochal.frameworks.keras_answers import stated_outputs
 from epochal.frameworks.keras_config import LearningRate, better_of, fit_facts, settings_of, sizes_of
 from epochal.frameworks.keras_probe import KerasProbe
 from epochal.frameworks.keras_steps import batch_of, described, said
 from epochal.frameworks.session import Session, guarded
 from epochal.record import Run
+from epochal.record.examined import Outputs, as_probabilities
 from epochal.record.guard import see_through
 
 __all__ = ["Callback"]
@@ -45,7 +47,8 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
     those of the same training batch.
 
     `predictions=(x, y)` lets the model predict these examples after each epoch, for `run.log_predictions`;
-    `class_names` name its classes.
+    `class_names` name its classes, and `outputs` says what the model puts out ("raw", "softmax" or "sigmoid"): where
+    the activation of its last layer says so, it need not be given.
 
     Raises UsageError for options that are none.
 
@@ -71,6 +74,7 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
         budget: float | None = 0.02,
         predictions: tuple[Any, Any] | None = None,
         class_names: Sequence[str] | None = None,
+        outputs: Outputs | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -90,7 +94,7 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
             told = dict(watch) if isinstance(watch, Mapping) else {}
             self._watch = {"inputs": inputs, "gradients": gradients, "activations": activations,
                            "snapshots": snapshots, "budget": budget} | told  # fmt: skip
-        self._predictions, self._class_names = predictions, class_names
+        self._predictions, self._class_names, self._outputs = predictions, class_names, outputs
         self._probe: KerasProbe | None = None
         self._rate: LearningRate | None = None
         self._asked = False
@@ -273,12 +277,8 @@ class Callback(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no t
                 "predictions= needs a model with one output of shape [batch, classes]",
                 hint="log others with run.log_predictions()",
             )
-        # Models that are trained on logits put those out.
-        if said.shape[1] > 1 and (said.min() < 0 or np.abs(said.sum(1) - 1).max() > 1e-3):
-            said = np.exp(said - said.max(1, keepdims=True))
-            said /= said.sum(1, keepdims=True)
-        elif said.shape[1] == 1 and (said.min() < 0 or said.max() > 1):
-            said = 1 / (1 + np.exp(-said))
+        outputs = self._outputs or stated_outputs(self._network)
+        said = as_probabilities(said, outputs)
         labels = np.asarray(keras.ops.convert_to_numpy(y))
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         run.log_predictions(x, labels, said, self._class_names, step=self._step)

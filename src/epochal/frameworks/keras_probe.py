@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy.typing as npt
 
 from epochal.errors import NetworkError
+from epochal.frameworks.keras_answers import ask_network, stated_outputs
 from epochal.frameworks.keras_graph import build_graph, needs_inputs
 from epochal.frameworks.keras_names import named_weights
 from epochal.frameworks.keras_steps import Backend, described, listened_layers
 from epochal.frameworks.keras_values import CODES
+from epochal.record.examined import Outputs
 from epochal.record.probe import Activation, Bytes, Late, RecordedNetwork, TensorFact
 
 __all__ = ["KerasProbe", "probe"]
@@ -149,6 +152,17 @@ class KerasProbe:
         self.backend.prepare(model)
         graph = build_graph(model, None if inputs is None else described(inputs))
         return RecordedNetwork(graph=graph, files=_config_file(model))
+
+    @property
+    def outputs(self) -> Outputs | None:
+        """What the network's own last layer says of its outputs; None where it does not."""
+        return stated_outputs(self._root())
+
+    def answers(self, inputs: object, rows: int) -> tuple[npt.NDArray[Any], float] | None:
+        """What the network says of examples, and what that cost in seconds; None while it cannot be asked."""
+        model = self._root()
+        self.backend.prepare(model)
+        return ask_network(model, inputs, rows)
 
     def await_inputs(self) -> None:
         """Nothing to do: a subclassed model's batch is noted when it comes."""

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -260,6 +261,12 @@ class TorchProbe:
             return RecordedNetwork(graph=build_graph(root, inputs, note=trouble), trouble=trouble)
         except NetworkError as error:
             return RecordedNetwork(graph=parameter_graph(root, note=trouble), trouble=f"{trouble}; {error.message}")
+
+    def answers(self, inputs: object, rows: int) -> tuple[npt.NDArray[Any], float] | None:
+        """What the network says of examples, and what that cost in seconds; None while it cannot be asked."""
+        from epochal.frameworks.torch_answers import ask_network
+
+        return ask_network(self._root(), inputs, rows)
 
     def await_inputs(self) -> None:
         """Keep a few rows of the next training batch."""

@@ -161,7 +161,7 @@ class Shadow:
                 return  # the first call draws its parameters: that is for the training to do
             for catch in self._catches:
                 catch.arm()
-            with torch.no_grad(), forgotten(part), _uncompiled(), _uncached():
+            with torch.no_grad(), forgotten(part), uncompiled(), _uncached():
                 copies = tree_map(_copy, (args, kwargs))
                 part._call_impl(*copies[0], **copies[1])  # type: ignore[no-untyped-call]
         except Exception as error:  # noqa: BLE001 - the user's own forward, inside a step that must not fail for us
@@ -198,7 +198,7 @@ def _copy(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _uncompiled() -> Iterator[None]:
+def uncompiled() -> Iterator[None]:
     """Run parts that are compiled themselves as if they were not."""
     stance = getattr(torch.compiler, "set_stance", None)
     with contextlib.nullcontext() if stance is None else stance("force_eager"):

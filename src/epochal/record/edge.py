@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, SupportsIndex
 
 from epochal.errors import UsageError
 from epochal.record.guard import Guard
@@ -49,6 +49,24 @@ class Edge:
                 raise UsageError(message)
             self._guard.lost("steps", message, once="steps")
         return whole
+
+    def _log_predictions(
+        self,
+        inputs: object,
+        labels: object,
+        probabilities: object,
+        class_names: Sequence[str] | None,
+        name: str,
+        ids: object = None,
+        feature_names: Sequence[str] | None = None,
+        *,
+        step: SupportsIndex | None,
+        epoch: float | None = None,
+        facts: Mapping[str, Any] | None = None,
+        doing: str = "run.log_predictions()",
+    ) -> None:
+        """Record predictions; `Examples` does."""
+        raise NotImplementedError
 
     def _refuse(self) -> None:
         if self._closed in ("off", "forked"):

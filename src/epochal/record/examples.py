@@ -7,21 +7,18 @@ from time import time
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from epochal.errors import RecordingWarning
-from epochal.record.guard import Guard
+from epochal.record.edge import Edge
 from epochal.record.media.value import Value
-from epochal.store import RunWriter
 
 if TYPE_CHECKING:
     from epochal.record.media.pictured import ExampleBatch
 
 
-class Examples:
+class Examples(Edge):
     """The part of `Run` that is about single examples."""
 
     __slots__ = ()
 
-    _writer: RunWriter | None
-    _guard: Guard
     _batches: dict[str, ExampleBatch]
     """The inputs that were logged last under each name, to be recognised when they come again."""
 

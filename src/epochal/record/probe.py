@@ -188,6 +188,18 @@ class TroubledProbe(Probe, Protocol):
         ...
 
 
+class AskedProbe(Probe, Protocol):
+    """A probe of a network that can be asked about examples while it trains."""
+
+    def answers(self, inputs: object, rows: int) -> tuple[npt.NDArray[Any], float] | None:
+        """What the network says of `rows` examples in evaluation mode, [rows, ...], and what that cost in seconds.
+
+        The training is left as it was: modes, buffers, gradients, random generators. None while the network has
+        parameters without values.
+        """
+        ...
+
+
 def find_probe(model: object, **options: Any) -> Probe:
     """Return a probe for `model` from the adapter whose framework it belongs to.
 

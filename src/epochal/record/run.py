@@ -75,6 +75,7 @@ class Run(Watching, Lineage, Notes, Examples):
         self._alerts: Alerts | None = None
         self._deferred: Deferred | None = None
         self._batches = {}
+        self._examined = {}
         self._step = last_step
         # A resumed run, or one that watched before, has frames of earlier steps already.
         self._untrained = last_step < 0
@@ -149,6 +150,8 @@ class Run(Watching, Lineage, Notes, Examples):
                     now = time()
                 if now >= watcher.due_time or step >= watcher.due_step or (epoch is not None and epoch != self._epoch):
                     watcher.tick(step, epoch, now)
+                    if self._examined:
+                        self._ask(step, epoch, now)
             if epoch is not None:
                 self._epoch = epoch
         except RecordingWarning:
@@ -299,6 +302,7 @@ class Run(Watching, Lineage, Notes, Examples):
         """In a forked process: record nothing, the run belongs to the process that made it."""
         self._append, self._closed = None, "forked"
         self._watcher = self._pusher = None
+        self._examined = {}
         self._closers.clear()
         self._last_words = self._alerts = self._deferred = None
 

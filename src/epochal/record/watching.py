@@ -13,6 +13,7 @@ from typing import Literal, SupportsIndex
 from epochal.errors import UsageError
 from epochal.facts import Graph
 from epochal.record.edge import Edge
+from epochal.record.examined import Examined, Outputs
 from epochal.record.models import Model
 from epochal.record.policy import DISK_BYTES, Account, Policy, Snapshots
 from epochal.record.probe import find_probe
@@ -64,10 +65,12 @@ class Schedule:
 class Watching(Edge):
     """The part of `Run` that looks at networks."""
 
-    __slots__ = ("_pusher", "_schedule", "_untrained", "_watcher")
+    __slots__ = ("_examined", "_pusher", "_schedule", "_untrained", "_watcher")
 
     _watcher: Watcher | None
     _pusher: Pusher | None
+    _examined: dict[int, Examined]
+    """What asks each watched network about examples, by the network's identity."""
     _schedule: Schedule
     _untrained: bool
     _place: Place
@@ -87,6 +90,10 @@ class Watching(Edge):
         disk: float | None = DISK_BYTES,
         gradient_snapshots: bool = False,
         targets: str | Sequence[str] | None = None,
+        examples: tuple[object, object] | tuple[object, object, object] | None = None,
+        class_names: Sequence[str] | None = None,
+        feature_names: Sequence[str] | None = None,
+        outputs: Outputs | None = None,
         ranks: Literal["first", "all"] = "first",
     ) -> None:
         """Record the network itself: its graph and program, and its parameters, gradients and activations over time.
@@ -104,6 +111,11 @@ class Watching(Edge):
         as long as looking takes less than the part `budget` of the training's time (None: whatever it takes, and
         training waits where the writer is behind). `parameters`, `gradients`, `activations` and `targets` (names of
         tensors or patterns such as `layers.0.*`) say what statistics are made of.
+
+        With `examples`, (x, y) or (x, y, shown), the network is asked about the same examples each epoch, in evaluation
+        mode and leaving the training as it was, and what it says is recorded as `log_predictions` does: x is what it
+        is given, y the right answers, `shown` (x itself) what people see. `outputs` says what it puts out: "raw"
+        scores (None, unless the numbers look like probabilities, which is an error), "softmax" or "sigmoid".
 
         In a distributed training only rank 0 looks, for there all ranks have the same parameters; `ranks="all"` lets
         each process look at its own, as where each trains another part of a network.
@@ -136,7 +148,47 @@ class Watching(Edge):
             except BaseException:
                 probe.close()
                 raise
-            self._untrained = False
+            untrained, self._untrained = self._untrained, False
+            if examples is not None and self._watcher is not None:
+                asked = self._examined[id(model)] = Examined(
+                    probe,
+                    examples,
+                    outputs=outputs,
+                    account=self._watcher.policy.account,
+                    log=self._log_examined,
+                    name=f"{name}/predictions" if name else "predictions",
+                    class_names=class_names,
+                    feature_names=feature_names,
+                )
+                if untrained or (self.step is None and len(self._watcher.models) > 1):
+                    asked.begin(self.step)
+
+    def _log_examined(self, asked: Examined, step: int, probabilities: object, seconds: float) -> None:
+        self._log_predictions(
+            asked.shown,
+            asked.labels,
+            probabilities,
+            asked.class_names,
+            asked.name,
+            feature_names=asked.feature_names,
+            step=step,
+            facts={"outputs": asked.outputs or "raw", "seconds": round(seconds, 6)},
+            doing="run.watch(examples=...)",
+        )
+
+    def _ask(self, step: int, epoch: float | None, now: float) -> None:
+        """Ask the networks about their examples where this log call is one of a new epoch."""
+        for asked in list(self._examined.values()):
+            with self._guard.over("run.watch(examples=...)"):
+                if not asked.probe.gone:
+                    asked.tick(step, epoch, now)
+
+    def _ask_last(self, identity: int | None = None) -> None:
+        """Ask about the last step, and let go of the examples: of one network, or of all."""
+        for key in list(self._examined) if identity is None else [identity]:
+            if (asked := self._examined.pop(key, None)) is not None:
+                with self._guard.over("run.watch(examples=...)"):
+                    asked.finish(self.step)
 
     def _is_spared(self, ranks: str) -> bool:
         """Whether looking is left to rank 0."""
@@ -184,13 +236,16 @@ class Watching(Edge):
         looking = self._watcher or self._pusher
         if looking is None or self._closed:
             self._watcher = self._pusher = None
+            self._examined = {}
             return
         with self._guard.over("run.unwatch()"):
             if model is not None and self._watcher is not None:
                 found = self._find(self._watcher, model)
+                self._ask_last(found.identity)
                 if len(self._watcher.models) > 1:
                     self._watcher.remove(found, self.step, self._epoch, time())
                     return
+            self._ask_last()
             self._watcher = self._pusher = None
             looking.finish(self.step, self._epoch, time())
 
