@@ -54,7 +54,7 @@ HEAVY: dict[str, tuple[str, ...]] = {
     "jax": ("frameworks/jax", "frameworks/keras"),
     "flax": ("frameworks/jax",),
     "equinox": ("frameworks/jax",),
-    "sklearn": ("frameworks/sklearn", "demos/tables"),
+    "sklearn": ("frameworks/sklearn", "demos/tables", "demos/images"),
     "matplotlib": ("record/media/",),
     "plotly": ("record/media/",),
     "psutil": ("record/system",),

@@ -20,11 +20,12 @@ from epochal.workspace import open as open_workspace
 
 if TYPE_CHECKING:
     import epochal
-    from epochal.demos import Progress, TableDemo, Trained
+    from epochal.demos import Material, Progress, TableDemo, Trained
 
 EXAMPLES = """
 epochal demo
 epochal demo digits --hidden 64 32 --epochs 60
+epochal demo mnist --hidden 30
 epochal demo wine --no-view --json
 epochal demo --data flowers.csv --target species
 """
@@ -34,19 +35,21 @@ _SLOWEST_EPOCH = 0.5
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("name", nargs="?", metavar="TABLE", help="iris, wine, breast_cancer or digits (default: iris)")
-    parser.add_argument("--data", metavar="FILE", help="a CSV file with a header instead")
+    parser.add_argument(
+        "name", nargs="?", metavar="TABLE", help="iris, wine, breast_cancer, digits or mnist (default: iris)"
+    )
+    parser.add_argument("--data", metavar="FILE", help="a CSV file with a header instead; for mnist an .npz file")
     parser.add_argument("--target", metavar="COLUMN", help="the column of --data that holds the classes")
     network = parser.add_argument_group("network and training")
     network.add_argument(
-        "--hidden", nargs="*", type=_layer_size, default=[12, 12], metavar="N", help="hidden layers (default: 12 12)"
+        "--hidden", nargs="*", type=_layer_size, metavar="N", help="hidden layers (default: 12 12; mnist: 30)"
     )
-    network.add_argument("--activation", default="relu", metavar="NAME", help="relu, tanh or sigmoid (default: relu)")
-    network.add_argument("--epochs", type=int, default=150, metavar="N", help="default: 150")
+    network.add_argument("--activation", metavar="NAME", help="relu, tanh or sigmoid (default: relu; mnist: sigmoid)")
+    network.add_argument("--epochs", type=int, metavar="N", help="default: 150 (mnist: 10)")
     network.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same training (default: 0)")
     network.add_argument("--lr", type=float, metavar="X", help="learning rate (default: the optimizer's own)")
     network.add_argument("--optimizer", default="adam", metavar="NAME", help="adam, rmsprop or sgd (default: adam)")
-    network.add_argument("--batch-size", type=int, default=16, metavar="N", help="default: 16")
+    network.add_argument("--batch-size", type=int, metavar="N", help="default: 16 (mnist: 32)")
     network.add_argument("--engine", default="auto", metavar="NAME", help="torch, numpy or auto (default: auto)")
     network.add_argument("--batches", action="store_true", help="record the loss of every batch too")
     watching = parser.add_argument_group("watching")
@@ -65,45 +68,46 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Train and record; show it in the Studio while it trains, unless that is not wanted."""
-    if args.name and args.data:
+    if args.name and args.data and args.name != "mnist":
         raise UsageError(f"Both the table {args.name!r} and --data were given.", hint="Name one of them.")
-    from epochal.demos import TableDemo
+    from epochal.demos import DEFAULTS, TableDemo
 
+    usual = DEFAULTS.get(args.name, DEFAULTS[""])
     demo = TableDemo(
         name=args.name or "iris",
         path=args.data,
         target=args.target,
-        hidden=tuple(args.hidden),
-        epochs=args.epochs,
+        hidden=usual.hidden if args.hidden is None else tuple(args.hidden),
+        epochs=usual.epochs if args.epochs is None else args.epochs,
         seed=args.seed,
         lr=args.lr,
         optimizer=args.optimizer,
-        batch_size=args.batch_size,
-        activation=args.activation,
+        batch_size=usual.batch_size if args.batch_size is None else args.batch_size,
+        activation=args.activation or usual.activation,
         batches=args.batches,
     )
     # Before a server starts or a folder is made: what cannot be trained is said at once.
     demo.check()
-    demo.table()
+    material = demo.material(say=terminal.note)
     root = _made(resolve_root(args.dir))
     with ExitStack() as stack:
         if args.no_view:
-            trained = _train(demo, args, terminal, root, pace=args.pace or 0.0, on_start=None)
+            trained = _train(demo, material, args, terminal, root, pace=args.pace or 0.0, on_start=None)
             _tell(trained, args, terminal, root)
             return 0
         from epochal.server import make_app, start_in_background
 
         server = stack.enter_context(start_in_background(make_app(root), port=args.port))
-        pace = min(_SLOWEST_EPOCH, _WATCHED_SECONDS / (args.epochs + 1)) if args.pace is None else args.pace
+        pace = min(_SLOWEST_EPOCH, _WATCHED_SECONDS / (demo.epochs + 1)) if args.pace is None else args.pace
 
         def begun(started: epochal.Run) -> None:
             page = f"#/weights?run={started.project}/{started.id}"
             announce(server.address, terminal, browse=not args.no_open, page=page)
             if args.pace is None:
-                seconds = pace * (args.epochs + 1)
+                seconds = pace * (demo.epochs + 1)
                 terminal.note(f"The training is slowed to about {seconds:.0f} s to be watched (--pace 0: full speed).")
 
-        trained = _train(demo, args, terminal, root, pace=pace, on_start=begun)
+        trained = _train(demo, material, args, terminal, root, pace=pace, on_start=begun)
         _tell(trained, args, terminal, root)
         terminal.note("\nThe Studio stays open. Ctrl-C ends it.")
         try:
@@ -115,6 +119,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def _train(
     demo: TableDemo,
+    material: Material,
     args: argparse.Namespace,
     terminal: Terminal,
     root: Path,
@@ -139,7 +144,15 @@ def _train(
                 on_start(run)
 
         try:
-            return train(demo, dir=root, pace=pace, engine=args.engine, on_progress=progress, on_start=begun)
+            return train(
+                demo,
+                dir=root,
+                pace=pace,
+                engine=args.engine,
+                on_progress=progress,
+                on_start=begun,
+                material=material,
+            )
         except KeyboardInterrupt:
             if started:
                 terminal.note(f"\nStopped. What was recorded until then is kept in {started[0].path}")

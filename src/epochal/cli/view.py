@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from epochal.cli.elsewhere import ACTIVATIONS, OUTPUTS, is_network, record_file
 from epochal.cli.options import existing_root
 from epochal.cli.studio import add_port, announce
 from epochal.cli.terminal import Terminal
+from epochal.errors import UsageError
+from epochal.store.layout import resolve_root
 
 if TYPE_CHECKING:
     from epochal.server import Address
@@ -16,31 +22,59 @@ EXAMPLES = """
 epochal view
 epochal view experiments/runs --port 7000
 epochal view --no-open
+epochal view net.npz --input-shape 28 28 --activation sigmoid
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("folder", nargs="?", metavar="DIR", help="folder of runs")
+    parser.add_argument(
+        "folder", nargs="?", metavar="DIR|FILE", help="folder of runs, or a network: .npz, .safetensors, .pt"
+    )
     parser.add_argument("--dir", metavar="DIR", help="the same (default: $EPOCHAL_DIR, otherwise ./epochal-runs)")
     add_port(parser)
     parser.add_argument("--no-open", action="store_true", help="do not open a browser")
+    network = parser.add_argument_group("a network from a file")
+    network.add_argument(
+        "--input-shape", nargs="+", type=int, metavar="N", help="shape of one example, such as 28 28 (default: flat)"
+    )
+    network.add_argument("--activation", choices=ACTIVATIONS, help="between its layers (default: relu)")
+    network.add_argument("--output", choices=OUTPUTS, help="of its last layer (default: none)")
 
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Serve the Studio on this machine until Ctrl-C."""
+    if args.folder and is_network(args.folder):
+        with ExitStack() as stack:
+            kept = args.dir is not None
+            folder = args.dir if kept else stack.enter_context(tempfile.TemporaryDirectory(prefix="epochal-view-"))
+            root = resolve_root(folder)
+            page = record_file(Path(args.folder), root, args, terminal)
+            return serve_until_interrupted(args, terminal, browse=not args.no_open, root=root, page=page)
+    if args.input_shape or args.activation or args.output:
+        raise UsageError(
+            "--input-shape, --activation and --output say what a network from a file is.",
+            hint="Name the file: epochal view net.npz --input-shape 28 28.",
+        )
     return serve_until_interrupted(args, terminal, browse=not args.no_open)
 
 
 def serve_until_interrupted(
-    args: argparse.Namespace, terminal: Terminal, *, browse: bool, host: str = "127.0.0.1", token: str | None = None
+    args: argparse.Namespace,
+    terminal: Terminal,
+    *,
+    browse: bool,
+    host: str = "127.0.0.1",
+    token: str | None = None,
+    root: Path | None = None,
+    page: str = "",
 ) -> int:
     """Serve a folder of runs; Ctrl-C is the way to end it and no failure."""
-    root = existing_root(args.folder or args.dir)
+    root = existing_root(args.folder or args.dir) if root is None else root
     from epochal.server import make_app, serve
 
     def ready(address: Address) -> None:
-        announce(address, terminal, browse=browse)
+        announce(address, terminal, browse=browse, page=page)
         terminal.note(f"Runs    {root}")
         terminal.note("Ctrl-C ends it.")
 

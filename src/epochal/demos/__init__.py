@@ -1,6 +1,17 @@
-"""Real trainings on real data that `epochal demo` records: the tables, two small networks, and the loop."""
+"""Real trainings on real data that `epochal demo` records: tables and digits, two small networks, and the loop."""
 
 from epochal.demos.tables import TABLES, Table, load_csv, load_table
-from epochal.demos.training import Progress, TableDemo, Trained, train
+from epochal.demos.training import DEFAULTS, Material, Progress, TableDemo, Trained, train
 
-__all__ = ["TABLES", "Progress", "Table", "TableDemo", "Trained", "load_csv", "load_table", "train"]
+__all__ = [
+    "DEFAULTS",
+    "TABLES",
+    "Material",
+    "Progress",
+    "Table",
+    "TableDemo",
+    "Trained",
+    "load_csv",
+    "load_table",
+    "train",
+]

@@ -43,9 +43,16 @@ class NumpyMlp:
     """A multi-layer perceptron; weights are [outputs, inputs], drawn as PyTorch draws them."""
 
     def __init__(
-        self, sizes: Sequence[int], *, activation: str = "relu", seed: int = 0, dtype: npt.DTypeLike = np.float32
+        self,
+        sizes: Sequence[int],
+        *,
+        activation: str = "relu",
+        seed: int = 0,
+        dtype: npt.DTypeLike = np.float32,
+        input_shape: Sequence[int] | None = None,
     ) -> None:
         self._sizes = tuple(sizes)
+        self._shape = (self._sizes[0],) if input_shape is None else tuple(input_shape)
         self._kind, self._function, self._derivative = ACTIVATIONS[activation]
         random = np.random.default_rng(seed)
         self.parameters: dict[str, Array] = {}
@@ -62,12 +69,12 @@ class NumpyMlp:
         return len(self._sizes) - 1
 
     def __call__(self, x: Array) -> Array:
-        """Scores of the classes [n, classes] for examples [n, features]."""
+        """Scores of the classes [n, classes] for examples [n, features], or pictures [n, height, width]."""
         return self._forward(x)[-1]
 
     def _forward(self, x: Array) -> list[Array]:
         """The input and the output of every layer, activations included: [x, layers.0, layers.1, ...]."""
-        outputs = [x]
+        outputs = [x.reshape(len(x), -1)]
         for i in range(self.depth):
             weight, bias = self.parameters[f"layers.{2 * i}.weight"], self.parameters[f"layers.{2 * i}.bias"]
             outputs.append(outputs[-1] @ weight.T + bias)
@@ -97,7 +104,10 @@ class NumpyMlp:
 
     def graph(self) -> Graph:
         """The network's layers, as an exported PyTorch network would have them."""
-        layers = [Layer(layer_id="x", kind="input", role="input", outputs=((-1, self._sizes[0]),))]
+        layers = [Layer(layer_id="x", kind="input", role="input", outputs=((-1, *self._shape),))]
+        if len(self._shape) > 1:
+            came, flat = layers[0].outputs, ((-1, self._sizes[0]),)
+            layers.append(Layer(layer_id="flatten", kind="flatten", role="operation", inputs=came, outputs=flat))
         for i, (fan_in, fan_out) in enumerate(pairwise(self._sizes)):
             inner = i < self.depth - 1
             name, shape = f"layers.{2 * i}", ((-1, fan_out),)
@@ -154,8 +164,17 @@ class NumpyLearner:
 
     engine = "numpy"
 
-    def __init__(self, sizes: Sequence[int], *, activation: str, optimizer: str, lr: float, seed: int) -> None:
-        self.network = NumpyMlp(sizes, activation=activation, seed=seed)
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        activation: str,
+        optimizer: str,
+        lr: float,
+        seed: int,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        self.network = NumpyMlp(sizes, activation=activation, seed=seed, input_shape=input_shape)
         self._update = _OPTIMIZERS[optimizer]
         self._lr = lr
         self._steps = 0

@@ -29,8 +29,9 @@ class Mlp(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores of the classes [n, classes] for examples [n, features]."""
-        scores: Tensor = self.layers(x)
+        """Scores of the classes [n, classes] for examples [n, features], or pictures [n, height, width]."""
+        # Pictures are taken as they are, so that the graph knows what a row of the first weight folds to.
+        scores: Tensor = self.layers(x.flatten(1) if x.dim() > 2 else x)
         return scores
 
 
@@ -39,7 +40,16 @@ class TorchLearner:
 
     engine = "torch"
 
-    def __init__(self, sizes: Sequence[int], *, activation: str, optimizer: str, lr: float, seed: int) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        activation: str,
+        optimizer: str,
+        lr: float,
+        seed: int,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as if nothing happened
             torch.manual_seed(seed)
             self.network = Mlp(sizes, activation=activation)

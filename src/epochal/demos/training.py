@@ -20,17 +20,22 @@ import numpy as np
 import numpy.typing as npt
 
 import epochal
+from epochal.demos.images import find_mnist, split_images
 from epochal.demos.tables import Split, Table, load_csv, load_table, split
 from epochal.errors import MissingExtraError, UsageError
 
-__all__ = ["Progress", "TableDemo", "Trained", "train"]
+__all__ = ["DEFAULTS", "Defaults", "Material", "Progress", "TableDemo", "Trained", "train"]
 
 Engine = Literal["auto", "torch", "numpy"]
 Array = npt.NDArray[Any]
 
 OPTIMIZERS = {"adam": 0.005, "rmsprop": 0.002, "sgd": 0.02}
 """Name -> the learning rate it has when none is given; `sgd` has a momentum of 0.9."""
+RATES = {("mnist", "adam"): 0.002}
+"""What is better for one demo."""
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
+LOOKS = 4
+"""How often in an epoch a network that learns pictures is looked at."""
 LARGEST_LAYER = 65_536
 MOST_WEIGHTS = 50_000_000
 
@@ -41,9 +46,42 @@ BETTER: dict[str, Literal["min", "max"]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What a demo trains when it is not told otherwise."""
+
+    hidden: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    activation: str
+
+
+DEFAULTS = {
+    "mnist": Defaults(hidden=(30,), epochs=10, batch_size=32, activation="sigmoid"),
+    "": Defaults(hidden=(12, 12), epochs=150, batch_size=16, activation="relu"),
+}
+"""By the name of the demo; "" is for all others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What is learnt: three parts whose examples have the shape `shape`, and the names of the `classes`.
+
+    `looks` says how often in an epoch the network is looked at; `source` where the data came from.
+    """
+
+    name: str
+    source: str
+    parts: Split
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    looks: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableDemo:
     """What to train: a table by `name`, or a CSV file at `path` with its `target` column; the network; the training.
 
+    The name `mnist` stands for handwritten digits: from the `.npz` file at `path` or wherever they are to be had.
     `hidden` are the sizes of the layers between features and classes. `lr` None takes the optimizer's own
     (`OPTIMIZERS`). `validation` and `test` are fractions of the table. With `batches`, the loss of every batch is
     recorded too, as `batch/loss`.
@@ -62,6 +100,30 @@ class TableDemo:
     validation: float = 0.2
     test: float = 0.2
     batches: bool = False
+
+    def material(self, say: Callable[[str], None] = lambda _: None) -> Material:
+        """The data, in parts. `say` is told what a person should know of where they came from.
+
+        Raises UsageError where the data cannot be learnt from, MissingExtraError where a package is missing.
+        """
+        if self.name != "mnist":
+            return self.divided(self.table())
+        if self.target is not None:
+            raise UsageError("MNIST has no columns.", hint="Leave --target out.")
+        images = find_mnist(self.path, say=say)
+        shape = images.training[0].shape[1:]
+        looks = LOOKS if len(images.training[1]) > 5_000 else 1
+        return Material(
+            name=images.name, source=images.source, parts=split_images(images), shape=shape, classes=images.classes,
+            looks=looks,
+        )  # fmt: skip
+
+    def divided(self, table: Table) -> Material:
+        """A table in its parts."""
+        parts = split(table, validation=self.validation, test=self.test, seed=self.seed)
+        source = table.name if self.path is None else str(self.path)
+        shape = (table.features.shape[1],)
+        return Material(name=table.name, source=source, parts=parts, shape=shape, classes=table.classes)
 
     def table(self) -> Table:
         """The table itself. Raises UsageError where it cannot be learnt from."""
@@ -93,7 +155,8 @@ class TableDemo:
 
     def learning_rate(self) -> float:
         """`lr`, or the optimizer's own."""
-        return OPTIMIZERS[self.optimizer] if self.lr is None else float(self.lr)
+        usual = RATES.get((self.name, self.optimizer), OPTIMIZERS[self.optimizer])
+        return usual if self.lr is None else float(self.lr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +208,15 @@ def train(
     on_start: Callable[[epochal.Run], None] | None = None,
     pace: float = 0.0,
     engine: Engine = "auto",
+    material: Material | None = None,
 ) -> Trained:
     """Train, record, and say where the run lies.
 
     The untrained network is evaluated first, as epoch 0; then after each epoch `loss`, `accuracy`, `val_loss` and
     `val_accuracy`; at the end `test_loss` and `test_accuracy`. The same seed gives the same numbers on the same
     machine and engine. `pace` is the least number of seconds an epoch takes, to watch it live. `on_start` is called
-    with the run as soon as it is there, `on_progress` after each epoch.
+    with the run as soon as it is there, `on_progress` after each epoch. `material` is `demo.material()` where that is
+    there already. A network that learns pictures is looked at, and evaluated, several times in each epoch.
 
     Raises UsageError, before any run is made, where the data or a setting cannot be; MissingExtraError where a package
     is missing.
@@ -160,23 +225,28 @@ def train(
     _known("engine", engine, ("auto", "torch", "numpy"))
     if not (math.isfinite(pace) and pace >= 0):
         raise UsageError(f"The pace must be a number of seconds, 0 or more; it is {pace}.")
-    table = demo.table()
-    parts = split(table, validation=demo.validation, test=demo.test, seed=demo.seed)
-    sizes = (table.features.shape[1], *demo.hidden, len(table.classes))
-    learner = _learner(engine, sizes, demo)
-    name = "-".join([table.name, *map(str, demo.hidden)]) + (f" seed {demo.seed}" if demo.seed else "")
+    data = demo.material() if material is None else material
+    parts = data.parts
+    learner = _learner(engine, data, demo)
+    name = "-".join([data.name, *map(str, demo.hidden)]) + (f" seed {demo.seed}" if demo.seed else "")
     start = time.monotonic()
-    config = _config(demo, table, parts, learner.engine)
+    config = _config(demo, data, learner.engine)
     with (
         learner.running(),
-        epochal.init(project=_project(table.name), name=name, config=config, dir=dir, tags=["demo"]) as run,
+        epochal.init(project=_project(data.name), name=name, config=config, dir=dir, tags=["demo"]) as run,
     ):
         if on_start is not None:
             on_start(run)
         for series, better in BETTER.items():
             run.define(series, better=better)
-        run.watch(learner.network, inputs=learner.example(parts.training.features[:8]))
-        metrics = _loop(run, learner, parts, demo, on_progress, pace)
+        # Pictures are kept of all looks: most of what is to be seen happens in the first epoch.
+        often = math.ceil(len(parts.training.labels) / demo.batch_size) // data.looks
+        run.watch(
+            learner.network,
+            inputs=learner.example(parts.training.features[:8]),
+            snapshots="epoch" if data.looks == 1 else max(1, often),
+        )
+        metrics = _loop(run, learner, data, demo, on_progress, pace)
         path = run.path
     if path is None:
         raise UsageError("Recording is off, so there is no run to show.")
@@ -194,21 +264,25 @@ def train(
 def _loop(
     run: epochal.Run,
     learner: Learner,
-    parts: Split,
+    data: Material,
     demo: TableDemo,
     on_progress: Callable[[Progress], None] | None,
     pace: float,
 ) -> dict[str, float]:
     # Its own generator: the order of the batches does not hang on how the network was drawn.
     random = np.random.default_rng((demo.seed, 1))
-    training, step = parts.training, 0
+    parts, training, step = data.parts, data.parts.training, 0
+    batches = math.ceil(len(training.labels) / demo.batch_size)
+    between = {math.ceil(batches * look / data.looks): look for look in range(1, data.looks)}
     metrics: dict[str, float] = {}
     for epoch in range(demo.epochs + 1):
         started = time.monotonic()
         if epoch:
             order = random.permutation(len(training.labels))
-            for first in range(0, len(order), demo.batch_size):
-                rows = order[first : first + demo.batch_size]
+            for batch in range(batches):
+                if batch in between:
+                    run.log(_metrics(learner, parts), step=step, epoch=epoch - 1 + between[batch] / data.looks)
+                rows = order[batch * demo.batch_size : (batch + 1) * demo.batch_size]
                 loss = learner.learn(training.features[rows], training.labels[rows])
                 step += 1
                 if demo.batches:
@@ -231,7 +305,7 @@ def _metrics(learner: Learner, parts: Split) -> dict[str, float]:
     return {"loss": loss, "val_loss": val_loss, "accuracy": accuracy, "val_accuracy": val_accuracy}
 
 
-def _learner(engine: Engine, sizes: tuple[int, ...], demo: TableDemo) -> Learner:
+def _learner(engine: Engine, data: Material, demo: TableDemo) -> Learner:
     chosen = engine if engine != "auto" else "torch" if importlib.util.find_spec("torch") else "numpy"
     try:
         file = importlib.import_module(f"epochal.demos.{chosen}_network")
@@ -242,12 +316,19 @@ def _learner(engine: Engine, sizes: tuple[int, ...], demo: TableDemo) -> Learner
             "PyTorch is not installed.", hint="Install it with `pip install 'epochal[torch]'`, or train with numpy."
         ) from error
     make: Callable[..., Learner] = file.TorchLearner if chosen == "torch" else file.NumpyLearner
-    return make(sizes, activation=demo.activation, optimizer=demo.optimizer, lr=demo.learning_rate(), seed=demo.seed)
+    return make(
+        (math.prod(data.shape), *demo.hidden, len(data.classes)),
+        input_shape=data.shape,
+        activation=demo.activation,
+        optimizer=demo.optimizer,
+        lr=demo.learning_rate(),
+        seed=demo.seed,
+    )
 
 
-def _config(demo: TableDemo, table: Table, parts: Split, engine: str) -> dict[str, Any]:
+def _config(demo: TableDemo, data: Material, engine: str) -> dict[str, Any]:
     return {
-        "data": table.name if demo.path is None else str(demo.path),
+        "data": data.source,
         "target": demo.target,
         "hidden": list(demo.hidden),
         "activation": demo.activation,
@@ -259,12 +340,12 @@ def _config(demo: TableDemo, table: Table, parts: Split, engine: str) -> dict[st
         "validation": demo.validation,
         "test": demo.test,
         "engine": engine,
-        "features": table.features.shape[1],
-        "classes": list(table.classes),
+        "features": math.prod(data.shape),
+        "classes": list(data.classes),
         "examples": {
-            "training": len(parts.training.labels),
-            "validation": len(parts.validation.labels),
-            "test": len(parts.test.labels),
+            "training": len(data.parts.training.labels),
+            "validation": len(data.parts.validation.labels),
+            "test": len(data.parts.test.labels),
         },
     }
 
