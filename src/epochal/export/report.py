@@ -184,6 +184,8 @@ def _media(ask: Callable[..., Answered], detail: dict[str, Any], *, room: int) -
         room -= size
         seen.update(files)
         found += [listed, *blobs]
+        if "predictions" in series["kinds"]:
+            found.append(ask("predictions", series=series["series"]))
     detail["media"] = [series for series in detail["media"] if series["series"] not in left_out]
     return found, left_out
 

@@ -9,10 +9,21 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from epochal._version import __version__
-from epochal.wire.schema import ErrorDocument, EventDocument, FramesHeader, HistogramsHeader, SeriesKept
+from epochal.wire.schema import (
+    ErrorDocument,
+    EventDocument,
+    ExampleHeader,
+    FramesHeader,
+    HistogramsHeader,
+    PredictionsHeader,
+    SeriesKept,
+)
 
 __all__ = ["describe"]
 
+_OTHERS = (
+    ErrorDocument, EventDocument, ExampleHeader, FramesHeader, HistogramsHeader, PredictionsHeader, SeriesKept
+)  # fmt: skip
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (
     "What the Studio asks of a folder of runs. Facts are JSON, columns are Arrow IPC streams, stacks of frames are "
@@ -27,10 +38,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         title="Epochal", version=__version__, description=_DESCRIPTION, routes=app.routes, openapi_version="3.1.0"
     )
     _, extra = models_json_schema(
-        [
-            (model, "serialization")
-            for model in (ErrorDocument, EventDocument, FramesHeader, HistogramsHeader, SeriesKept)
-        ],
+        [(model, "serialization") for model in _OTHERS],
         ref_template=_REF,
     )
     schemas = document["components"]["schemas"]

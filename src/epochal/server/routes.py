@@ -20,6 +20,7 @@ from epochal.wire.queries import (
     HistogramsQuery,
     MediaQuery,
     PlainQuery,
+    PredictionsQuery,
     ScalarsQuery,
 )
 from epochal.wire.schema import (
@@ -157,6 +158,22 @@ def make_router(backend: Backend) -> APIRouter:
     def media(request: Request, project: Project, run_id: RunId, query: Annotated[MediaQuery, Query()]) -> Response:
         """The logged values of a series that are no numbers: images, sounds, tables and the like."""
         return backend.read(request, "media", project, run_id)
+
+    @router.get(
+        run + "/predictions",
+        operation_id="predictions",
+        response_class=_Frames,
+        responses=_binary(
+            "EPF1 container, its header a PredictionsHeader: steps i8[T], of u4[T], predicted u1 or u4, labels u4; or, "
+            "with `example`, an ExampleHeader: steps i8[T], probabilities f4[T, C]"
+        ),
+        tags=["media"],
+    )
+    def predictions(
+        request: Request, project: Project, run_id: RunId, query: Annotated[PredictionsQuery, Query()]
+    ) -> Response:
+        """What the network said of examples through the training."""
+        return backend.read(request, "predictions", project, run_id)
 
     @router.get(
         run + "/blob",

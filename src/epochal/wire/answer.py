@@ -25,6 +25,7 @@ from epochal.store.reader import StoredRun
 from epochal.views.curves import make_curve
 from epochal.views.detail import ChangeCache, read_detail
 from epochal.views.histograms import make_histograms
+from epochal.views.predictions import AnswersMemory, read_example, read_outline
 from epochal.views.runs import RunFacts
 from epochal.views.stored import FilmMemory, make_stored_film
 from epochal.views.table import ENDED, RunsTable, lies_inside
@@ -40,6 +41,7 @@ from epochal.wire.documents import (
 )
 from epochal.wire.media import blob_type, thin_items
 from epochal.wire.paths import parse_path
+from epochal.wire.predictions import encode_example, encode_outline
 from epochal.wire.queries import (
     BlobQuery,
     ConsoleQuery,
@@ -47,6 +49,7 @@ from epochal.wire.queries import (
     HistogramsQuery,
     MediaQuery,
     PlainQuery,
+    PredictionsQuery,
     ScalarsQuery,
     read_query,
 )
@@ -82,6 +85,7 @@ class _Opened:
     stored: StoredRun
     films: dict[str, FilmMemory] = field(default_factory=dict)
     changes: ChangeCache = field(default_factory=dict)
+    answers: dict[str, AnswersMemory] = field(default_factory=dict)
     detail: tuple[str, bytes] = ("", b"")
     scalars_nbytes: int = 0
 
@@ -165,6 +169,8 @@ class Wire:
                 return self._histograms(self._open(project, run_id), asked)
             case "media":
                 return self._media(self._open(project, run_id), asked)
+            case "predictions":
+                return self._predictions(self._open(project, run_id), asked)
             case "blob":
                 return self._blob(self._open(project, run_id), asked)
             case "console":
@@ -330,6 +336,21 @@ class Wire:
             return to_json(media_document(query.series, kept, total=len(items), stride=stride)), {}
 
         return self._columns(run.stored, query, asked, JSON, build)
+
+    def _predictions(self, run: _Opened, asked: _Asked) -> Answer:
+        query = read_query(PredictionsQuery, asked.query)
+
+        def build() -> tuple[bytes, Mapping[str, str]]:
+            memory = run.answers.get(query.series) or AnswersMemory()
+            if query.example is None:
+                body = encode_outline(read_outline(run.stored, query.series, memory))
+            else:
+                found = read_example(run.stored, query.series, query.example, at=query.at, memory=memory)
+                body = encode_example(query.series, query.example, *found)
+            run.answers[query.series] = memory  # only now is it known that there is such a series
+            return body, {}
+
+        return self._columns(run.stored, query, asked, frames.MEDIA_TYPE, build)
 
     def _blob(self, run: _Opened, asked: _Asked) -> Answer:
         """A file under its hash never changes, but it belongs to its run only."""

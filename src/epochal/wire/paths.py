@@ -26,6 +26,7 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "graph": {},
     "media": {"series": None, "start": None, "end": None},
     "blob": {"name": None},
+    "predictions": {"series": None, "example": None, "at": None},
     "console": {"last": 2000},
     "code": {},
     "export": {

@@ -24,6 +24,7 @@ __all__ = [
     "HistogramsQuery",
     "MediaQuery",
     "PlainQuery",
+    "PredictionsQuery",
     "ScalarsQuery",
     "read_query",
 ]
@@ -95,6 +96,21 @@ class MediaQuery(_Span):
     """Which series of logged values, and of which steps."""
 
     series: str = Field(min_length=1, max_length=1000, description="A series of images, sounds, tables and the like")
+
+
+class PredictionsQuery(PlainQuery):
+    """Which series of predictions: the answers of all steps, or the confidences of one example."""
+
+    series: str = Field(min_length=1, max_length=1000, description="A series of predictions")
+    example: int | None = Field(
+        default=None, ge=0, le=_STEP_MAX, description="The number of one example: its confidences at all steps"
+    )
+    at: int | None = Field(
+        default=None,
+        ge=-_STEP_MAX,
+        le=_STEP_MAX,
+        description="With `example`: a step whose examples are meant, where they are not the same at all steps",
+    )
 
 
 class BlobQuery(PlainQuery):

@@ -21,6 +21,8 @@ __all__ = [
     "ErrorBody",
     "ErrorDocument",
     "EventDocument",
+    "ExampleHeader",
+    "ExampleSetDocument",
     "FramesHeader",
     "GraphDocument",
     "HistogramsHeader",
@@ -31,6 +33,7 @@ __all__ = [
     "MetricDocument",
     "NoticeDocument",
     "ParameterDocument",
+    "PredictionsHeader",
     "RunChange",
     "RunDetail",
     "RunRow",
@@ -403,3 +406,42 @@ class HistogramsHeader(Document):
     arrays: list[ArrayDocument]
     series: str
     columns: list[str] = Field(description="What the columns of `statistics` are")
+
+
+class ExampleSetDocument(Document):
+    """Examples that a network was asked about at several steps."""
+
+    examples: int
+    classes: int
+    class_names: list[str] | None
+    feature_names: list[str] | None = Field(description="Names of the columns, where inputs are rows of a table")
+    labels: bool = Field(description="Whether the right answers are known")
+    ids: list[str] | None
+    inputs: Literal["", "pictures", "numbers", "texts"]
+    inputs_blob: str = Field(description="What /blob is asked for, empty where no inputs were logged")
+    range: list[float] | None = Field(description="What 0 and 255 of a picture stand for")
+    outputs: str = Field(description="What the network put out: raw, softmax or sigmoid; empty where not known")
+
+
+class PredictionsHeader(Document):
+    """Header of the EPF1 container of predictions: the likeliest class of each example at each step.
+
+    `steps` [T]; `of` [T], the number of each step's set in `sets`; `predicted`, step after step, as many as its set has
+    examples, the largest number of its type where there is no finite answer; `labels`, set after set that has some.
+    """
+
+    arrays: list[ArrayDocument]
+    series: str
+    total: int = Field(description="Steps recorded")
+    stride: int = Field(description="Every n-th step is here; the last one always is")
+    unreadable: int = Field(description="Steps whose file is gone or no longer what it was")
+    blobs: list[str] = Field(description="Of each step, what /blob is asked for: safetensors, probabilities [N, C]")
+    sets: list[ExampleSetDocument]
+
+
+class ExampleHeader(Document):
+    """Header of the EPF1 container of one example: steps [T] and probabilities [T, C]."""
+
+    arrays: list[ArrayDocument]
+    series: str
+    example: int

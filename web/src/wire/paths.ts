@@ -20,6 +20,7 @@ const PARAMETERS = {
   histograms: { series: null },
   media: { series: null, start: null, end: null },
   blob: { name: null },
+  predictions: { series: null, example: null, at: null },
   console: { last: 2000 },
   code: {},
   export: { what: null, format: null, steps: null, layers: null, fps: null, size: null, cmap: null },
@@ -71,6 +72,14 @@ export interface MediaQuery {
   series: string
   start?: number | null
   end?: number | null
+}
+
+export interface PredictionsQuery {
+  series: string
+  /** The number of one example: its confidences at all steps. */
+  example?: number | null
+  /** A step whose examples are meant. */
+  at?: number | null
 }
 
 export interface ExportQuery {

@@ -75,6 +75,32 @@ export interface EventDocument {
   version: string;
 }
 
+/** Header of the EPF1 container of one example: steps [T] and probabilities [T, C]. */
+export interface ExampleHeader {
+  arrays: ArrayDocument[];
+  series: string;
+  example: number;
+}
+
+/** Examples that a network was asked about at several steps. */
+export interface ExampleSetDocument {
+  examples: number;
+  classes: number;
+  class_names: string[] | null;
+  /** Names of the columns, where inputs are rows of a table */
+  feature_names: string[] | null;
+  /** Whether the right answers are known */
+  labels: boolean;
+  ids: string[] | null;
+  inputs: '' | 'pictures' | 'numbers' | 'texts';
+  /** What /blob is asked for, empty where no inputs were logged */
+  inputs_blob: string;
+  /** What 0 and 255 of a picture stand for */
+  range: number[] | null;
+  /** What the network put out: raw, softmax or sigmoid; empty where not known */
+  outputs: string;
+}
+
 /** Header of the EPF1 container of a film: arrays steps [T] and frames [T, ...]. */
 export interface FramesHeader {
   arrays: ArrayDocument[];
@@ -222,6 +248,21 @@ export interface ParameterDocument {
   initializer: string | null;
   size: number;
   bytes: number;
+}
+
+/** Header of the EPF1 container of predictions: the likeliest class of each example at each step. steps [T]; of [T], the number of each step's set in sets; predicted, step after step, as many as its set has examples, the largest number of its type where there is no finite answer; labels, set after set that has some. */
+export interface PredictionsHeader {
+  arrays: ArrayDocument[];
+  series: string;
+  /** Steps recorded */
+  total: number;
+  /** Every n-th step is here; the last one always is */
+  stride: number;
+  /** Steps whose file is gone or no longer what it was */
+  unreadable: number;
+  /** Of each step, what /blob is asked for: safetensors, probabilities [N, C] */
+  blobs: string[];
+  sets: ExampleSetDocument[];
 }
 
 /** What people may change of a run; what is left out stays as it is. */
