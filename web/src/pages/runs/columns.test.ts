@@ -35,6 +35,11 @@ describe('columns', () => {
     expect(all.map((c) => c.id)).toContain('config.seed')
     expect(standard).toContain('best.val_loss')
   })
+  test('how charts are laid out is no setting', () => {
+    const config = { lr: 0.1, 'custom_scalars/a/b/kind': 'margin' }
+    const found = columnsOf([run('c', null, 0.5, { config } as unknown as Partial<RunRow>)])
+    expect(found.all.map((c) => c.id).filter((id) => id.startsWith('config.'))).toEqual(['config.lr'])
+  })
   test('the numbers of the machine come after all metrics and are not shown by themselves', () => {
     const metrics = { zeal: metric(1), 'system/cpu': metric(50), 'rank1/system/cpu': metric(50), any: metric(2) }
     const found = columnsOf([run('c', 0.1, 0.5, { metrics } as unknown as Partial<RunRow>)])

@@ -2,6 +2,7 @@
 import { formatConfig, formatMoment, formatQuick, formatSeconds } from '../../state/format'
 import { isSystem } from '../../state/machine'
 import { bestOf } from '../../state/query'
+import { isSetting } from '../../state/settings'
 import type { RunRow } from '../../wire/types'
 import { words } from './words'
 
@@ -125,7 +126,7 @@ export function columnsOf(runs: readonly RunRow[]): { all: Column[]; standard: s
   const metrics = new Map<string, { runs: number; better: 'min' | 'max' | null }>()
   for (const run of runs) {
     for (const [key, value] of Object.entries(run.config)) {
-      if (value === null || value === undefined) continue
+      if (value === null || value === undefined || !isSetting(key)) continue
       let seen = values.get(key)
       if (!seen) values.set(key, (seen = new Set()))
       // Two different values are enough to know that it tells runs apart.
