@@ -87,6 +87,7 @@ def test_a_report_answers_as_the_server_does(recorded: Recorded, studio: Path) -
         path_of("graph", run),
         *(path_of("frames", run, series=f"{kind}/{n}") for kind in ("param", "grad") for n in recorded.params[0]),
         *(path_of("histograms", run, series=f"param/{n}") for n in recorded.params[0]),
+        path_of("frames", run, series="lens/class_images"),
     ]
     for path in same:
         address, _, query = path.partition("?")

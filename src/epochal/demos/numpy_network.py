@@ -188,6 +188,10 @@ class NumpyLearner:
         """What `run.watch` wants as inputs: nothing, since the network draws its own graph."""
         return None
 
+    def examples(self, x: Array, labels: Array, shown: Array | None) -> Any:
+        """Examples as `run.watch` wants them."""
+        return x, labels, x if shown is None else shown
+
     def learn(self, x: Array, labels: Array) -> float:
         """Take one step of training on a batch and return its loss."""
         loss = self.network.learn(x, labels)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 import epochal
 from epochal.demos.images import find_mnist, split_images
-from epochal.demos.tables import Split, Table, load_csv, load_table, split
+from epochal.demos.tables import Part, Split, Table, load_csv, load_table, split
 from epochal.errors import MissingExtraError, UsageError
 
 __all__ = ["DEFAULTS", "Defaults", "Material", "Progress", "TableDemo", "Trained", "train"]
@@ -36,6 +36,8 @@ RATES = {("mnist", "adam"): 0.002}
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 LOOKS = 4
 """How often in an epoch a network that learns pictures is looked at."""
+EXAMPLES = 500
+"""Of so many examples of the test part, at most, what the network says is recorded each epoch."""
 LARGEST_LAYER = 65_536
 MOST_WEIGHTS = 50_000_000
 
@@ -66,7 +68,8 @@ DEFAULTS = {
 class Material:
     """What is learnt: three parts whose examples have the shape `shape`, and the names of the `classes`.
 
-    `looks` says how often in an epoch the network is looked at; `source` where the data came from.
+    `looks` says how often in an epoch the network is looked at; `source` where the data came from; `columns` what the
+    features are called, where they have names.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Material:
     shape: tuple[int, ...]
     classes: tuple[str, ...]
     looks: int = 1
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +127,14 @@ class TableDemo:
         parts = split(table, validation=self.validation, test=self.test, seed=self.seed)
         source = table.name if self.path is None else str(self.path)
         shape = (table.features.shape[1],)
-        return Material(name=table.name, source=source, parts=parts, shape=shape, classes=table.classes)
+        return Material(
+            name=table.name,
+            source=source,
+            parts=parts,
+            shape=shape,
+            classes=table.classes,
+            columns=table.columns,
+        )
 
     def table(self) -> Table:
         """The table itself. Raises UsageError where it cannot be learnt from."""
@@ -193,6 +204,9 @@ class Learner(Protocol):
     def example(self, x: Array) -> object:
         """A batch as `run.watch` wants its inputs, None where it needs none."""
 
+    def examples(self, x: Array, labels: Array, shown: Array | None) -> Any:
+        """Examples as `run.watch` wants them, None where it cannot ask the network."""
+
     def learn(self, x: Array, labels: Array) -> float:
         """Take one step of training on a batch and return its loss."""
 
@@ -239,12 +253,16 @@ def train(
             on_start(run)
         for series, better in BETTER.items():
             run.define(series, better=better)
+        asked = _first(parts.test, EXAMPLES)
         # Pictures are kept of all looks: most of what is to be seen happens in the first epoch.
         often = math.ceil(len(parts.training.labels) / demo.batch_size) // data.looks
         run.watch(
             learner.network,
             inputs=learner.example(parts.training.features[:8]),
             snapshots="epoch" if data.looks == 1 else max(1, often),
+            examples=learner.examples(asked.features, asked.labels, asked.shown),
+            class_names=data.classes,
+            feature_names=data.columns or None,
         )
         metrics = _loop(run, learner, data, demo, on_progress, pace)
         path = run.path
@@ -297,6 +315,14 @@ def _loop(
     tested = {"test_loss": loss, "test_accuracy": accuracy}
     run.log(tested, step=step)
     return metrics | tested
+
+
+def _first(part: Part, most: int) -> Part:
+    """The first examples of a part, spread over it where it is larger."""
+    rows = np.unique(np.linspace(0, len(part.labels) - 1, min(most, len(part.labels))).astype(int))
+    return Part(
+        features=part.features[rows], labels=part.labels[rows], shown=None if part.shown is None else part.shown[rows]
+    )
 
 
 def _metrics(learner: Learner, parts: Split) -> dict[str, float]:

@@ -95,7 +95,11 @@ def build_archive(job: Job, *, room: int = ROOM_BYTES) -> Archive:
         return path, answer.media_type, answer.body
 
     detail = json.loads(ask("run")[2])
-    wanted = _wanted(job, detail["tensors"])
+    whole = job.what in ("all", "weights") and job.layers is None
+    images = [detail["class_images"]] if detail["class_images"] and whole else []
+    wanted = _wanted(job, detail["tensors"]) | {one["series"]: ["frames"] for one in images}
+    detail["ask"] = None  # there is nobody to ask
+    detail["class_images"] = images[0] if images else None
     shrunk = shrink(
         [(series, what, ask(what, series=series)) for series, kinds in wanted.items() for what in kinds],
         room=room,

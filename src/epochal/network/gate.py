@@ -61,7 +61,7 @@ def pass_gate(source: Path | bytes, *, drop_samples: bool = False) -> bytes:
     Raises UntrustedNetworkError, naming the entry and the reason, when the file holds anything else.
     """
     try:
-        return _checked_archive(source, drop_samples)
+        return _checked_archive(source, drop_samples=drop_samples)
     except Refused as refused:
         raise UntrustedNetworkError(
             f"The recorded network was not loaded, as it could run code. {refused.where}: {refused.why}",
@@ -78,10 +78,10 @@ def pass_gate(source: Path | bytes, *, drop_samples: bool = False) -> bytes:
         ) from error
 
 
-def _checked_archive(source: Path | bytes, drop_samples: bool) -> bytes:
+def _checked_archive(source: Path | bytes, *, drop_samples: bool) -> bytes:
     with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
         length = len(source) if isinstance(source, bytes) else source.stat().st_size
-        entries = _entries(archive, length, drop_samples)
+        entries = _entries(archive, length, drop_samples=drop_samples)
         content: dict[str, bytes] = {}
         for name, info in entries.items():
             if name in _FIXED and archive.read(info) != _FIXED[name]:
@@ -100,7 +100,7 @@ def _checked_archive(source: Path | bytes, drop_samples: bool) -> bytes:
     return written.getvalue()
 
 
-def _entries(archive: zipfile.ZipFile, length: int, drop_samples: bool) -> dict[str, zipfile.ZipInfo]:
+def _entries(archive: zipfile.ZipFile, length: int, *, drop_samples: bool) -> dict[str, zipfile.ZipInfo]:
     """The entries under their names inside the archive's one folder, when each is one that a network consists of."""
     infos = archive.infolist()
     if len(infos) > MOST_ENTRIES:

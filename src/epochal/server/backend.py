@@ -11,6 +11,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from epochal.errors import EpochalError
+from epochal.server.asking import Asking
 from epochal.server.downloads import Downloads, Exporter
 from epochal.server.errors import error_response
 from epochal.server.live import EventStream, Hub, Seen
@@ -20,7 +21,7 @@ from epochal.views.runs import RunFacts
 from epochal.wire.answer import Wire
 from epochal.wire.documents import to_json
 from epochal.wire.queries import ExportQuery
-from epochal.wire.schema import RunChange
+from epochal.wire.schema import Question, RunChange
 
 __all__ = ["Backend"]
 
@@ -45,6 +46,7 @@ class Backend:
         self.hub = Hub(self._look_at_all, self._look_at_some, watch_secs=watch_secs)
         self._writable = writable
         self._downloads = Downloads(exporter)
+        self._asking = Asking()
 
     def read(self, request: Request, what: str, project: str = "", run_id: str = "") -> Response:
         """Answer a GET with what the wire says, or say that the client has it already."""
@@ -97,6 +99,10 @@ class Backend:
             return _read_only()
         self._wire.table.forget(self._library.restore(project, run_id))
         return self._row(project, run_id)
+
+    def ask(self, project: str, run_id: str, question: Question) -> Response:
+        """Let the run's network answer."""
+        return _json(self._asking.ask(self._wire.run(project, run_id), question))
 
     async def export(self, project: str, run_id: str, query: ExportQuery) -> Response:
         """Make a file; only so many at once."""

@@ -24,11 +24,13 @@ from epochal.wire.queries import (
     ScalarsQuery,
 )
 from epochal.wire.schema import (
+    AnswerDocument,
     CodeDocument,
     ConsoleDocument,
     DeletedDocument,
     GraphDocument,
     MediaDocument,
+    Question,
     RunChange,
     RunDetail,
     RunRow,
@@ -151,6 +153,11 @@ def make_router(backend: Backend) -> APIRouter:
     def graph(request: Request, project: Project, run_id: RunId, query: Annotated[PlainQuery, Query()]) -> Response:
         """The network's layers and the arrows between them."""
         return backend.read(request, "graph", project, run_id)
+
+    @router.post(run + "/ask", operation_id="ask", response_model=AnswerDocument, tags=["network"])
+    def ask(project: Project, run_id: RunId, question: Question) -> Response:
+        """Let the recorded network answer one example, as it was at a step."""
+        return backend.ask(project, run_id, question)
 
     @router.get(
         run + "/media", operation_id="media", response_model=MediaDocument, responses=_UNCHANGED, tags=["media"]

@@ -19,17 +19,20 @@ import numpy.typing as npt
 from epochal._version import __version__
 from epochal.errors import NotFoundError, UsageError
 from epochal.facts import STATISTICS, Notice
+from epochal.lens.films import CLASS_IMAGES, recorded_class_images
 from epochal.store.layout import check_name
 from epochal.store.library import Library
 from epochal.store.reader import StoredRun
 from epochal.views.curves import make_curve
 from epochal.views.detail import ChangeCache, read_detail
+from epochal.views.films import FilmStack, make_film
 from epochal.views.histograms import make_histograms
 from epochal.views.predictions import AnswersMemory, read_example, read_outline
 from epochal.views.runs import RunFacts
 from epochal.views.stored import FilmMemory, make_stored_film
 from epochal.views.table import ENDED, RunsTable, lies_inside
 from epochal.wire import columns, frames
+from epochal.wire.asking import askable, class_images_document
 from epochal.wire.documents import (
     console_document,
     detail_document,
@@ -243,7 +246,9 @@ class Wire:
         row = self.table.one(run.stored)
         version, body = run.detail
         if version != row.version:
-            body = to_json(detail_document(read_detail(run.stored, row, changes=run.changes)))
+            document = detail_document(read_detail(run.stored, row, changes=run.changes))
+            document |= {"ask": askable(run.stored), "class_images": class_images_document(run.stored)}
+            body = to_json(document)
             run.detail = (row.version, body)
             # Its notices are known only once all numbers were read.
             run.scalars_nbytes = max(run.scalars_nbytes, sum(24 * s.n for s in row.summaries.values()))
@@ -283,15 +288,7 @@ class Wire:
         query = read_query(FramesQuery, asked.query)
 
         def build() -> tuple[bytes, Mapping[str, str]]:
-            film = make_stored_film(
-                run.stored,
-                query.series,
-                mode=query.mode,
-                encoding=query.encoding,
-                start=query.start,
-                end=query.end,
-                memory=run.films.setdefault(query.series, FilmMemory()),
-            )
+            film = _film(run, query)
             header = {
                 "series": query.series,
                 "mode": query.mode,
@@ -390,6 +387,20 @@ class Wire:
             return Answer(body=b"", media_type=media_type, etag=etag, immutable=immutable, unchanged=True)
         body, headers = build()
         return Answer(body=body, media_type=media_type, etag=etag, immutable=immutable, headers=headers)
+
+
+def _film(run: _Opened, query: FramesQuery) -> FilmStack:
+    chosen: Any = {"mode": query.mode, "encoding": query.encoding, "start": query.start, "end": query.end}
+    if query.series != CLASS_IMAGES:
+        memory = run.films.setdefault(query.series, FilmMemory())
+        return make_stored_film(run.stored, query.series, memory=memory, **chosen)
+    images = recorded_class_images(run.stored)
+    if images is None:
+        raise NotFoundError(
+            f"Run {run.stored.project}/{run.stored.run_id} has no class images",
+            hint="weights alone make them for chains of linear layers; epochal.lens.class_images takes examples too",
+        )
+    return make_film(images, **chosen)
 
 
 def _document(body: bytes, asked: _Asked, *, etag: str = "", immutable: bool = False) -> Answer:

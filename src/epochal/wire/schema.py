@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
     "AlertDocument",
+    "AnswerDocument",
     "ArrayDocument",
+    "AskableDocument",
     "CodeDocument",
     "ConsoleDocument",
     "ConsoleLineDocument",
@@ -34,6 +36,7 @@ __all__ = [
     "NoticeDocument",
     "ParameterDocument",
     "PredictionsHeader",
+    "Question",
     "RunChange",
     "RunDetail",
     "RunRow",
@@ -152,7 +155,7 @@ class TensorDocument(Document):
     """A tensor that was recorded through time."""
 
     series: str = Field(description="param/<name>, grad/<name>, act/<layer>, or the name of a logged histogram")
-    kind: Literal["param", "grad", "act", "hist"]
+    kind: Literal["param", "grad", "act", "hist", "lens"]
     name: str
     shape: list[int] | None = Field(description="As it is shown, outputs first; None where only statistics are kept")
     layout: list[int] = Field(default=[], description="Order of the stored axes in `shape`; empty where it is the same")
@@ -198,6 +201,37 @@ class AlertDocument(Document):
     rank: int
 
 
+class AskableDocument(Document):
+    """What the recorded network takes at /ask."""
+
+    shape: list[int] = Field(description="Sizes of one example, without the batch")
+    classes: list[str] = Field(description="Names of the classes, empty where the config does not tell them")
+
+
+class Question(Document):
+    """One example for the network to answer."""
+
+    model_config = ConfigDict(defer_build=False)
+
+    values: list[float] = Field(
+        min_length=1, max_length=200_704, description="The numbers of one example, in C order of its shape"
+    )
+    step: int | None = Field(default=None, description="At the last snapshot that is not after it; None: the last one")
+
+
+class AnswerDocument(Document):
+    """What the network says of one example."""
+
+    step: int = Field(description="The step of the snapshot that answered")
+    outputs: list[float | None] = Field(description="As the network puts them out; null where not finite")
+    confidences: list[float | None] = Field(description="From 0 to 1 for each class, empty where there are no classes")
+    meaning: Literal["softmax", "probabilities", "independent", "logistic", "number"] = Field(
+        description="How the confidences came about"
+    )
+    classes: list[str]
+    seconds: float
+
+
 class RunDetail(Document):
     """Everything small that is known of a run; the large things have their own addresses."""
 
@@ -214,6 +248,8 @@ class RunDetail(Document):
     epochs: list[float] = Field(description="The epoch at each of `epoch_steps`")
     graph: bool = Field(description="Whether /graph has an answer")
     network: bool = Field(description="Whether the network can be rebuilt at a snapshot")
+    ask: AskableDocument | None = Field(description="What /ask takes, None where the network cannot be asked")
+    class_images: TensorDocument | None = Field(description="The film of what each class looks like to the network")
     media: list[MediaSeriesDocument] = Field(description="Logged values that are no numbers, by series")
     alerts: list[AlertDocument] = Field(description="The newest 500")
     console: bool = Field(description="Whether /console has lines")

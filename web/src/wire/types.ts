@@ -12,11 +12,33 @@ export interface AlertDocument {
   rank: number;
 }
 
+/** What the network says of one example. */
+export interface AnswerDocument {
+  /** The step of the snapshot that answered */
+  step: number;
+  /** As the network puts them out; null where not finite */
+  outputs: (number | null)[];
+  /** From 0 to 1 for each class, empty where there are no classes */
+  confidences: (number | null)[];
+  /** How the confidences came about */
+  meaning: 'softmax' | 'probabilities' | 'independent' | 'logistic' | 'number';
+  classes: string[];
+  seconds: number;
+}
+
 /** An array in an EPF1 container: little-endian, C order. */
 export interface ArrayDocument {
   name: string;
   dtype: 'f4' | 'f8' | 'u1' | 'u4' | 'i8';
   shape: number[];
+}
+
+/** What the recorded network takes at /ask. */
+export interface AskableDocument {
+  /** Sizes of one example, without the batch */
+  shape: number[];
+  /** Names of the classes, empty where the config does not tell them */
+  classes: string[];
 }
 
 /** Where a run comes from. */
@@ -265,6 +287,14 @@ export interface PredictionsHeader {
   sets: ExampleSetDocument[];
 }
 
+/** One example for the network to answer. */
+export interface Question {
+  /** The numbers of one example, in C order of its shape */
+  values: number[];
+  /** At the last snapshot that is not after it; None: the last one */
+  step: number | null;
+}
+
 /** What people may change of a run; what is left out stays as it is. */
 export interface RunChange {
   name?: string | null;
@@ -294,6 +324,10 @@ export interface RunDetail {
   graph: boolean;
   /** Whether the network can be rebuilt at a snapshot */
   network: boolean;
+  /** What /ask takes, None where the network cannot be asked */
+  ask: AskableDocument | null;
+  /** The film of what each class looks like to the network */
+  class_images: TensorDocument | null;
   /** Logged values that are no numbers, by series */
   media: MediaSeriesDocument[];
   /** The newest 500 */
@@ -385,7 +419,7 @@ export interface StudioDocument {
 export interface TensorDocument {
   /** param/<name>, grad/<name>, act/<layer>, or the name of a logged histogram */
   series: string;
-  kind: 'param' | 'grad' | 'act' | 'hist';
+  kind: 'param' | 'grad' | 'act' | 'hist' | 'lens';
   name: string;
   /** As it is shown, outputs first; None where only statistics are kept */
   shape: number[] | null;
