@@ -74,3 +74,11 @@ export function pixelFromRgb([r, g, b]: Rgb): number {
 export function cssFromPixel(pixel: number): string {
   return `rgb(${pixel & 255}, ${(pixel >> 8) & 255}, ${(pixel >> 16) & 255})`
 }
+
+/** Black or white: what can be read on a colour given as `rgb(r, g, b)`. */
+export function inkOn(css: string): string {
+  const [r, g, b] = (css.match(/\d+/g) ?? []).map(Number) as [number, number, number]
+  const light = 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
+  // Where both contrast equally: (1.05) / (light + 0.05) = (light + 0.05) / 0.05.
+  return light > 0.179 ? '#000' : '#fff'
+}

@@ -11,6 +11,7 @@ function layer(id: string, parameters = 0, role: LayerDocument['role'] = 'module
     trainable,
     initializer: null,
     size: 2,
+    bytes: 8,
   }
   return {
     layer_id: id,
@@ -23,6 +24,10 @@ function layer(id: string, parameters = 0, role: LayerDocument['role'] = 'module
     activation: null,
     attributes: {},
     parameter_count: 2 * parameters,
+    multiply_adds: null,
+    units: null,
+    group: '',
+    shared: [],
   }
 }
 const edge = (source: string, target: string, skip = false) => ({ source, target, skip })
