@@ -16,7 +16,7 @@ ARROWS: dict[str, set[str]] = {
     "frameworks": {"errors", "facts", "record"},
     "dropin": {"errors", "facts", "record"},
     "network": {"errors", "facts", "store"},
-    "lens": {"errors", "facts", "film", "network", "store"},
+    "lens": {"errors", "facts", "film", "network", "picture", "store"},
     "views": {"errors", "facts", "film", "store"},
     "workspace": {"errors", "facts", "film", "lens", "network", "store", "views"},
     "wire": {"errors", "facts", "film", "lens", "network", "picture", "store", "views"},
@@ -46,7 +46,7 @@ ARROWS: dict[str, set[str]] = {
 """Room -> the rooms it may import. `_version` is open to all."""
 
 HEAVY: dict[str, tuple[str, ...]] = {
-    "torch": ("frameworks/", "dropin/tensorboard_tee", "network/", "demos/torch_"),
+    "torch": ("frameworks/", "dropin/tensorboard_tee", "network/", "lens/", "demos/torch_"),
     "keras": ("frameworks/keras",),
     "tensorflow": ("frameworks/keras",),
     "lightning": ("frameworks/lightning",),
@@ -64,7 +64,7 @@ HEAVY: dict[str, tuple[str, ...]] = {
     "fastapi": ("server/",),
     "starlette": ("server/",),
     "uvicorn": ("server/",),
-    "PIL": ("picture/", "record/media/"),
+    "PIL": ("picture/", "record/media/", "lens/photos.py"),
     "pydantic": ("wire/", "server/"),
     "rich": ("cli/",),
 }

@@ -5,6 +5,7 @@ from epochal.picture.colours import DIVERGING, INTENSITY, NAMES, limit_of, table
 from epochal.picture.grid import GridScene
 from epochal.picture.matrices import MatricesScene, Matrix, tiles
 from epochal.picture.movie import MOVIE_FORMATS, PICTURE_FORMATS, SLOWEST, Progress, replacing, save
+from epochal.picture.panels import Panel, PanelsScene
 from epochal.picture.pixels import PixelsScene
 from epochal.picture.scale import ColourScale
 from epochal.picture.scene import Scene, pictures, svg
@@ -24,6 +25,8 @@ __all__ = [
     "GridScene",
     "MatricesScene",
     "Matrix",
+    "Panel",
+    "PanelsScene",
     "PixelsScene",
     "Progress",
     "Scene",
