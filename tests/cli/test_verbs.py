@@ -91,7 +91,23 @@ def test_show_the_network(recorded: Recorded) -> None:
     told = json_of("show", "latest", "--network", "--dir", recorded.root)
     assert told["parameter_count"] == 99
     assert [layer["layer_id"] for layer in told["layers"]] == ["0", "2"]
-    assert "Linear" in epochal("show", "latest", "--network", "--dir", recorded.root).stdout
+    assert (told["bytes"], told["skips"], told["multiply_adds"]) == (4 * 99, [], None)
+    text = epochal("show", "latest", "--network", "--dir", recorded.root).stdout
+    assert "Linear" in text
+    assert "99 parameters (396 B with buffers)" in text
+    assert "multiply-adds" not in text, "they are not known of this network"
+
+
+def test_the_table_of_a_network_has_its_totals(tmp_path: Path) -> None:
+    json_of("demo", "iris", "--hidden", "12", "--epochs", "1", "--no-view", "--dir", tmp_path)
+    told = json_of("show", "latest", "--network", "--dir", tmp_path)
+    assert told["multiply_adds"] == 4 * 12 + 12 * 3
+    lines = epochal("show", "latest", "--network", "--dir", tmp_path).stdout.splitlines()
+    head = next(line for line in lines if "multiply-adds" in line)
+    first = next(line for line in lines if "layers.0 " in line)
+    at = head.index("multiply-adds") + len("multiply-adds")
+    assert first[:at].split()[-2:] == ["60", "48"]
+    assert "84 multiply-adds in the forward pass of one example" in lines
 
 
 def test_a_run_that_is_not_there_names_near_ones(recorded: Recorded) -> None:

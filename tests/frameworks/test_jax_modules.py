@@ -111,6 +111,7 @@ def test_the_graph_of_a_linen_network_is_read_off_its_program() -> None:
     assert names[:8] == ["x", "Conv_0", "relu", "reduce_window_max", "Dense_0", "BatchNorm_0", "add", "LayerNorm_0"]
     assert names[8:] == [*(f"Dense_{i}" for i in range(1, 10)), "tanh", "Dense_10", "output"]
     assert [(e.source, e.target) for e in graph.edges if e.skip] == [("Dense_0", "add")]
+    assert graph.multiply_adds == 64 * 9 * 4 + 64 * 8 + 9 * 64 + 8 * 3
     assert layer(graph, "Conv_0").activation == "ReLU"
     assert layer(graph, "Dense_9").activation == "Tanh"
     assert layer(graph, "Conv_0").outputs == ((-1, 8, 8, 4),)

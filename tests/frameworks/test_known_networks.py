@@ -36,7 +36,7 @@ def counted(network: nn.Module, inputs: torch.Tensor) -> int:
     network.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(inputs)
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 def kinds(graph: Graph) -> Counter[str]:

@@ -68,7 +68,9 @@ def _graph(reader: RunReader) -> Graph:
 def _show_network(graph: Graph, terminal: Terminal) -> None:
     terminal.line(" · ".join(filter(None, [terminal.style(graph.model or "network", "bold"), graph.framework])))
     terminal.line()
-    rows = [["layer", "kind", "in", "out", "activation", "parameters", "first values"]]
+    worked = graph.multiply_adds is not None
+    head = ["layer", "kind", "in", "out", "activation", "parameters"]
+    rows = [[*head, *(["multiply-adds"] if worked else []), "first values"]]
     for layer in graph.layers:
         if layer.role in ("input", "output") and not layer.parameters:
             continue
@@ -81,16 +83,36 @@ def _show_network(graph: Graph, terminal: Terminal) -> None:
                 _shapes(layer.outputs),
                 layer.activation or "",
                 f"{layer.parameter_count:,}" if layer.parameters else "",
+                *([f"{layer.multiply_adds:,}" if layer.multiply_adds else ""] if worked else []),
                 ", ".join(sorted(initial)),
             ]
         )
-    for i, text in enumerate(columns(rows, right=(5,))):
+    for i, text in enumerate(columns(rows, right=(5, 6) if worked else (5,))):
         terminal.line(terminal.style(text, "soft") if i == 0 else text)
     terminal.line()
     frozen = graph.parameter_count - graph.trainable_count
-    terminal.line(f"{graph.parameter_count:,} parameters" + (f", {frozen:,} of them frozen" if frozen else ""))
+    size = f" ({_bytes(graph.nbytes)} with buffers)" if graph.nbytes else ""
+    terminal.line(f"{graph.parameter_count:,} parameters{size}" + (f", {frozen:,} of them frozen" if frozen else ""))
+    if worked:
+        terminal.line(f"{graph.multiply_adds:,} multiply-adds in the forward pass of one example")
+    with_weights = {layer.module for layer in graph.layers if layer.parameter_count}
+    again = with_weights & graph.shared.keys()
+    for count, one, many in (
+        (len(graph.skips), "skip connection", "skip connections"),
+        (len(again), "layer is used more than once", "layers are used more than once"),
+    ):
+        if count:
+            terminal.line(f"{count:,} {one if count == 1 else many}")
     if graph.note:
         terminal.note(graph.note)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} GB"
 
 
 def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
@@ -98,4 +120,12 @@ def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
 
 
 def _network_document(graph: Graph) -> dict[str, Any]:
-    return {**asdict(graph), "parameter_count": graph.parameter_count, "trainable_count": graph.trainable_count}
+    return {
+        **asdict(graph),
+        "parameter_count": graph.parameter_count,
+        "trainable_count": graph.trainable_count,
+        "multiply_adds": graph.multiply_adds,
+        "bytes": graph.nbytes,
+        "skips": [asdict(skip) for skip in graph.skips],
+        "shared": graph.shared,
+    }

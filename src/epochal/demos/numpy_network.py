@@ -121,6 +121,7 @@ class NumpyMlp:
                     parameters=self._facts(name),
                     activation=self._kind if inner else None,
                     attributes={"in_features": fan_in, "out_features": fan_out},
+                    multiply_adds=fan_in * fan_out,
                 )
             )
             if inner:

@@ -17,7 +17,17 @@ import numpy as np
 from epochal.facts import Edge, Graph, Layer, Parameter, Shape, find_groups, mark_skips
 from epochal.frameworks.array_layers import plain_graph
 from epochal.frameworks.arrays import type_name
-from epochal.frameworks.jax_program import CONSTANT, Value, axes_after, called, inner_of, is_zero, keeps, value_of
+from epochal.frameworks.jax_program import (
+    CONSTANT,
+    Value,
+    axes_after,
+    called,
+    inner_of,
+    is_zero,
+    keeps,
+    value_of,
+    work_of,
+)
 from epochal.record.guard import strict_wanted, warn_user
 from epochal.record.tree import flatten, home_of
 
@@ -111,6 +121,7 @@ class _Box:
     weighs: set[str] = field(default_factory=set)
     activation: str | None = None
     activates: str = ""
+    work: int | None = 0
 
 
 class _Reader:
@@ -174,6 +185,8 @@ class _Reader:
             box = self._joined(eqn, flowing)
         else:
             box = self._alone(eqn, values, flowing[0])
+        work, owner = work_of(eqn, self._batch), box or self._boxes[flowing[0]]
+        owner.work = None if work is None or owner.work is None else owner.work + work
         if box is None:
             return [Value(flowing[0], fresh=keeps(eqn) and all(v.fresh for v in values if v.box))] * len(eqn.outvars)
         box.outputs = self._shape(eqn.outvars[0])
@@ -292,7 +305,13 @@ class _Reader:
             role: Any = box.kind if box.kind in ("input", "output") else "operation"
             extra = {"activates": box.activates} if box.activates else {}
             return Layer(
-                layer_id=box.layer_id, kind=box.kind, role=role, inputs=inputs, outputs=outputs, attributes=extra
+                layer_id=box.layer_id,
+                kind=box.kind,
+                role=role,
+                inputs=inputs,
+                outputs=outputs,
+                attributes=extra,
+                multiply_adds=box.work,
             )
         kind = told.kind if told.kind != "Arrays" else self._kinds.get(told.layer_id) or told.kind
         return replace(
@@ -302,6 +321,7 @@ class _Reader:
             inputs=inputs,
             outputs=outputs,
             activation=box.activation,
+            multiply_adds=box.work,
             parameters=tuple(self._seen(p) for p in told.parameters),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,24 @@ def axes_after(eqn: Any, values: Sequence[Value]) -> tuple[int, ...] | None:
 def keeps(eqn: Any) -> bool:
     """Whether the values stay what they are."""
     return eqn.primitive.name in ("reshape", "transpose", "convert_element_type", "broadcast_in_dim", "squeeze", "copy")
+
+
+def work_of(eqn: Any, batch: int | None) -> int | None:
+    """Multiply-adds of an operation for one example: those of the batch, shared out. None for loops and branches."""
+    word = eqn.primitive.name
+    if word in ("scan", "while", "cond", "pallas_call", "custom_partitioning"):
+        return None
+    if word not in ("dot_general", "conv_general_dilated"):
+        return 0
+    first, second = (variable.aval.shape for variable in eqn.invars[:2])
+    count = math.prod(eqn.outvars[0].aval.shape)
+    if word == "dot_general":
+        count *= math.prod(first[axis] for axis in eqn.params["dimension_numbers"][0][0])
+    else:
+        count *= math.prod(second) // second[eqn.params["dimension_numbers"].rhs_spec[0]]
+        # A transposed convolution spreads its input out with zeros, which are no work.
+        count //= math.prod(eqn.params["lhs_dilation"])
+    return count // batch if batch and count % batch == 0 else count
 
 
 def is_zero(variable: Any) -> bool:

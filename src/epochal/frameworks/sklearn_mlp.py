@@ -203,6 +203,7 @@ def _graph(estimator: Any) -> Graph:
                 outputs=shape,
                 parameters=_facts(estimator, i),
                 activation=word or None,
+                multiply_adds=fan_in * fan_out,
             )
         )
         if word:
