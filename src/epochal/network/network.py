@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from epochal.errors import NotFoundError
 from epochal.facts import Graph, Layer, Shape
 from epochal.facts.chain import Chain, dense_chain
+from epochal.network.preparation import Preparation
 from epochal.network.units import Unit, units_of
+
+if TYPE_CHECKING:
+    from epochal.network.module import ModuleNetwork
 
 __all__ = ["Network", "shown"]
 
@@ -23,14 +28,17 @@ class Network(ABC):
     """A network that can be asked: called with a batch of arrays, or taken apart.
 
     `graph` is None for a network of which no graph is known; `step` is the training step that the parameters are from,
-    None where there is none.
+    None where there is none. `preparation` says how photos become its inputs, `classes` what its outputs are called;
+    None and empty where nobody said.
     """
 
-    __slots__ = ("graph", "step")
+    __slots__ = ("classes", "graph", "preparation", "step")
 
     def __init__(self, *, graph: Graph | None, step: int | None) -> None:
         self.graph = graph
         self.step = step
+        self.preparation: Preparation | None = None
+        self.classes: tuple[str, ...] = ()
 
     @staticmethod
     def open(
@@ -40,20 +48,42 @@ class Network(ABC):
         activation: str = "relu",
         output: str = "none",
     ) -> Network:
-        """A network from a file that something else made: `.npz`, `.safetensors`, `.pt` or `.pt2`.
+        """A network from a file that something else made (`.npz`, `.safetensors`, `.pt`, `.pt2`), or of a name.
 
-        The first three hold the weights [out, in] and biases [out] of a chain of linear layers, called
+        Names: `latest@120` is a recorded run at a step (without `@` at its last snapshot), `epochal:efficientnet-lite0`
+        a trained network for photos, and `torchvision:`, `timm:`, `transformers:` and `keras:` with a model's name ask
+        those libraries, which may download its parameters. A file comes before a run of the same name.
+
+        Of files the first three hold the weights [out, in] and biases [out] of a chain of linear layers, called
         `layers.0.weight`, `layers.0.bias` and so on; `activation` is applied between them (relu, sigmoid, tanh,
         leaky_relu or none), `output` to the last one (also softmax). `input_shape` is that of one example, such as
         (28, 28); flat where it is not given. A `.pt2` file is an exported PyTorch program that says all this itself.
 
         Nothing in the file is run. Raises NotFoundError, UsageError where the arrays make no such network,
         DamagedError for what cannot be read, UntrustedNetworkError for what could run code, and MissingExtraError where
-        PyTorch is needed (`.pt`, `.pt2`).
+        PyTorch (`.pt`, `.pt2`) or another library is needed.
         """
-        from epochal.network.elsewhere import open_file
+        from epochal.network.sources import open_source
 
-        return open_file(path, input_shape=input_shape, activation=activation, output=output)
+        return open_source(path, input_shape=input_shape, activation=activation, output=output)
+
+    @staticmethod
+    def from_torch(
+        module: Any,
+        *,
+        input_shape: Sequence[int] | None = None,
+        preparation: Preparation | None = None,
+        classes: Sequence[str] = (),
+    ) -> ModuleNetwork:
+        """A network that is a `torch.nn.Module`: the module itself, asked in eval mode and otherwise left alone.
+
+        `input_shape` is that of one example, such as (3, 224, 224); `preparation` says how photos become inputs, and
+        `classes` what the outputs are called.
+        """
+        network: ModuleNetwork = import_module("epochal.network.module").ModuleNetwork(
+            module, input_shape=input_shape, preparation=preparation, classes=classes
+        )
+        return network
 
     @abstractmethod
     def __call__(self, *inputs: Any, **named: Any) -> Any:
