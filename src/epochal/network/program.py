@@ -21,13 +21,13 @@ from epochal.facts import Graph, Shape
 from epochal.network.gate import pass_gate
 from epochal.network.network import Network, shown
 
-__all__ = ["ExportedNetwork", "load_network"]
+__all__ = ["ExportedNetwork", "Input", "load_network"]
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Input:
+class Input:
     """What the network takes at one place: -1 in `shape` may be any size."""
 
     name: str
@@ -76,6 +76,18 @@ class ExportedNetwork(Network):
         """Sizes of one example of its first input, without the batch; None where it takes none of one shape."""
         shape = self._inputs[0].shape[1:] if self._inputs and self._inputs[0].shape else None
         return None if shape is None or -1 in shape else shape
+
+    @property
+    def takes(self) -> tuple[Input, ...]:
+        """Its inputs, in order."""
+        return self._inputs
+
+    def run(self, batch: torch.Tensor) -> Any:
+        """What the network puts out for a batch of its one input, as tensors that gradients can be taken of."""
+        if len(self._inputs) != 1 or self._structure is None or self._structure.num_leaves != 1:
+            raise UsageError(f"The network takes {len(self._inputs)} inputs, not one.")
+        args, kwargs = tree_unflatten([batch], self._structure)
+        return self.module(*args, **kwargs)
 
     def input_gradients(self, inputs: Any, classes: Any) -> Array:
         """The gradient of the score of class `classes[i]` by example `inputs[i]`: an array like `inputs`.
@@ -130,14 +142,14 @@ def load_network(
     return network
 
 
-def _inputs_of(program: ExportedProgram) -> tuple[_Input, ...]:
+def _inputs_of(program: ExportedProgram) -> tuple[Input, ...]:
     users = program.graph_signature.user_inputs
     found = []
     for node in program.graph.nodes:
         value = node.meta.get("val") if node.op == "placeholder" and node.name in users else None
         if isinstance(value, torch.Tensor):
             shape = tuple(int(size) if is_concrete_int(size) else -1 for size in value.shape)
-            found.append(_Input(name=str(node.name), shape=shape, dtype=value.dtype))
+            found.append(Input(name=str(node.name), shape=shape, dtype=value.dtype))
     return tuple(found)
 
 
@@ -173,7 +185,7 @@ def _bits_as(value: Array, dtype: torch.dtype) -> torch.Tensor:
     return tensor
 
 
-def _as_tensor(value: Any, expected: _Input) -> torch.Tensor:
+def _as_tensor(value: Any, expected: Input) -> torch.Tensor:
     tensor = value.detach() if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value))
     wanted, given = expected.shape, tuple(tensor.shape)
     if len(wanted) != len(given) or any(w not in (-1, g) for w, g in zip(wanted, given, strict=True)):
