@@ -484,12 +484,12 @@ def test_forward_passes_in_threads(tmp_path: Path) -> None:
 
 
 def test_an_error_in_our_hook_does_not_break_the_forward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from epochal.frameworks.torch_outputs import Kept
+    from epochal.frameworks.torch_catch import LayerCatch
 
-    def full(kept: Kept, output: Tensor, axis: int | None) -> None:
+    def full(catch: LayerCatch, output: Tensor) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(Kept, "add", full)
+    monkeypatch.setattr(LayerCatch, "_axis_of", full)
     model = Block()
     with init("torch", dir=tmp_path, strict=False) as run:
         run.watch(model)
