@@ -42,6 +42,7 @@ export const words = {
     metrics: 'Metrics',
     distributions: 'Distributions',
     weights: 'Weights',
+    unit: 'Units',
     media: 'Media',
     network: 'Network',
   },

@@ -13,5 +13,6 @@ export const PAGES: readonly Page[] = [
   { id: 'distributions', load: () => import('../pages/distributions/Distributions.svelte') },
   { id: 'weights', load: () => import('../pages/weights/Weights.svelte') },
   { id: 'media', load: () => import('../pages/media/Media.svelte') },
+  { id: 'unit', load: () => import('../pages/unit/Unit.svelte') },
   { id: 'network', load: () => import('../pages/network/Network.svelte') },
 ]

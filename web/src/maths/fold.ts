@@ -35,6 +35,18 @@ export function pictureShape(inputs: number, networkInput: readonly number[] | n
   return null
 }
 
+/** The slices of a volume that the network takes ([batch, depth, height, width], or with one channel before). */
+function slicesOf(
+  inputs: number,
+  networkInput: readonly number[] | null,
+): { depth: number; height: number; width: number } | null {
+  const sizes = networkInput?.slice(1) ?? []
+  const volume = sizes.length === 4 && sizes[0] === 1 ? sizes.slice(1) : sizes
+  if (volume.length !== 3 || (sizes.length === 3 && (volume[0] === 1 || volume[0] === 3))) return null
+  const [depth, height, width] = volume as [number, number, number]
+  return depth * height * width === inputs && height > 1 && width > 1 && width !== 3 ? { depth, height, width } : null
+}
+
 /** How a tensor is laid out as tiles: `down` x `across` pictures; element offsets follow from strides. */
 export interface TileShape {
   readonly down: number
@@ -56,9 +68,41 @@ export function tileShape(
   first: boolean,
 ): TileShape | null {
   if (shape.length === 2 && first) {
+    const slices = slicesOf(shape[1]!, networkInput)
+    if (slices) {
+      const { depth, height, width } = slices
+      const plane = height * width
+      return {
+        height,
+        width,
+        channels: 1,
+        down: shape[0]!,
+        across: depth,
+        downStride: shape[1]!,
+        acrossStride: plane,
+        flows: false,
+      }
+    }
     const picture = pictureShape(shape[1]!, networkInput)
     if (!picture) return null
     return { ...picture, down: shape[0]!, across: 1, downStride: shape[1]!, acrossStride: 0, flows: true }
+  }
+  if (shape.length === 5) {
+    // Kernels of three dimensions: the slices of each input stand side by side.
+    const [units, inputs, depth, height, width] = shape as [number, number, number, number, number]
+    const plane = height * width
+    if (depth * plane <= 1) return null
+    const stride = inputs * depth * plane
+    return {
+      height,
+      width,
+      channels: 1,
+      down: units,
+      across: inputs * depth,
+      downStride: stride,
+      acrossStride: plane,
+      flows: false,
+    }
   }
   if (shape.length === 4 && shape[2]! * shape[3]! > 1) {
     const [units, inputs, height, width] = shape as [number, number, number, number]

@@ -2,6 +2,7 @@
 import { decodeScalars, type Curve } from '../wire/columns'
 import { decodeFrames, decodeHistograms, type FrameStack, type HistogramStack } from '../wire/frames'
 import {
+  askPath,
   pathOf,
   restorePath,
   type ExportQuery,
@@ -12,6 +13,7 @@ import {
   type ScalarsQuery,
 } from '../wire/paths'
 import type {
+  AnswerDocument,
   CodeDocument,
   ConsoleDocument,
   EventDocument,
@@ -82,6 +84,10 @@ export class Source {
 
   change = (id: string, change: RunChange) => this.#send<RunRow>('PATCH', pathOf('run', id), change)
   remove = (id: string) => this.#send<{ id: string }>('DELETE', pathOf('run', id))
+  /** What the network of a run says of one example, as it was at a step; only a live server can tell. */
+  ask = (id: string, values: readonly number[], step: number | null) =>
+    this.#send<AnswerDocument>('POST', askPath(id), { values, step })
+
   restore = (id: string) => this.#send<RunRow>('POST', restorePath(id))
 
   /** The bytes of an exported file. */

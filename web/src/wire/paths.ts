@@ -47,6 +47,9 @@ function runPath(what: Question, run: string): string {
   return what === 'run' ? base : `${base}/${what}`
 }
 
+/** Where a run's network is asked. */
+export const askPath = (run: string) => `${runPath('run', run)}/ask`
+
 /** Where a run in the trash is taken out of it. */
 export const restorePath = (run: string) => `${runPath('run', run)}/restore`
 

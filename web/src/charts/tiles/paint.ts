@@ -1,6 +1,25 @@
 /** Paints a weight tensor as small pictures: folded rows, or the kernels of a convolution. */
 
-import type { TileLayout, TileShape } from '../../maths/fold'
+import { tileLayout, type TileLayout, type TileShape } from '../../maths/fold'
+
+/** Height of a line under a tile, and the least width of a tile that has room for one, in CSS pixels. */
+export const CAPTION_LINE = 13
+const LEAST_WIDTH = 56
+
+/** The layout of tiles in a room of CSS pixels, with two lines under each where they are wanted and find room. */
+export function captionedLayout(
+  tiles: TileShape,
+  room: { width: number; height: number },
+  { ratio, largest = 10, captions }: { ratio: number; largest?: number; captions: boolean },
+): { layout: TileLayout; told: boolean } {
+  const most = { width: Math.floor(room.width * ratio), height: Math.floor(room.height * ratio) }
+  const pixel = Math.round(largest * ratio)
+  if (captions) {
+    const layout = tileLayout(tiles, most, pixel, Math.round((2 * CAPTION_LINE + 4) * ratio))
+    if ((layout.pixel * tiles.width) / ratio >= LEAST_WIDTH) return { layout, told: true }
+  }
+  return { layout: tileLayout(tiles, most, pixel), told: false }
+}
 
 /** Upper left corner of a tile. */
 export function tileOrigin(
@@ -17,13 +36,17 @@ export function tileOrigin(
   }
 }
 
-/** Paints all tiles; `pixels` is layout.width x layout.height. Three channels are drawn as red, green and blue. */
+/**
+ * Paints all tiles; `pixels` is layout.width x layout.height. Three channels are drawn as red, green and blue. `order`
+ * says which unit stands at each place.
+ */
 export function paintTiles(
   pixels: Uint32Array,
   tiles: TileShape,
   layout: TileLayout,
   frame: Uint8Array,
   table: Uint32Array,
+  order: ArrayLike<number> | null = null,
 ): void {
   const { height, width, channels } = tiles
   const { pixel } = layout
@@ -32,7 +55,7 @@ export function paintTiles(
   for (let d = 0; d < tiles.down; d++) {
     for (let a = 0; a < tiles.across; a++) {
       const { x, y } = tileOrigin(tiles, layout, d, a)
-      const from = d * tiles.downStride + a * tiles.acrossStride
+      const from = (order ? order[d]! : d) * tiles.downStride + a * tiles.acrossStride
       for (let r = 0; r < height; r++) {
         const top = (y + r * pixel) * stride + x
         for (let c = 0; c < width; c++) {

@@ -31,7 +31,7 @@ export function tensorViews(detail: RunDetail, graph: Pick<GraphDocument, 'layer
     place(layer.layer)
   }
   const groupOf = ({ kind, name }: TensorDocument): Group => {
-    if (kind !== 'param') return kind
+    if (kind !== 'param') return kind === 'lens' ? 'other' : kind
     if (weights.has(name)) return 'weight'
     if (biases.has(name)) return 'bias'
     return /(^|\.)weight$/.test(name) ? 'weight' : /(^|\.)bias$/.test(name) ? 'bias' : 'other'

@@ -76,3 +76,8 @@ export function layerViews(detail: RunDetail, kind: Kind, graph: Pick<GraphDocum
 export function elementPlace(view: LayerView, element: number): { unit: number; rest: number } {
   return { unit: Math.floor(element / view.columns), rest: element % view.columns }
 }
+
+/** Kernels of more inputs than colours can show as they are. */
+export function isDeep(shape: readonly number[] | null): boolean {
+  return shape?.length === 4 && shape[1]! > 3 && shape[2]! * shape[3]! > 1
+}

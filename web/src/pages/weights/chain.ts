@@ -1,0 +1,17 @@
+/** The weights of a network that is one chain of linear layers. */
+import type { RunDetail, TensorDocument } from '../../wire/types'
+
+/** Weights from input to output, each [units, inputs]; null where they do not join from `inputs` to `classes`. */
+export function chainOf(
+  detail: Pick<RunDetail, 'layers'>,
+  classes: number,
+  inputs: number,
+): readonly TensorDocument[] | null {
+  const weights = detail.layers.map((l) => l.weight).filter((t) => t !== null)
+  let width = inputs
+  for (const weight of weights) {
+    if (weight.shape?.length !== 2 || weight.shape[1] !== width || weight.frames === 0) return null
+    width = weight.shape[0]!
+  }
+  return weights.length && width === classes ? weights : null
+}
