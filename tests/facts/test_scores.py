@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -221,3 +223,20 @@ def test_forgotten_examples_are_those_that_counting_one_by_one_finds(seed: int) 
         assert film.forgotten(step).tolist() == forgotten
         assert film.never_learned(step).tolist() == never
         assert film.forgettings(step).tolist() == events
+
+
+KNOWN = json.loads((Path(__file__).parents[1] / "data" / "scores.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("known", KNOWN["cases"])
+def test_the_file_that_the_studio_is_held_against_says_the_same(known: dict[str, Any]) -> None:
+    p = np.array(known["probabilities"], np.float32).reshape(-1, known["classes"])
+    said = PredictionSet(name="x", step=0, probabilities=p, labels=np.array(known["labels"]))
+    assert said.confusion().ravel().tolist() == known["confusion"]
+    np.testing.assert_allclose(said.scores().recall, np.array(known["recall"], float), rtol=0, atol=TINY)
+    assert said.calibration().ece == pytest.approx(known["ece"], abs=TINY)
+    assert said.calibration().count.tolist() == known["counts"]
+    for k, curve in enumerate(known["curves"]):
+        if curve is not None:
+            assert said.roc(k).area == pytest.approx(curve["auc"], abs=TINY)
+            assert said.precision_recall(k).area == pytest.approx(curve["ap"], abs=TINY)

@@ -67,6 +67,7 @@ def test_the_answers_of_all_steps(root: Path, run: str) -> None:
     assert (each.class_names, each.feature_names, each.inputs, each.labels) == (
         ["a", "b", "c"], ["x", "y"], "numbers", True
     )  # fmt: skip
+    assert each.inputs_bytes >= N * 2 * 4
     assert (found.total, found.stride, found.unreadable) == (STEPS, 1, 0)
     client = Client(make_app(root))
     for t, blob in enumerate(found.blobs):

@@ -45,6 +45,7 @@ export const words = {
     unit: 'Units',
     media: 'Media',
     network: 'Network',
+    examples: 'Examples',
   },
   status: {
     running: 'running',
@@ -125,6 +126,12 @@ run.finish()`,
     noMedia: 'This run has no images, sounds or tables',
     noMediaText: 'Log them beside the numbers, under any name; they follow the playhead here',
     mediaSnippet: 'run.log({"images/sample": epochal.Image(image)}, step=step)',
+    noPredictions: 'This run does not say what the network thinks of single examples',
+    noPredictionsText:
+      'Hand over some examples, and the network is asked about them each epoch; or log what it says yourself',
+    predictionsSnippet: `run.watch(model, examples=(x_val, y_val), class_names=names)
+# or, in any framework, each epoch:
+run.log_predictions(inputs, labels, probabilities, class_names=names, step=step)`,
     noGraph: 'This run has no graph',
     noGraphText: 'Hand over an example batch, and the network is recorded with its training',
     graphSnippet: 'run.watch(model, inputs=batch)',

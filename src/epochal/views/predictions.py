@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epochal.errors import DamagedError, NotFoundError, UsageError
+from epochal.errors import DamagedError, EpochalError, NotFoundError, UsageError
 from epochal.facts import MediaItem, PredictionHistory, PredictionSet
 from epochal.facts.scores import predicted_classes
 from epochal.store import StoredRun
@@ -47,7 +47,7 @@ class ExampleSet:
     """N examples that a network was asked about at several steps, and what is known of them.
 
     `inputs` says what they are: `pictures`, `numbers`, `texts`, or "" where none were logged; `inputs_blob` is the file
-    that holds them. `outputs` says what the network put out (`raw`, `softmax`, `sigmoid`), "" where only probabilities
+    that holds them, of `inputs_bytes`. `outputs` says what the network put out (`raw`, `softmax`, `sigmoid`), "" where only probabilities
     were logged.
     """
 
@@ -59,6 +59,7 @@ class ExampleSet:
     feature_names: tuple[str, ...] | None
     inputs: str
     inputs_blob: str
+    inputs_bytes: int
     range: tuple[float, float] | None
     outputs: str
 
@@ -301,9 +302,18 @@ def _set_of(
         feature_names=_names(item, "feature_names"),
         inputs=str(item.meta.get("inputs", "")) if split_blob_name(blob) else "",
         inputs_blob=blob if split_blob_name(blob) else "",
+        inputs_bytes=_size_of(stored, blob),
         range=_range(item),
         outputs=str(item.meta.get("outputs", "")),
     )
+
+
+def _size_of(stored: StoredRun, blob: str) -> int:
+    """How many bytes a file has, 0 where it is not there."""
+    try:
+        return stored.blob(blob.partition(".")[0]).stat().st_size if split_blob_name(blob) else 0
+    except (EpochalError, OSError):
+        return 0
 
 
 def read_history(stored: StoredRun, name: str) -> PredictionHistory:

@@ -58,6 +58,7 @@ def _set_document(each: ExampleSet) -> dict[str, Any]:
         "ids": None if ids is None else [str(one) for one in ids],
         "inputs": each.inputs,
         "inputs_blob": each.inputs_blob,
+        "inputs_bytes": each.inputs_bytes,
         "range": each.range,
         "outputs": each.outputs,
     }

@@ -455,6 +455,7 @@ class ExampleSetDocument(Document):
     ids: list[str] | None
     inputs: Literal["", "pictures", "numbers", "texts"]
     inputs_blob: str = Field(description="What /blob is asked for, empty where no inputs were logged")
+    inputs_bytes: int = Field(description="Size of that file")
     range: list[float] | None = Field(description="What 0 and 255 of a picture stand for")
     outputs: str = Field(description="What the network put out: raw, softmax or sigmoid; empty where not known")
 

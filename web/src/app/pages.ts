@@ -15,4 +15,5 @@ export const PAGES: readonly Page[] = [
   { id: 'media', load: () => import('../pages/media/Media.svelte') },
   { id: 'unit', load: () => import('../pages/unit/Unit.svelte') },
   { id: 'network', load: () => import('../pages/network/Network.svelte') },
+  { id: 'examples', load: () => import('../pages/examples/Examples.svelte') },
 ]

@@ -1,6 +1,7 @@
 /** Everything the Studio asks, typed. Chosen once, in app/main.ts; the rest of the code does not know which it is. */
 import { decodeScalars, type Curve } from '../wire/columns'
 import { decodeFrames, decodeHistograms, type FrameStack, type HistogramStack } from '../wire/frames'
+import { decodeExample, decodeOutline, type ExampleFilm, type Outline } from '../wire/predictions'
 import {
   askPath,
   pathOf,
@@ -9,6 +10,7 @@ import {
   type FramesQuery,
   type MediaQuery,
   type Parameters,
+  type PredictionsQuery,
   type Question,
   type ScalarsQuery,
 } from '../wire/paths'
@@ -72,6 +74,16 @@ export class Source {
 
   media = (id: string, what: MediaQuery, ask?: Ask) =>
     this.#json<MediaDocument>(this.#path('media', id, { ...what }, ask), ask)
+  /** What a network said of examples: the likeliest class of each at each step. */
+  async predictions(id: string, series: string, ask?: Ask): Promise<Outline> {
+    return decodeOutline(await this.#transport.get(this.#path('predictions', id, { series }, ask), ask))
+  }
+
+  /** The confidences of one example at each step; an archive holds them only in the files of the steps. */
+  async example(id: string, what: PredictionsQuery & { example: number }, ask?: Ask): Promise<ExampleFilm> {
+    return decodeExample(await this.#transport.get(this.#path('predictions', id, { ...what }, ask), ask))
+  }
+
   console = (id: string, last: number, ask?: Ask) =>
     this.#json<ConsoleDocument>(this.#path('console', id, this.live ? { last } : {}, ask), ask)
   code = (id: string, ask?: Ask) => this.#json<CodeDocument>(this.#path('code', id, {}, ask), ask)

@@ -117,6 +117,8 @@ export interface ExampleSetDocument {
   inputs: '' | 'pictures' | 'numbers' | 'texts';
   /** What /blob is asked for, empty where no inputs were logged */
   inputs_blob: string;
+  /** Size of that file */
+  inputs_bytes: number;
   /** What 0 and 255 of a picture stand for */
   range: number[] | null;
   /** What the network put out: raw, softmax or sigmoid; empty where not known */
