@@ -79,7 +79,7 @@ def test_saved_histograms_are_the_recorded_ones(page: Any, address: str, root: P
 
 
 def test_a_layer_of_the_network_opens_and_closes_by_keyboard(page: Any, address: str, root: Path) -> None:
-    open_page(page, address, "network", run=run_id(root, "iris"))
+    open_page(page, address, "network", run=run_id(root, "iris"), net="table")
     first = page.locator("button[data-layer]").first
     first.wait_for()
     first.focus()

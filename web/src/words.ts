@@ -148,6 +148,7 @@ run.log_predictions(inputs, labels, probabilities, class_names=names, step=step)
       gradients: 'Gradients',
       scalars: 'Metrics',
       all: 'Everything',
+      'lens/class_images': 'Class images',
     },
     format: 'As',
     formats: {
@@ -233,6 +234,7 @@ run.log_predictions(inputs, labels, probabilities, class_names=names, step=step)
       ['Alt wheel', 'Zoom at the mouse'],
       ['Click', 'Playhead goes there'],
       ['Shift drag on the timeline', 'Loop that range'],
+      ['↑ ↓ in a network', 'Layer before or after; → opens a group, ← closes it, + − 0 zoom'],
     ],
     queries: [
       ['iris seed', 'both words somewhere in name, id, group or tags'],
