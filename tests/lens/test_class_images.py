@@ -159,3 +159,17 @@ def test_other_networks_need_examples_and_give_mean_gradients(trained: Any) -> N
     np.testing.assert_allclose(film.frames[-1], found.array, atol=1e-6)
     with pytest.raises(UsageError, match="labels must be 24 numbers of classes, 0 to 2"):
         lens.class_images(network, x, y + 5)
+
+
+def test_pictures_of_classes_stand_in_a_grid(tmp_path: Path) -> None:
+    from epochal.film.draw import scene
+    from epochal.picture import MatricesScene, theme
+
+    saved(tmp_path / "net.npz", 12, 5, 10)
+    for shape in ((4, 3), (1, 4, 3)):
+        found = lens.class_images(epochal.Network.open(tmp_path / "net.npz", input_shape=shape))
+        drawn = scene(found.film(), theme=theme("light"), size=None, cmap=None, moving=False)
+        assert isinstance(drawn, MatricesScene)
+        values = drawn.matrices[0].values[0]
+        assert values.shape == (2 * 5 - 1, 5 * 4 - 1), "two rows of five, a line of nothing between them"
+        np.testing.assert_allclose(values[5:9, 4:7], found.array[6].reshape(4, 3), atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isqrt
 from numbers import Integral
 from typing import Any
 
@@ -135,7 +136,7 @@ def _matrix(film: Film, theme: Theme, size: tuple[int, int] | None, cmap: str | 
         order = sorted(range(len(words)), key=lambda axis: _DOWN.index(words[axis]))
         frames = frames.transpose(0, *(axis + 1 for axis in order))
         words = tuple(words[axis] for axis in order)
-    values, holes = (frames, None) if frames.ndim == 3 else tiles(frames)
+    values, holes = (frames, None) if frames.ndim == 3 else tiles(_pictures(frames, words))
     shape = "×".join(map(str, frames.shape[1:]))
     matrix = Matrix(
         title=" × ".join(words) if words else "tiles", subtitle=shape.replace("×", " × "), values=values, holes=holes
@@ -150,6 +151,17 @@ def _matrix(film: Film, theme: Theme, size: tuple[int, int] | None, cmap: str | 
         wanted=size,
         note=not_finite(film.frames),
     )
+
+
+def _pictures(frames: npt.NDArray[Any], words: tuple[str, ...]) -> npt.NDArray[Any]:
+    """One picture for each output in a grid [T, down, across, h, w], where that is what the axes say."""
+    if words == ("output", "input", "row", "column") and frames.shape[2] == 1:
+        frames = frames[:, :, 0]
+    elif words != ("output", "row", "column"):
+        return frames
+    count = frames.shape[1]
+    down = max(d for d in range(1, isqrt(count) + 1) if count % d == 0)
+    return frames.reshape(len(frames), down, count // down, *frames.shape[2:])
 
 
 def _spread(film: Film, theme: Theme, size: tuple[int, int] | None, cmap: str | None) -> Scene:

@@ -63,7 +63,7 @@ class Downloads:
                 path = await asyncio.to_thread(self._write, find, query)
         finally:
             self._waiting -= 1
-        return _Attachment(path, f"{name}-{query.what}.{query.format}", _MEDIA_TYPES[query.format])
+        return _Attachment(path, f"{name}-{query.what.replace('/', '-')}.{query.format}", _MEDIA_TYPES[query.format])
 
     def _write(self, find: Callable[[], StoredRun], query: ExportQuery) -> Path:
         run = find()

@@ -4,6 +4,7 @@ import { commandFor, formatBytes, formatsFor } from './exports'
 test('only a page holds everything, and only what the server can make is offered', () => {
   expect(formatsFor('all', ['gif', 'html', 'csv'])).toEqual(['html'])
   expect(formatsFor('weights', ['csv', 'gif'])).toEqual(['gif', 'csv'])
+  expect(formatsFor('lens/class_images', ['gif', 'html', 'csv', 'parquet'])).toEqual(['gif', 'csv'])
 })
 
 test('the command has what was chosen, quoted for a shell', () => {
