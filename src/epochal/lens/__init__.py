@@ -1,6 +1,68 @@
 """Ways of looking inside a network: one file per way, a network in and pictures or films out."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from epochal.errors import MissingExtraError
+from epochal.lens.attribution import Attribution
 from epochal.lens.class_images import ClassImages, class_images
 from epochal.lens.films import film, recorded_class_images
 
-__all__ = ["ClassImages", "class_images", "film", "recorded_class_images"]
+if TYPE_CHECKING:
+    from epochal.lens.attribute.cams import grad_cam, grad_cam_plus_plus, guided_grad_cam, layer_cam
+    from epochal.lens.attribute.deconvolution import deconvolution
+    from epochal.lens.attribute.guided_backprop import guided_backprop
+    from epochal.lens.attribute.input_x_gradient import input_x_gradient
+    from epochal.lens.attribute.integrated_gradients import integrated_gradients
+    from epochal.lens.attribute.saliency import saliency
+
+__all__ = [
+    "Attribution",
+    "ClassImages",
+    "class_images",
+    "deconvolution",
+    "film",
+    "grad_cam",
+    "grad_cam_plus_plus",
+    "guided_backprop",
+    "guided_grad_cam",
+    "input_x_gradient",
+    "integrated_gradients",
+    "layer_cam",
+    "recorded_class_images",
+    "saliency",
+]
+
+# Each name's home among the files that need PyTorch, imported when it is first used.
+_HOMES = {
+    "deconvolution": "attribute.deconvolution",
+    "grad_cam": "attribute.cams",
+    "grad_cam_plus_plus": "attribute.cams",
+    "guided_backprop": "attribute.guided_backprop",
+    "guided_grad_cam": "attribute.cams",
+    "input_x_gradient": "attribute.input_x_gradient",
+    "integrated_gradients": "attribute.integrated_gradients",
+    "layer_cam": "attribute.cams",
+    "saliency": "attribute.saliency",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'epochal.lens' has no attribute {name!r}")
+    try:
+        value = globals()[name] = getattr(import_module(f"epochal.lens.{home}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError(
+            f"epochal.lens.{name} needs PyTorch.", hint="Install it with `pip install 'epochal[torch]'`."
+        ) from error
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,398 @@
+"""How a network of any kind is asked with gradients: a recorded program, a PyTorch or Keras module, a numpy chain."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import prod
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812 - as everybody writes it
+from torch import Tensor, nn
+
+from epochal.errors import MissingExtraError, NetworkError, UsageError
+from epochal.facts import Shape
+from epochal.facts.chain import Function
+from epochal.lens.layers import Kept, is_keras, keeping, named_layers
+from epochal.lens.rules import Rule, plain
+from epochal.network import Network
+from epochal.network.dense import DenseNetwork
+from epochal.network.module import evaluating
+from epochal.network.program import ExportedNetwork
+
+__all__ = ["Forward", "Subject", "Target", "batches", "fast", "pick", "to_array"]
+
+Array = npt.NDArray[Any]
+Target = int | tuple[int, ...]
+"""Which output is looked at: the number of a class, or a place [channel, row, column] in an output of more axes."""
+
+_MOST_NUMBERS = 1 << 21
+_MOST_EXAMPLES = 256
+
+
+@final
+class Subject:
+    """A network as the lens asks it: one batch in, one tensor of scores [N, classes, ...] out, in eval mode.
+
+    `image` arguments are one example as the network takes it, without the batch (with a batch of one, it is taken off).
+    Raises UsageError for what is no network or takes more than one input of floating numbers.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.module, self._call = _opened(network)
+        self.step: int | None = getattr(network, "step", None)
+        self.keras = is_keras(self.module)
+        first = next((p for p in self.module.parameters() if p.dtype.is_floating_point), None)
+        self.dtype = torch.float32 if first is None else first.dtype
+        self.device = torch.device("cpu") if first is None else first.device
+        self.shape: Shape | None = None
+        self.fixed: int | None = None
+        self._learn_inputs()
+        preparation = getattr(network, "preparation", None)
+        self.channels_last = bool(preparation.channels_last) if preparation is not None else self.keras
+
+    def _learn_inputs(self) -> None:
+        """What is known of its input: the shape of one example, and the size of a batch where it cannot be another."""
+        if isinstance(self.network, ExportedNetwork):
+            expected = self.network.takes
+            if len(expected) != 1:
+                raise UsageError(f"The lens looks at networks with one input; this one takes {len(expected)}.")
+            if not expected[0].dtype.is_floating_point:
+                raise UsageError("This network takes whole numbers, such as words: they have no gradient.")
+            self.dtype, shape = expected[0].dtype, expected[0].shape
+            self.shape = shape[1:]
+            self.fixed = shape[0] if shape and shape[0] > 0 else None
+        elif isinstance(self.network, Network):
+            self.shape = self.network.input_shape
+        elif self.keras:
+            sizes: Any = getattr(self.module, "input_shape", None)
+            if isinstance(sizes, list | dict):
+                raise UsageError(f"The lens looks at networks with one input; this one takes {len(sizes)}.")
+            self.shape = None if sizes is None else tuple(-1 if side is None else int(side) for side in sizes[1:])
+
+    def example(self, image: Any) -> Tensor:
+        """A batch of one [1, ...] for an image, on the network's device and in its type; a copy of what was given.
+
+        Raises UsageError where it is no array of finite floating numbers of the right shape.
+        """
+        if isinstance(image, Tensor):
+            value = image.detach()
+        else:
+            array = np.asarray(image)
+            if array.dtype.kind not in "fiub":
+                raise UsageError(f"An image is an array of numbers; this is {array.dtype}.")
+            value = torch.from_numpy(np.array(array))
+        if not value.dtype.is_floating_point:
+            raise UsageError(
+                f"The image is {str(value.dtype).removeprefix('torch.')}; a gradient needs floating numbers.",
+                hint="Give it as the network takes it, scaled as in its training: for instance image / 255.",
+            )
+        with torch.inference_mode(mode=False):
+            batch = self._with_batch(value).to(self.device, self.dtype, copy=True).contiguous()
+        if not torch.isfinite(batch).all():
+            raise UsageError("The image holds values that are not finite.")
+        return batch
+
+    def _with_batch(self, value: Tensor) -> Tensor:
+        given = tuple(value.shape)
+        if self.shape is not None:
+            if _fits(given, self.shape):
+                return value[None]
+            if given[:1] == (1,) and _fits(given[1:], self.shape):
+                return value
+            if isinstance(self.network, DenseNetwork) and prod(given) == prod(self.shape):
+                return value.reshape(1, *given)
+            raise UsageError(
+                f"The network takes one image of shape {_shown(self.shape)}; this one has {_shown(given)}.",
+                hint="Several images are asked one by one." if _fits(given[1:], self.shape) else "",
+            )
+        volumes = any(isinstance(inner, nn.Conv3d) for inner in self.module.modules())
+        if value.ndim == (5 if volumes else 4) and len(value) != 1:
+            raise UsageError(f"One image at a time, [C, H, W]; this is a batch of {len(value)}.")
+        if value.ndim == 0:
+            raise UsageError("An image is an array [C, H, W], not a number.")
+        return value if value.ndim == (5 if volumes else 4) else value[None]
+
+    def outputs(self, batch: Tensor) -> Tensor:
+        """The scores [N, classes, ...] of a batch, with gradients where they are on; a fixed batch is filled up."""
+        if self.fixed is None or self.fixed == len(batch):
+            return self._scores(batch)
+        parts = []
+        for first in range(0, len(batch), self.fixed):
+            part = batch[first : first + self.fixed]
+            filled = torch.cat([part, part[:1].detach().expand(self.fixed - len(part), *part.shape[1:])])
+            parts.append(self._scores(filled)[: len(part)])
+        return torch.cat(parts)
+
+    def _scores(self, batch: Tensor) -> Tensor:
+        try:
+            found = self._call(batch)
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            first = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
+            raise NetworkError(
+                f"The network could not run on an input {list(batch.shape)}: {type(error).__name__}: {first}"
+            ) from error
+        scores = _one_tensor(found)
+        if scores.ndim == 0 or len(scores) != len(batch):
+            raise NetworkError(
+                f"The network puts out {list(scores.shape)} for a batch of {len(batch)}; [N, classes] is needed."
+            )
+        return scores[:, None] if scores.ndim == 1 else scores
+
+    @contextmanager
+    def asking(self, *, gradients: bool) -> Iterator[None]:
+        """Within the block the network is in eval mode, and gradients are on or off whatever they were outside."""
+        with torch.inference_mode(mode=False), torch.set_grad_enabled(gradients), evaluating(self.module):
+            yield
+
+    def target_of(self, scores: Tensor, target: Any) -> Target:
+        """The output that is meant among those of one example [classes, ...]: `target` checked, the highest for None.
+
+        Raises UsageError for one that is not there.
+        """
+        shape = tuple(scores.shape)
+        if target is None:
+            if len(shape) != 1:
+                raise UsageError(
+                    f"The network puts out {_shown(shape)}: which place is meant?", hint="target=(c, row, col)"
+                )
+            return int(scores.argmax())
+        try:
+            given = tuple(operator.index(t) for t in (target if isinstance(target, tuple | list) else [target]))
+        except TypeError:
+            raise UsageError(f"target is the number of a class, or None for the highest; it is {target!r}.") from None
+        if isinstance(target, bool | np.bool_):
+            raise UsageError("target is the number of a class, not a truth value.")
+        if len(given) != len(shape):
+            raise UsageError(f"The network puts out {_shown(shape)}: the target {target!r} is no place in it.")
+        if any(not 0 <= place < size for place, size in zip(given, shape, strict=True)):
+            last = shape[0] - 1
+            raise UsageError(
+                f"There is no class {given[0]}: they go from 0 to {last}."
+                if len(shape) == 1
+                else f"There is no place {given} in an output {_shown(shape)}."
+            )
+        return given[0] if len(given) == 1 else given
+
+    def forward(self, batch: Tensor, target: Any = None, *, layers: Sequence[str] = ()) -> Forward:
+        """One forward of a batch whose gradients can be asked as often as wanted; a target of None: of the first."""
+        with self.asking(gradients=True), keeping(self.module, layers) as kept:
+            leaf = batch.detach().clone().requires_grad_()
+            # A copy, since a network may write on its input, which a leaf does not allow.
+            scores = self.outputs(leaf.clone())
+        if not torch.isfinite(scores).all():
+            raise NetworkError("The network puts out values that are not finite: there is nothing to look at.")
+        return Forward(self, leaf, scores, self.target_of(scores[0], target), kept)
+
+    def channel_axis(self, axes: int) -> int | None:
+        """Which axis of an example with so many axes holds its channels; None where none does."""
+        if axes < 2 or (axes == 2 and not any("Conv1" in type(m).__name__ for m in self._parts())):
+            return None
+        return axes - 1 if self.channels_last else 0
+
+    def _parts(self) -> list[Any]:
+        return list(named_layers(self.module).values()) or [self.module]
+
+    def answers(self, examples: Sequence[Tensor] | Iterator[Tensor], target: Target) -> Tensor:
+        """The scores of the target for stacks of examples, each a batch [N, ...], as one tensor; without gradients."""
+        with self.asking(gradients=False):
+            return torch.cat([pick(self.outputs(fast(batch)), target) for batch in examples])
+
+
+@final
+class Forward:
+    """One forward of a batch: its inputs, scores and kept layers, with what autograd needs to go back."""
+
+    def __init__(self, subject: Subject, inputs: Tensor, scores: Tensor, target: Target, kept: Kept) -> None:
+        self.subject, self.inputs, self.scores, self.target, self.kept = subject, inputs, scores, target, kept
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            self.chosen = pick(scores, target).sum()
+        self._found: dict[Rule, dict[str, Tensor]] = {}
+
+    @property
+    def score(self) -> float:
+        """The target's score of the first example."""
+        return float(pick(self.scores.detach(), self.target)[0])
+
+    def gradient(self, *, rule: Rule = plain) -> Tensor:
+        """The gradient of the target's score by the inputs, each example's by its own values."""
+        return self.gradients("", rule=rule)[""]
+
+    def gradients(self, *names: str, rule: Rule = plain) -> dict[str, Tensor]:
+        """The gradients of the target's score by the inputs ("") and kept layers, by name; one way back for all.
+
+        What was asked before is not worked out again. Raises NetworkError where the score does not depend on one.
+        """
+        known = self._found.setdefault(rule, {})
+        missing = [name for name in names if name not in known]
+        if missing:
+            known.update(self._back(missing, rule))
+        return {name: known[name] for name in names}
+
+    def _back(self, names: Sequence[str], rule: Rule) -> dict[str, Tensor]:
+        if not self.chosen.requires_grad:
+            raise NetworkError(
+                "The score does not depend on the image by way of operations that have gradients.",
+                hint="Is there a torch.no_grad() or .detach() in the network?",
+            )
+        tensors = [self.kept[name] if name else self.inputs for name in names]
+        for name, tensor in zip(names, tensors, strict=True):
+            if not tensor.requires_grad:
+                raise NetworkError(f"What layer {name!r} puts out does not depend on the image.")
+        with torch.inference_mode(mode=False), rule(self.chosen):
+            try:
+                found: Any = torch.autograd.grad(self.chosen, tensors, retain_graph=True, allow_unused=True)
+            except RuntimeError as error:
+                raise NetworkError(
+                    f"PyTorch cannot go back through this network: {str(error).strip().splitlines()[0][:300]}"
+                ) from error
+        gradients = {}
+        for name, gradient in zip(names, found, strict=True):
+            if gradient is None:
+                what = f"layer {name!r}" if name else "the image"
+                raise NetworkError(f"The score of target {self.target} does not depend on {what}.")
+            gradients[name] = gradient.detach()
+        return gradients
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader should know of the score."""
+        name = "" if self.scores.grad_fn is None else self.scores.grad_fn.name()
+        if name.startswith(("SoftmaxBackward", "SigmoidBackward")):
+            return ("the score is a probability: its gradients vanish where the network is sure",)
+        return ()
+
+
+def batches(count: int, example: Tensor) -> Iterator[range]:
+    """`count` examples like `example` [1, ...] in parts of which each fits into memory."""
+    size = max(1, min(_MOST_EXAMPLES, _MOST_NUMBERS // max(1, example.numel())))
+    for first in range(0, count, size):
+        yield range(first, min(count, first + size))
+
+
+def fast(batch: Tensor) -> Tensor:
+    """The same batch, pictures with their channels lying last: convolutions on processors are faster so."""
+    if batch.ndim == 4 and len(batch) > 1 and batch.device.type == "cpu":
+        return batch.contiguous(memory_format=torch.channels_last)
+    return batch
+
+
+def to_array(tensor: Tensor) -> Array:
+    """A tensor as a fresh array; bfloat16 as float32."""
+    value = tensor.detach().cpu()
+    return np.array((value.float() if value.dtype == torch.bfloat16 else value).contiguous().numpy())
+
+
+def pick(scores: Tensor, target: Target) -> Tensor:
+    """The target's scores [N] out of those of a batch [N, classes, ...]."""
+    for place in target if isinstance(target, tuple) else (target,):
+        scores = scores[:, place]
+    return scores
+
+
+def _fits(given: Shape, wanted: Shape) -> bool:
+    return len(given) == len(wanted) and all(w in (-1, g) for g, w in zip(given, wanted, strict=True))
+
+
+def _shown(shape: Shape) -> str:
+    return f"[{', '.join('any' if side < 0 else str(side) for side in shape)}]"
+
+
+def _one_tensor(found: Any) -> Tensor:
+    """The one tensor of what a network puts out; of several the one called logits, as Transformers' models do."""
+    if isinstance(found, Tensor):
+        scores = found
+    elif isinstance(logits := getattr(found, "logits", None), Tensor):
+        scores = logits
+    else:
+        values = list(found.values()) if isinstance(found, Mapping) else found
+        if not isinstance(values, list | tuple) or len(values) != 1 or not isinstance(values[0], Tensor):
+            count = len(values) if isinstance(values, list | tuple) else 0
+            raise NetworkError(
+                f"The network puts out {f'{count} values' if count else type(found).__name__}: one tensor is needed.",
+                hint="Give a module around it whose forward returns the scores alone.",
+            )
+        scores = values[0]
+    if not scores.dtype.is_floating_point:
+        raise NetworkError(f"The network puts out {scores.dtype}, which has no gradient.")
+    return scores
+
+
+def _opened(network: Any) -> tuple[nn.Module, Callable[[Tensor], Any]]:
+    """The module of a network, and what asks it about a batch."""
+    if isinstance(network, ExportedNetwork):
+        return network.module, network.run
+    if isinstance(network, DenseNetwork):
+        chain = _DenseModule(network)
+        return chain, chain
+    inner = getattr(network, "module", None)
+    if isinstance(network, Network | nn.DataParallel):
+        if not isinstance(inner, nn.Module):
+            raise UsageError(f"A {type(network).__name__} cannot be asked with gradients.")
+        network = inner
+    if is_keras(network) and not isinstance(network, nn.Module):
+        raise MissingExtraError(
+            "Keras runs on another backend than PyTorch here: the lens needs PyTorch's gradients.",
+            hint="Set KERAS_BACKEND=torch before Keras is imported, and load the model again.",
+        )
+    if not isinstance(network, nn.Module):
+        raise UsageError(
+            f"A {type(network).__name__} is no network that the lens knows.",
+            hint="Give an epochal Network, a torch.nn.Module, or a Keras model on the torch backend.",
+        )
+    # A compiled module runs the same operations as the one it was made from, hidden from the eye.
+    compiled = getattr(network, "_orig_mod", None)
+    module = compiled if isinstance(compiled, nn.Module) else network
+    if is_keras(module):
+        return module, lambda batch: module(batch, training=False)
+    return module, module
+
+
+class _DenseModule(nn.Module):
+    """A chain of linear layers as PyTorch runs it."""
+
+    def __init__(self, network: DenseNetwork) -> None:
+        super().__init__()
+        chain, state = network.chain, network.state()
+        kind = np.result_type(state[chain.links[0].weight].dtype, np.float32)
+        self._functions = [link.functions for link in chain.links]
+        self._size = prod(chain.input_shape)
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for link in chain.links:
+            weight = state[link.weight]
+            weight = weight.transpose(link.layout) if link.layout else weight
+            bias = np.zeros(link.outputs) if link.bias is None else state[link.bias]
+            self.weights.append(nn.Parameter(torch.from_numpy(weight.astype(kind))))
+            self.biases.append(nn.Parameter(torch.from_numpy(bias.astype(kind))))
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, ...] to [N, classes]."""
+        flow = x.reshape(len(x), self._size)
+        for weight, bias, functions in zip(self.weights, self.biases, self._functions, strict=True):
+            flow = F.linear(flow, weight, bias)
+            for function in functions:
+                flow = _apply(flow, function)
+        return flow
+
+
+def _apply(flow: Tensor, function: Function) -> Tensor:
+    if function.name == "leakyrelu":
+        slope = function.attributes.get("negative_slope", function.attributes.get("alpha", 0.01))
+        return F.leaky_relu(flow, float(slope))
+    if function.name == "linear":
+        return flow
+    known: dict[str, Callable[[Tensor], Tensor]] = {
+        "relu": F.relu,
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "softmax": lambda x: x.softmax(dim=-1),
+        "logsoftmax": lambda x: x.log_softmax(dim=-1),
+    }
+    return known[function.name](flow)
