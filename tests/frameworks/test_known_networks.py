@@ -177,6 +177,33 @@ def test_recurrent_layers_use_each_weight_at_each_step(draw: Draw, kind: Any, ga
     assert graph.multiply_adds == 7 * (first + second + 16 * 2)
 
 
+@both
+def test_attention_of_pytorch_itself(draw: Draw) -> None:
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    graph = draw(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), torch.randn(3, 5, 16))
+    assert graph.multiply_adds == 2 * (4 * 5 * 256 + 2 * 25 * 16 + 2 * 5 * 16 * 32)
+    assert len(graph.skips) == 4
+
+
+class Across(nn.Module):
+    """Attention from one sequence to another of a different length and width."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, kdim=6, vdim=4, batch_first=True)
+
+    def forward(self, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = x + self.attention(x, keys, values, need_weights=False)[0]
+        return out
+
+
+@both
+def test_attention_across(draw: Draw) -> None:
+    graph = draw(Across(), (torch.randn(3, 5, 8), torch.randn(3, 7, 6), torch.randn(3, 7, 4)))
+    assert graph.multiply_adds == 2 * 5 * 64 + 7 * 8 * (6 + 4) + 2 * 5 * 7 * 8
+    assert [(skip.source, skip.through) for skip in graph.skips] == [("x", ())]
+
+
 class Products(nn.Module):
     """Products that no layer makes."""
 

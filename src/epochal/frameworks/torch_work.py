@@ -57,6 +57,17 @@ def _attention(given: list[Shape], _output: Shape, _: Mapping[str, Any]) -> int:
     return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
+def _whole_attention(given: list[Shape], _output: Shape, _: Mapping[str, Any]) -> int:
+    """`nn.MultiheadAttention` as one call: three projections, queries with keys, scores with values, one projection.
+
+    Shapes are [targets, batch, width] and [sources, batch, width], or without the batch.
+    """
+    query, key, value = given[:3]
+    width, rows, targets, sources = query[-1], math.prod(query[1:-1]), query[0], key[0]
+    into = targets * width * width + sources * (key[-1] + value[-1]) * width
+    return rows * (into + 2 * targets * sources * width + targets * width * width)
+
+
 def _recurrent(given: list[Shape], _output: Shape, settings: Mapping[str, Any]) -> int:
     """Each weight matrix is used once for each step of each sequence."""
     if settings.get("packed"):
@@ -96,6 +107,7 @@ _COUNTS: dict[str, Callable[[list[Shape], Shape, Mapping[str, Any]], int]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), _convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed),
     "scaled_dot_product_attention": _attention,
+    "multi_head_attention_forward": _whole_attention,
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
     **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell),
     "bilinear": _bilinear,
