@@ -47,8 +47,8 @@ class ExampleSet:
     """N examples that a network was asked about at several steps, and what is known of them.
 
     `inputs` says what they are: `pictures`, `numbers`, `texts`, or "" where none were logged; `inputs_blob` is the file
-    that holds them, of `inputs_bytes`. `outputs` says what the network put out (`raw`, `softmax`, `sigmoid`), "" where only probabilities
-    were logged.
+    that holds them, of `inputs_bytes`. `outputs` says what the network put out (`raw`, `softmax`, `sigmoid`), "" where
+    only probabilities were logged.
     """
 
     examples: int
@@ -118,8 +118,10 @@ def find_item(stored: StoredRun, name: str, kind: str, step: int | None) -> Medi
 
 def last_items(stored: StoredRun, name: str) -> list[MediaItem]:
     """The predictions of a series by step; of those logged several times at one step, the last."""
-    find_item(stored, name, "predictions", None)
-    found = {item.step: item for item in stored.media(name) if item.kind == "predictions"}
+    items = stored.media(name) if name in stored.media_series() else []
+    found = {item.step: item for item in items if item.kind == "predictions"}
+    if not found:
+        find_item(stored, name, "predictions", None)  # which says what there is
     return list(found.values())
 
 
