@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from epochal.lens.attribute.guided_backprop import guided_backprop
     from epochal.lens.attribute.input_x_gradient import input_x_gradient
     from epochal.lens.attribute.integrated_gradients import integrated_gradients
+    from epochal.lens.attribute.occlusion import occlusion
+    from epochal.lens.attribute.rise import rise
     from epochal.lens.attribute.saliency import saliency
+    from epochal.lens.attribute.score_cam import score_cam
+    from epochal.lens.attribute.smoothgrad import smoothgrad, vargrad
 
 __all__ = [
     "Attribution",
@@ -31,8 +35,13 @@ __all__ = [
     "input_x_gradient",
     "integrated_gradients",
     "layer_cam",
+    "occlusion",
     "recorded_class_images",
+    "rise",
     "saliency",
+    "score_cam",
+    "smoothgrad",
+    "vargrad",
 ]
 
 # Each name's home among the files that need PyTorch, imported when it is first used.
@@ -45,7 +54,12 @@ _HOMES = {
     "input_x_gradient": "attribute.input_x_gradient",
     "integrated_gradients": "attribute.integrated_gradients",
     "layer_cam": "attribute.cams",
+    "occlusion": "attribute.occlusion",
+    "rise": "attribute.rise",
     "saliency": "attribute.saliency",
+    "score_cam": "attribute.score_cam",
+    "smoothgrad": "attribute.smoothgrad",
+    "vargrad": "attribute.smoothgrad",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any, final
@@ -198,10 +198,10 @@ class Subject:
     def _parts(self) -> list[Any]:
         return list(named_layers(self.module).values()) or [self.module]
 
-    def answers(self, examples: Sequence[Tensor] | Iterator[Tensor], target: Target) -> Tensor:
-        """The scores of the target for stacks of examples, each a batch [N, ...], as one tensor; without gradients."""
+    def answers(self, stacks: Iterable[Tensor], read: Callable[[Tensor], Tensor]) -> Tensor:
+        """What `read` makes of the scores [N, ...] of stacks of examples, as one tensor; without gradients."""
         with self.asking(gradients=False):
-            return torch.cat([pick(self.outputs(fast(batch)), target) for batch in examples])
+            return torch.cat([read(self.outputs(fast(stack))) for stack in stacks])
 
 
 @final
@@ -259,11 +259,24 @@ class Forward:
             gradients[name] = gradient.detach()
         return gradients
 
+    def confidence(self, scores: Tensor) -> Tensor:
+        """The target's confidences [N] out of scores [N, classes]: probabilities as they are, else by softmax.
+
+        A single number, and an output of more axes, stays what it is.
+        """
+        if self._bounded or scores.ndim != 2 or scores.shape[1] == 1:
+            return pick(scores, self.target)
+        return pick(scores.softmax(dim=1), self.target)
+
+    @property
+    def _bounded(self) -> bool:
+        node = self.scores.grad_fn
+        return node is not None and node.name().startswith(("SoftmaxBackward", "SigmoidBackward"))
+
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader should know of the score."""
-        name = "" if self.scores.grad_fn is None else self.scores.grad_fn.name()
-        if name.startswith(("SoftmaxBackward", "SigmoidBackward")):
+        if self._bounded:
             return ("the score is a probability: its gradients vanish where the network is sure",)
         return ()
 

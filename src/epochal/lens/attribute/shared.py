@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from epochal.lens.asking import Forward, Subject, Target, to_array
 from epochal.lens.attribution import Attribution, strongest, summed
 from epochal.lens.layers import last_useful_layer
 
-__all__ = ["begin", "channels_first", "enlarged", "of_input", "of_places", "places", "useful_layer"]
+__all__ = ["begin", "channels_first", "enlarged", "of_input", "of_places", "places", "useful_layer", "whole"]
 
 Array = npt.NDArray[Any]
 
@@ -138,3 +139,14 @@ def useful_layer(subject: Subject, batch: Tensor, layer: str | None) -> str:
 
         known[shape] = last_useful_layer(subject.module, once)
     return known[shape]
+
+
+def whole(what: str, value: Any, least: int = 1) -> int:
+    """A whole number that is asked for; raises UsageError for anything else."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise UsageError(f"{what} is a whole number; it is {value!r}.") from None
+    if isinstance(value, bool) or number < least:
+        raise UsageError(f"{what} must be at least {least}; it is {value!r}.")
+    return number
