@@ -136,6 +136,7 @@ def test_it_says_what_the_network_says_in_evaluation_mode(tmp_path: Path) -> Non
         assert said.class_names == ("a", "b", "c")
     item = reader.media("predictions")[-1]
     assert item.meta["outputs"] == "raw"
+    assert "shown" not in item.meta
     assert item.meta["seconds"] > 0
     cost = sum(each.meta["seconds"] for each in reader.media("predictions"))
     assert reader.info.recorder["caller_seconds"] >= cost * 0.99
@@ -195,6 +196,7 @@ def test_several_inputs_and_outputs_in_an_object(tmp_path: Path) -> None:
         assert path is not None
         said = RunReader.open(path).predictions(1)
         assert said.inputs == tuple(texts)
+        assert RunReader.open(path).media("predictions")[-1].meta["shown"] is True
         expected = net(ids, mask)["logits"].softmax(1).detach().numpy()
         np.testing.assert_allclose(said.probabilities, expected, atol=1e-6)
 

@@ -113,8 +113,8 @@ def test_an_answer_is_known_again_over_http(root: Path, run: str) -> None:
 
 
 def test_an_exported_page_holds_the_answers_and_their_files(root: Path, run: str, tmp_path: Path) -> None:
-    nothing: Any = dict.fromkeys(("steps", "layers", "fps", "size", "cmap"))
-    job = Job(run=Library(root).run("latest"), to=tmp_path / "x.html", what="all", format="html", theme="light", **nothing)
+    nothing: Any = {**dict.fromkeys(("steps", "layers", "fps", "size", "cmap")), "format": "html", "theme": "light"}
+    job = Job(run=Library(root).run("latest"), to=tmp_path / "x.html", what="all", **nothing)
     paths = {each["path"] for each in build_archive(job).files}
     header, _ = ask(root, path_of("predictions", run, series="predictions"))
     assert path_of("predictions", run, series="predictions") in paths

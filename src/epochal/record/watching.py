@@ -172,7 +172,11 @@ class Watching(Edge):
             asked.name,
             feature_names=asked.feature_names,
             step=step,
-            facts={"outputs": asked.outputs or "raw", "seconds": round(seconds, 6)},
+            facts={
+                "outputs": asked.outputs or "raw",
+                "seconds": round(seconds, 6),
+                **({} if asked.shown is asked.inputs else {"shown": True}),
+            },
             doing="run.watch(examples=...)",
         )
 

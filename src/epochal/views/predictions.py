@@ -48,7 +48,7 @@ class ExampleSet:
 
     `inputs` says what they are: `pictures`, `numbers`, `texts`, or "" where none were logged; `inputs_blob` is the file
     that holds them, of `inputs_bytes`. `outputs` says what the network put out (`raw`, `softmax`, `sigmoid`), "" where
-    only probabilities were logged.
+    only probabilities were logged; `shown` that the network was given something else than these inputs.
     """
 
     examples: int
@@ -62,6 +62,7 @@ class ExampleSet:
     inputs_bytes: int
     range: tuple[float, float] | None
     outputs: str
+    shown: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -307,6 +308,7 @@ def _set_of(
         inputs_bytes=_size_of(stored, blob),
         range=_range(item),
         outputs=str(item.meta.get("outputs", "")),
+        shown=item.meta.get("shown") is True,
     )
 
 

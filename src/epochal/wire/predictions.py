@@ -61,6 +61,7 @@ def _set_document(each: ExampleSet) -> dict[str, Any]:
         "inputs_bytes": each.inputs_bytes,
         "range": each.range,
         "outputs": each.outputs,
+        "shown": each.shown,
     }
 
 

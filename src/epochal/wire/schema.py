@@ -458,6 +458,7 @@ class ExampleSetDocument(Document):
     inputs_bytes: int = Field(description="Size of that file")
     range: list[float] | None = Field(description="What 0 and 255 of a picture stand for")
     outputs: str = Field(description="What the network put out: raw, softmax or sigmoid; empty where not known")
+    shown: bool = Field(description="Whether the inputs are for people, and the network was given something else")
 
 
 class PredictionsHeader(Document):

@@ -123,6 +123,8 @@ export interface ExampleSetDocument {
   range: number[] | null;
   /** What the network put out: raw, softmax or sigmoid; empty where not known */
   outputs: string;
+  /** Whether the inputs are for people, and the network was given something else */
+  shown: boolean;
 }
 
 /** Header of the EPF1 container of a film: arrays steps [T] and frames [T, ...]. */

@@ -49,6 +49,24 @@ export function valuesOf(inputs: Inputs, i: number): Tensor['values'] {
   return inputs.values.subarray(i * size, (i + 1) * size)
 }
 
+/**
+ * The numbers that the network was given for an example, in the order of its input's axes; null where they are not known
+ * or do not fit. Pictures are kept in 255 steps, so theirs are rounded to that.
+ */
+export function askedOf(inputs: Inputs, i: number, set: ExampleSet, shape: readonly number[]): number[] | null {
+  const count = shape.reduce((a, b) => a * b, 1)
+  if (inputs.kind === 'text' || set.shown) return null
+  const values = [...valuesOf(inputs, i)]
+  if (values.length !== count || !values.every(Number.isFinite)) return null
+  if (inputs.kind !== 'picture') return values
+  const [lo, hi] = set.range ?? [0, 255]
+  const scaled = values.map((v) => lo! + (v / 255) * (hi! - lo!))
+  const [height, width, channels] = inputs.shape as [number, number, number]
+  if (channels === 1 || shape.at(-1) === channels) return scaled
+  const plane = height * width
+  return scaled.map((_, k) => scaled[(k % plane) * channels + Math.floor(k / plane)]!)
+}
+
 /** An example as pixels, RGBA; blocks as their middle slices along each axis, side by side. Null for rows and texts. */
 export function pixelsOf(
   inputs: Inputs,

@@ -4,6 +4,8 @@ import type { ExampleFilm } from '../../wire/predictions'
 export interface Layer {
   /** The class; null for all that are not drawn by themselves. */
   k: number | null
+  /** Which colour it has: that of its class, where each class has one of its own. */
+  colour: number
   bottom: Float64Array
   top: Float64Array
 }
@@ -22,7 +24,7 @@ export function stacked(film: ExampleFilm, most: number): Layer[] {
   let below = new Float64Array(steps.length)
   for (const k of own) {
     const top = below.map((v, t) => v + (p[t * classes + k]! || 0))
-    layers.push({ k, bottom: below, top })
+    layers.push({ k, colour: classes > 10 ? layers.length : k, bottom: below, top })
     below = top
   }
   if (own.length < classes) {
@@ -32,7 +34,7 @@ export function stacked(film: ExampleFilm, most: number): Layer[] {
       for (let k = 0; k < classes; k += 1) if (!drawn.has(k)) sum += p[t * classes + k]! || 0
       return sum
     })
-    layers.push({ k: null, bottom: below, top })
+    layers.push({ k: null, colour: -1, bottom: below, top })
   }
   return layers
 }

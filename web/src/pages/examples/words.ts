@@ -59,6 +59,8 @@ export const exampleWords = {
   isNot: (truth: string) => `is ${truth}`,
   more: (n: number) => `${n.toLocaleString('en')} more`,
   close: 'Close the example',
+  ask: 'Change and ask',
+  askAbout: 'Change it, and the network at the playhead answers',
   film: 'Confidence through training',
   filmCanvas: (name: string, steps: number) => `Confidence in each class of example ${name} at ${count(steps, 'step')}`,
   others: 'other classes',
