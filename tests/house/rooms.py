@@ -64,7 +64,7 @@ HEAVY: dict[str, tuple[str, ...]] = {
     "fastapi": ("server/",),
     "starlette": ("server/",),
     "uvicorn": ("server/",),
-    "PIL": ("picture/", "record/media/", "lens/photos.py"),
+    "PIL": ("picture/", "record/media/", "lens/photos.py", "lens/colouring.py"),
     "pydantic": ("wire/", "server/"),
     "rich": ("cli/",),
 }

@@ -21,13 +21,21 @@ if TYPE_CHECKING:
     from epochal.lens.attribute.saliency import saliency
     from epochal.lens.attribute.score_cam import score_cam
     from epochal.lens.attribute.smoothgrad import smoothgrad, vargrad
+    from epochal.lens.kernels import Filters, filters
+    from epochal.lens.maps import FeatureMaps, feature_maps
+    from epochal.lens.maximizing import Maximized, maximize, maximizing
 
 __all__ = [
     "Attribution",
     "ClassImages",
+    "FeatureMaps",
+    "Filters",
+    "Maximized",
     "class_images",
     "deconvolution",
+    "feature_maps",
     "film",
+    "filters",
     "grad_cam",
     "grad_cam_plus_plus",
     "guided_backprop",
@@ -35,6 +43,8 @@ __all__ = [
     "input_x_gradient",
     "integrated_gradients",
     "layer_cam",
+    "maximize",
+    "maximizing",
     "occlusion",
     "recorded_class_images",
     "rise",
@@ -46,7 +56,12 @@ __all__ = [
 
 # Each name's home among the files that need PyTorch, imported when it is first used.
 _HOMES = {
+    "FeatureMaps": "maps",
+    "Filters": "kernels",
+    "Maximized": "maximizing",
     "deconvolution": "attribute.deconvolution",
+    "feature_maps": "maps",
+    "filters": "kernels",
     "grad_cam": "attribute.cams",
     "grad_cam_plus_plus": "attribute.cams",
     "guided_backprop": "attribute.guided_backprop",
@@ -54,6 +69,8 @@ _HOMES = {
     "input_x_gradient": "attribute.input_x_gradient",
     "integrated_gradients": "attribute.integrated_gradients",
     "layer_cam": "attribute.cams",
+    "maximize": "maximizing",
+    "maximizing": "maximizing",
     "occlusion": "attribute.occlusion",
     "rise": "attribute.rise",
     "saliency": "attribute.saliency",

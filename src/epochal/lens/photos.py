@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from epochal.errors import DamagedError, MissingExtraError, NotFoundError, UsageError
 from epochal.network import Network, Preparation
 
-__all__ = ["SAMPLES", "Photo", "open_photo", "preparation_of", "prepare", "read_photo"]
+__all__ = ["SAMPLES", "Photo", "open_photo", "picture_shape", "preparation_of", "prepare", "read_photo"]
 
 Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
@@ -112,7 +112,7 @@ def preparation_of(network: Network) -> tuple[Preparation, tuple[str, ...]]:
     if network.preparation is not None:
         return network.preparation, ()
     shape = network.input_shape
-    found = _as_picture(shape)
+    found = picture_shape(shape)
     if found is None:
         said = "any shape" if shape is None else list(shape)
         raise UsageError(
@@ -125,7 +125,7 @@ def preparation_of(network: Network) -> tuple[Preparation, tuple[str, ...]]:
     return Preparation(size=(high, wide), shorter=shorter, channels=channels), (note,)
 
 
-def _as_picture(shape: tuple[int, ...] | None) -> tuple[int, int, int] | None:
+def picture_shape(shape: tuple[int, ...] | None) -> tuple[int, int, int] | None:
     """Channels, height and width of inputs of a shape; a flat one is a square picture where it can be."""
     if shape is None or not shape:
         return None

@@ -170,7 +170,7 @@ def _of_keras(name: str, *, pretrained: bool) -> ModuleNetwork:
 
 
 _CAFFE: dict[str, Any] = {
-    "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255), "deviation": (1 / 255,), "reversed": True,
+    "mean": (123.68 / 255, 116.779 / 255, 103.939 / 255), "deviation": (1 / 255,), "reversed": True,
 }  # fmt: skip
 _SIGNED: dict[str, Any] = {"mean": (0.5,), "deviation": (0.5,)}
 _BYTES: dict[str, Any] = {"deviation": (1 / 255,)}

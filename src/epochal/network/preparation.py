@@ -21,8 +21,8 @@ class Preparation:
 
     `size` (height, width) is that of an input, cut from the middle of a photo whose shorter side was first brought to
     `shorter` pixels; None stretches the photo. An input is (x - mean) / deviation of colours x from 0 to 1, one number
-    for all channels or one for each; `channels` is 1 for grey. `reversed` networks take blue first, `channels_last`
-    ones [H, W, C].
+    for all channels or one for each; `channels` is 1 for grey. `reversed` networks take blue first, although `mean`
+    and `deviation` are those of red, green and blue; `channels_last` ones take [H, W, C].
     """
 
     size: tuple[int, int]

@@ -1,0 +1,184 @@
+"""Filters: the kernels of a layer as pictures.
+
+Those on three input channels are shown in their colours, as Krizhevsky, Sutskever and Hinton did ("ImageNet
+Classification with Deep Convolutional Neural Networks", NeurIPS 2012); deeper ones channel by channel, or by the
+principal components of what each place of a kernel looks for over all input channels.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from epochal.errors import NotFoundError, UsageError
+from epochal.film import Film
+from epochal.lens.colouring import as_pixels, heat_scale, panels_of
+from epochal.network import Network
+from epochal.picture import ColourScale, PanelsScene, theme
+from epochal.picture import save as save_scene
+
+__all__ = ["CITATION", "Filters", "filters"]
+
+Array = npt.NDArray[Any]
+Pixels = npt.NDArray[np.uint8]
+Look = Literal["colours", "channel", "components"]
+
+CITATION = "kernels; Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep CNNs, 2012"
+_TILES = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Filters:
+    """The kernels of a layer: `array` [outputs, inputs, height, width], exactly as they are.
+
+    `look` says how `pictures` shows them: in `colours` (three inputs), one input `channel`, or by their three principal
+    `components`. `order` holds the outputs with the largest norm first. `explained` is the share of the kernels'
+    variance that three components hold.
+    """
+
+    array: Array
+    layer: str
+    look: Look
+    order: Array
+    channel: int | None = None
+    explained: float | None = None
+    caption: str = CITATION
+    step: int | None = None
+    notes: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def pictures(self, *, mode: str = "light") -> Pixels:
+        """A picture of each kernel [outputs, height, width, 3].
+
+        Colours and components lie between black and white, grey where a weight is zero, on one scale for the layer.
+        """
+        if self.look == "channel":
+            return self._scale(mode).paint(self.array[:, self.channel or 0], theme(mode))
+        values = self.array if self.look == "colours" else _components(self.array)[0]
+        limit = float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
+        return as_pixels(np.moveaxis(values, 1, -1) / limit / 2 + 0.5)
+
+    def film(self) -> Film:
+        """The kernels as a film of one frame."""
+        axes = ("output", "input", "row", "column")
+        return Film(f"filters of {self.layer}", [self.step or 0], self.array[None], axes=axes, units="weight")
+
+    def scene(self, *, count: int = _TILES, mode: str = "light", size: tuple[int, int] | None = None) -> PanelsScene:
+        """The kernels side by side, the largest first, with whose idea it is."""
+        shown = self.pictures(mode=mode)
+        how = {"colours": "in their colours", "channel": f"input channel {self.channel}",
+               "components": f"three principal components, {(self.explained or 0):.0%} of the variance"}  # fmt: skip
+        return PanelsScene(
+            panels=panels_of([(str(i), shown[i]) for i in self.order[:count].tolist()]),
+            theme=theme(mode),
+            title=f"{self.layer}: filters, {how[self.look]}",
+            captions=["" if self.step is None else f"step {self.step:,}"],
+            wanted=size,
+            note=self.caption,
+            scale=self._scale(mode) if self.look == "channel" else None,
+        )
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        count: int = _TILES,
+        theme: str = "light",
+        size: tuple[int, int] | None = None,
+    ) -> Path:
+        """Write the `count` largest kernels as a .png or .svg picture; .npz and .csv hold all values exactly."""
+        if Path(path).suffix.lower() in (".npz", ".csv"):
+            return self.film().save(path)
+        return save_scene(self.scene(count=count, mode=theme, size=size), path)
+
+    def _scale(self, mode: str) -> ColourScale:
+        chosen = self.array[:, self.channel or 0] if self.look == "channel" else self.array
+        return heat_scale(chosen, signed=True, mode=mode)
+
+    def __repr__(self) -> str:
+        return f"<Filters {self.layer}, {'×'.join(map(str, self.array.shape))}, {self.look}>"
+
+
+def filters(network: Network | Any, *, layer: str | None = None, channel: int | None = None) -> Filters:
+    """The kernels of a convolution as pictures: of the first one where `layer` is None.
+
+    Kernels on three inputs are shown in colours, on others by principal components, or, with `channel`, the weights on
+    that input channel alone. `network` is an Epochal network, a `torch.nn.Module` or a Keras model. Raises
+    NotFoundError for a layer that has no kernels of two dimensions.
+    """
+    kernels = _kernels(network)
+    if not kernels:
+        raise NotFoundError("The network has no convolution with kernels of two dimensions.")
+    name = next(iter(kernels)) if layer is None else layer
+    if name not in kernels:
+        near = difflib.get_close_matches(name, kernels, 3, 0.5)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(list(kernels)[:12])}."
+        raise NotFoundError(f"There is no layer {name!r} with kernels.", hint=hint)
+    array = kernels[name]
+    inputs = array.shape[1]
+    if channel is not None and not 0 <= channel < inputs:
+        raise UsageError(f"Layer {name!r} has input channels 0 to {inputs - 1}, not {channel}.")
+    if channel is None and inputs == 1:
+        channel = 0
+    look: Look = "channel" if channel is not None else "colours" if inputs == 3 else "components"
+    norms = np.sqrt(np.square(array.astype(np.float64)).sum(axis=(1, 2, 3)))
+    bad = int((~np.isfinite(array)).sum())
+    return Filters(
+        array=array,
+        layer=name,
+        look=look,
+        order=np.argsort(-np.nan_to_num(norms, nan=-1.0, posinf=-1.0), kind="stable"),
+        channel=channel,
+        explained=_components(array)[1] if look == "components" else None,
+        step=getattr(network, "step", None),
+        notes=(f"{bad:,} weights are not finite",) if bad else (),
+        numbers={"filters": len(array), "inputs": inputs},
+    )
+
+
+def _components(array: Array) -> tuple[Array, float]:
+    """Kernels [outputs, inputs, h, w] in three numbers [outputs, 3, h, w] for each place, and their share of variance.
+
+    The principal axes over all places of all kernels, not centred, so that a weight of zero stays zero. A component's
+    sign is such that its largest number is above zero.
+    """
+    outputs, inputs, high, wide = array.shape
+    places = np.nan_to_num(array.astype(np.float64)).transpose(0, 2, 3, 1).reshape(-1, inputs)
+    values, axes = np.linalg.eigh(places.T @ places)
+    chosen = axes[:, ::-1][:, :3]
+    found = np.zeros((len(places), 3))
+    found[:, : chosen.shape[1]] = places @ chosen
+    largest = found[np.abs(found).argmax(axis=0), np.arange(3)]
+    found *= np.where(largest < 0, -1.0, 1.0)
+    # Each component on its own scale: otherwise the third is hardly to be seen.
+    found /= np.maximum(np.abs(found).max(axis=0), 1e-30)
+    whole = float(values.sum())
+    share = float(values[::-1][:3].sum()) / whole if whole > 0 else 0.0
+    return found.reshape(outputs, high, wide, 3).transpose(0, 3, 1, 2), share
+
+
+def _kernels(network: Any) -> dict[str, Array]:
+    """Layer -> its kernels [outputs, inputs, height, width], outputs first whatever the framework."""
+    if isinstance(network, Network) and getattr(network, "module", None) is None:
+        return _of_graph(network)
+    from epochal.lens.modules import kernels_of
+
+    return kernels_of(getattr(network, "module", network) if isinstance(network, Network) else network)
+
+
+def _of_graph(network: Network) -> dict[str, Array]:
+    state, found = network.state(), {}
+    for layer in network.graph.layers if network.graph is not None else ():
+        for parameter in layer.parameters:
+            value = state.get(parameter.name)
+            if parameter.role == "weight" and value is not None and value.ndim == 4:
+                laid = value.transpose(parameter.layout) if len(parameter.layout) == 4 else value
+                found[layer.layer_id] = laid
+    return found

@@ -1,0 +1,415 @@
+"""Activation maximisation: the picture that a channel, a unit, a class or a direction answers to most.
+
+Erhan, Bengio, Courville and Vincent, "Visualizing Higher-Layer Features of a Deep Network", 2009; with the means of
+Olah, Mordvintsev and Schubert, "Feature Visualization", Distill 2017: frequencies, uncorrelated colours, small moves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from epochal.errors import NetworkError, UsageError
+from epochal.film import Film
+from epochal.lens.asking import Subject, Target
+from epochal.lens.colouring import as_pixels
+from epochal.lens.layers import find_layer
+from epochal.lens.outputs import channel_axis, first_tensor
+from epochal.lens.painting import Painting, Shaking
+from epochal.lens.photos import picture_shape
+from epochal.lens.rules import deconvolution
+from epochal.network import Preparation
+from epochal.picture import Panel, PanelsScene, theme
+from epochal.picture import save as save_scene
+
+__all__ = ["CITATION", "Maximized", "maximize", "maximizing"]
+
+Array = npt.NDArray[Any]
+Pixels = npt.NDArray[np.uint8]
+Preview = Callable[["Maximized"], object]
+
+CITATION = "activation maximisation; Erhan et al. 2009; Olah, Mordvintsev and Schubert, Feature Visualization, 2017"
+_SIZE = 224
+_MOST_SETBACKS = 8
+_KICKS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Maximized:
+    """The picture found so far: `array` as the network takes it, `pixels` [H, W, 3] uint8 as people see it.
+
+    `objective` is what the network answers to it, `start` what it answered to the first picture, both without random
+    moves; `curve` holds the objective at each step, with them. `done` of `steps` steps have been made.
+    """
+
+    array: Array
+    pixels: Pixels
+    objective: float
+    start: float
+    curve: Array
+    done: int
+    steps: int
+    what: str
+    caption: str = CITATION
+    step: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The figures in it by name."""
+        return {"objective": self.objective, "start": self.start, "steps": self.done}
+
+    def film(self) -> Film:
+        """The picture as a film of one frame."""
+        return Film(self.what, [self.step or 0], self.pixels[None], axes=("row", "column", "colour"), kind="image")
+
+    def scene(self, *, mode: str = "light", size: tuple[int, int] | None = None) -> PanelsScene:
+        """The picture with what it is of, and whose idea it is."""
+        name = f"{self.start:.3g} → {self.objective:.3g}"
+        return PanelsScene(
+            panels=[Panel(pixels=self.pixels, title=name)],
+            theme=theme(mode),
+            title=f"What {self.what} answers to most",
+            captions=["" if self.step is None else f"step {self.step:,}"],
+            wanted=size,
+            note=self.caption,
+        )
+
+    def save(self, path: str | os.PathLike[str], *, theme: str = "light", size: tuple[int, int] | None = None) -> Path:
+        """Write the picture as .png or .svg; .npz holds its pixels alone."""
+        if Path(path).suffix.lower() in (".npz", ".csv"):
+            return self.film().save(path)
+        return save_scene(self.scene(mode=theme, size=size), path)
+
+    def __repr__(self) -> str:
+        return f"<Maximized {self.what}, {self.start:.3g} → {self.objective:.3g} in {self.done} steps>"
+
+
+def maximize(network: Any, *, preview: Preview | None = None, every: int = 16, **how: Any) -> Maximized:
+    """The picture that something in a network answers to most; see `maximizing` for what can be said.
+
+    `preview` is called with the picture so far after each `every` steps, and ends the search by returning False.
+    """
+    found: Maximized | None = None
+    for found in maximizing(network, every=every, **how):
+        if preview is not None and found.done < found.steps and preview(found) is False:
+            break
+    if found is None:
+        raise UsageError("steps must be at least 1.")
+    return found
+
+
+def maximizing(
+    network: Any,
+    *,
+    layer: str | None = None,
+    channel: int | None = None,
+    place: Sequence[int] | None = None,
+    direction: Any = None,
+    target: Target | None = None,
+    steps: int = 128,
+    every: int = 16,
+    rate: float = 0.05,
+    size: tuple[int, int] | None = None,
+    shaken: bool = True,
+    decorrelated: bool = True,
+    preparation: Preparation | None = None,
+    seed: int = 0,
+) -> Iterator[Maximized]:
+    """Search for that picture; gives it after each `every` steps and at the end.
+
+    What is to answer: a class `target` (what the network puts out for it), or in a `layer` a `channel` (its mean over
+    all places), with `place` (row, column) one unit of it, or a `direction` [channels]. The picture has the network's
+    1 to n channels and its size; `size` (height, width) is needed where that is not known. `preparation` says how
+    pictures become inputs where the network does not: otherwise colours go in from 0 to 1. `shaken` moves the picture
+    a little before each step, `decorrelated` mixes three colours from uncorrelated ones, `rate` is that of Adam.
+
+    A step that leads to values that are not finite is taken back and the rate halved. Raises NotFoundError for what is
+    not there, NetworkError where the objective is not finite from the start or does not depend on the picture.
+    """
+    if steps < 1 or every < 1 or not rate > 0:
+        raise UsageError("steps and every must be at least 1, and rate above 0.")
+    subject = Subject(network)
+    goal = _Goal(subject, layer=layer, channel=channel, place=place, direction=direction, target=target)
+    canvas = _Canvas(subject, preparation, size, seed=seed, decorrelated=decorrelated)
+    yield from _Search(goal, canvas, Shaking() if shaken else None, rate=rate, seed=seed).run(steps, every)
+
+
+@final
+class _Goal:
+    """What is to become large, as one number of a batch of one."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        layer: str | None,
+        channel: int | None,
+        place: Sequence[int] | None,
+        direction: Any,
+        target: Target | None,
+    ) -> None:
+        if (layer is None) == (target is None):
+            raise UsageError(
+                "Say what is to answer: target=3 for a class, or layer='...' with channel=7 or a direction."
+            )
+        if layer is not None and (channel is None) == (direction is None):
+            raise UsageError("Of a layer, either a channel or a direction is maximised.")
+        if place is not None and len(place) != 2:
+            raise UsageError("place is (row, column).")
+        self.subject, self.layer, self.channel, self.target = subject, layer, channel, target
+        self._place = None if place is None else (int(place[0]), int(place[1]))
+        self._direction = None if direction is None else torch.as_tensor(np.asarray(direction, np.float32))
+        found = None if layer is None else find_layer(subject.module, layer)
+        self._module: nn.Module | None = None if found is None else found[0]
+        self._use = 1 if found is None else found[1]
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        if self.layer is None:
+            names = getattr(self.subject.network, "classes", ())
+            known = isinstance(self.target, int) and 0 <= self.target < len(names)
+            return f"class {self.target}" + (f" ({names[self.target]})" if known else "")  # type: ignore[index]
+        part = "a direction" if self.channel is None else f"channel {self.channel}"
+        return f"{part} of {self.layer}" + ("" if self._place is None else f" at {self._place}")
+
+    def __call__(self, batch: Tensor) -> Tensor:
+        """The number, with gradients."""
+        if self._module is None:
+            scores = self.subject.outputs(batch)[0]
+            chosen = self.subject.target_of(scores, self.target)
+            return scores[chosen]
+        flow = self._reach(batch, self._module)[0]
+        flow = flow.movedim(channel_axis(self._module, tuple(flow.shape)), 0)
+        if self._direction is not None:
+            if self._direction.shape != flow.shape[:1]:
+                raise UsageError(
+                    f"A direction of {self.layer} has {len(flow)} numbers, not {list(self._direction.shape)}."
+                )
+            flow = torch.tensordot(self._direction.to(flow), flow, 1)
+        else:
+            flow = flow[_within(self.channel or 0, len(flow), f"channels of {self.layer}")]
+        if self._place is not None:
+            if flow.ndim != 2:
+                raise UsageError(f"{self.layer} puts out no maps: leave place out.")
+            row, column = self._place
+            return flow[_within(row, flow.shape[0], "rows"), _within(column, flow.shape[1], "columns")]
+        return flow.mean()
+
+    def _reach(self, batch: Tensor, module: nn.Module) -> Tensor:
+        """The layer's output; what the network does after it is not run."""
+        count = 0
+
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            nonlocal count
+            count += 1
+            if count == self._use:
+                raise _Reached(first_tensor(output))
+
+        handle = module.register_forward_hook(hook)
+        try:
+            self.subject.outputs(batch)
+        except _Reached as reached:
+            if reached.output is None or not reached.output.dtype.is_floating_point or reached.output.ndim < 2:
+                raise NetworkError(f"Layer {self.layer!r} puts out no tensor of floating numbers.") from None
+            return reached.output
+        finally:
+            handle.remove()
+        raise NetworkError(f"Layer {self.layer!r} did not run in this forward.")
+
+
+class _Reached(BaseException):
+    """The layer has run. No `except Exception` of a network's code shall take it for a failure."""
+
+    def __init__(self, output: Tensor | None) -> None:
+        super().__init__()
+        self.output = output
+
+
+@final
+class _Canvas:
+    """The picture that is searched for, and how it becomes an input."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        preparation: Preparation | None,
+        size: tuple[int, int] | None,
+        *,
+        seed: int,
+        decorrelated: bool,
+    ) -> None:
+        told = preparation or getattr(subject.network, "preparation", None)
+        self._last, self._reversed = subject.channels_last, False
+        self._shape: tuple[int, ...] | None = None
+        self._mean: tuple[float, ...] = (0.0,)
+        self._deviation: tuple[float, ...] = (1.0,)
+        if told is not None:
+            channels, sides, self._last = told.channels, told.size, told.channels_last
+            self._mean, self._deviation, self._reversed = told.mean, told.deviation, told.reversed
+        else:
+            channels, sides = self._known(subject, size)
+        sides = sides if size is None else (int(size[0]), int(size[1]))
+        if min(sides) < 4:
+            raise UsageError(f"A picture of {sides[0]} × {sides[1]} pixels is too small to be searched for.")
+        self.painting = Painting(channels, sides, seed=seed, decorrelated=decorrelated, device=subject.device)
+        self._dtype = subject.dtype
+
+    def _known(self, subject: Subject, size: tuple[int, int] | None) -> tuple[int, tuple[int, int]]:
+        shape = subject.shape
+        if shape is not None and len(shape) == 3 and -1 not in shape:
+            channels = shape[-1] if self._last else shape[0]
+            return channels, (shape[0], shape[1]) if self._last else (shape[1], shape[2])
+        if shape is not None and (found := picture_shape(shape)) is not None:
+            self._shape = shape
+            return found[0], (found[1], found[2])
+        first = next((m for m in subject.module.modules() if isinstance(m, nn.Conv2d)), None)
+        if first is None:
+            raise UsageError("The network does not say what pictures it takes.", hint="Say it: preparation=...")
+        return first.in_channels, size or (_SIZE, _SIZE)
+
+    def input(self, picture: Tensor) -> Tensor:
+        """The batch of one that the network takes for a picture [1, C, H, W] from 0 to 1."""
+        mean, deviation = (picture.new_tensor(v).reshape(1, -1, 1, 1) for v in (self._mean, self._deviation))
+        scaled = ((picture - mean) / deviation).to(self._dtype)
+        scaled = scaled.flip(1) if self._reversed else scaled
+        if self._last:
+            scaled = scaled.movedim(1, -1)
+        return scaled if self._shape is None else scaled.reshape(1, *self._shape)
+
+
+@final
+class _Search:
+    """Adam on the spectrum, with a guard against values that are not finite."""
+
+    def __init__(self, goal: _Goal, canvas: _Canvas, shaking: Shaking | None, *, rate: float, seed: int) -> None:
+        self._goal, self._canvas, self._shaking = goal, canvas, shaking
+        self._spectrum = canvas.painting.spectrum
+        self._optimizer = torch.optim.Adam([self._spectrum], lr=rate)
+        self._chance = torch.Generator().manual_seed(seed + 1)
+        self._curve: list[float] = []
+        self._setbacks = self._kicks = 0
+
+    def run(self, steps: int, every: int) -> Iterator[Maximized]:
+        """The picture after each `every` steps and at the end."""
+        with self._goal.subject.asking(gradients=False):
+            start = self._clean()
+        if not np.isfinite(start):
+            raise NetworkError(
+                f"{self._goal.what} is {start} for the first picture: there is nothing to climb.",
+                hint="Are there parameters that are not finite?",
+            )
+        for done in range(1, steps + 1):
+            with self._goal.subject.asking(gradients=True):
+                gave_up = not self._climb()
+            if done == steps or done % every == 0 or gave_up:
+                yield self._found(start, done, steps)
+            if gave_up:
+                return
+
+    def _climb(self) -> bool:
+        """One step; False where no step leads to finite values."""
+        before = self._spectrum.detach().clone()
+        held = self._kept()
+        while self._setbacks <= _MOST_SETBACKS:
+            value, gradient = self._gradient()
+            if np.isfinite(value) and bool(torch.isfinite(gradient).all()):
+                self._spectrum.grad = -gradient
+                self._optimizer.step()
+                self._curve.append(value)
+                self._last = (before, held)
+                return True
+            # The step before led here: it is taken back, and the way is tried with shorter steps.
+            self._setbacks += 1
+            if not self._curve:
+                raise NetworkError(f"The gradient of {self._goal.what} is not finite: no step can be taken.")
+            self._restore(*self._last)
+            before, held = self._last
+            for group in self._optimizer.param_groups:
+                group["lr"] /= 2
+        return False
+
+    def _gradient(self) -> tuple[float, Tensor]:
+        picture = self._canvas.painting.picture()
+        moved = picture if self._shaking is None else self._shaking(picture, self._chance)
+        value = self._goal(self._canvas.input(moved))
+        if not value.requires_grad:
+            raise NetworkError(f"{self._goal.what} does not depend on the picture by operations that have gradients.")
+        (gradient,) = torch.autograd.grad(value, self._spectrum, retain_graph=True, allow_unused=True)
+        if gradient is None:
+            raise NetworkError(f"{self._goal.what} does not depend on the picture.")
+        if not torch.count_nonzero(gradient) and self._kicks < _KICKS:
+            # Rectifiers that are shut let nothing back: until they open, what would open them is let through.
+            self._kicks += 1
+            with deconvolution(value):
+                (gradient,) = torch.autograd.grad(value, self._spectrum)
+        return float(value.detach()), gradient
+
+    def _kept(self) -> Any:
+        return {key: value.clone() for key, value in self._optimizer.state.get(self._spectrum, {}).items()}
+
+    def _restore(self, spectrum: Tensor, held: Any) -> None:
+        with torch.no_grad():
+            self._spectrum.copy_(spectrum)
+        self._optimizer.state.pop(self._spectrum, None)
+        if held:
+            self._optimizer.state[self._spectrum] = held
+
+    def _clean(self) -> float:
+        with torch.no_grad():
+            return float(self._goal(self._canvas.input(self._canvas.painting.picture())))
+
+    def _found(self, start: float, done: int, steps: int) -> Maximized:
+        with self._goal.subject.asking(gradients=False):
+            picture = self._canvas.painting.picture()
+            objective = float(self._goal(self._canvas.input(picture)))
+            if not np.isfinite(objective) and self._curve:
+                self._restore(*self._last)
+                picture = self._canvas.painting.picture()
+                objective = float(self._goal(self._canvas.input(picture)))
+            array = self._canvas.input(picture)[0].float().cpu().numpy().copy()
+        return Maximized(
+            array=array,
+            pixels=_shown(picture[0].float().cpu().numpy()),
+            objective=objective,
+            start=start,
+            curve=np.array(self._curve),
+            done=done,
+            steps=steps,
+            what=self._goal.what,
+            step=self._goal.subject.step,
+            notes=self._notes(done, steps),
+        )
+
+    def _notes(self, done: int, steps: int) -> tuple[str, ...]:
+        notes = []
+        if self._setbacks:
+            notes.append(f"{self._setbacks} steps led to values that are not finite and were taken back")
+        if self._kicks:
+            notes.append(f"rectifiers were shut at first: {self._kicks} steps went by what would open them")
+            if self._kicks >= _KICKS and not any(self._curve):
+                notes.append("nothing opened them: the picture is noise")
+        if len(self._curve) < done <= steps:
+            notes.append(f"the search ended after {len(self._curve)} of {steps} steps")
+        return tuple(notes)
+
+
+def _shown(picture: Array) -> Pixels:
+    """A picture [C, H, W] from 0 to 1 as pixels: three channels in colours, others as the mean of all."""
+    colours = picture if len(picture) == 3 else np.repeat(picture.mean(axis=0, keepdims=True), 3, axis=0)
+    return as_pixels(colours.transpose(1, 2, 0))
+
+
+def _within(index: int, count: int, what: str) -> int:
+    if not 0 <= index < count:
+        raise UsageError(f"There are {count} {what}, numbered from 0; not {index}.")
+    return index
