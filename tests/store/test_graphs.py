@@ -73,6 +73,18 @@ def test_several_models_keep_their_groups_below_their_names() -> None:
     assert [skip.source for skip in joined.skips] == ["critic.stem", "actor.stem"]
 
 
+def test_a_module_that_runs_again_is_a_group_each_time() -> None:
+    def groups(*names: str) -> list[tuple[str, int]]:
+        return [(g.group_id, len(g.layers)) for g in find_groups([linear(name) for name in names])]
+
+    assert groups("b.a", "b.c", "b.a@2", "b.c@2") == [("b", 2), ("b@2", 2)], "one right after the other"
+    assert groups("b.a", "b.c", "stem", "b.a@2", "b.c@2") == [("b", 2), ("b@2", 2)]
+    assert groups("b.norm", "b.relu", "b.relu@2", "b.norm@2", "b.relu@3", "b.relu@4") == [("b", 3), ("b@2", 3)]
+    assert groups("b.relu", "b.a", "b.relu@2") == [("b", 3)], "a layer inside that is used twice"
+    assert groups("b.a", "stem", "b.c") == [("b", 2)], "one use, with something in between"
+    assert groups("o.b.a", "o.b.a@2") == [("o", 0), ("o.b", 1), ("o@2", 0), ("o.b@2", 1)]
+
+
 def test_what_is_a_skip() -> None:
     chain = [linear("a"), linear("b"), linear("c")]
 
@@ -88,6 +100,13 @@ def test_what_is_a_skip() -> None:
     assert skips(times, ("c", "mul"), ("a", "mul")) == [], "a gate"
     own = Layer(layer_id="mine", kind="SkipAdd")
     assert skips(own, ("c", "mine"), ("a", "mine")) == [("a", "mine")], "a module of the user's that sums"
+    pool = Layer(layer_id="pool", kind="MaxPooling2D")
+    crop = Layer(layer_id="crop", kind="Cropping2D")
+    for side, found in ((pool, []), (crop, [("crop", "cat")])):
+        layers = [linear("a"), linear("b"), side, cat]
+        ways = (("a", "b"), ("a", side.layer_id), ("b", "cat"), (side.layer_id, "cat"))
+        edges = [Edge(source=s, target=t) for s, t in ways]
+        assert [(e.source, e.target) for e in mark_skips(layers, edges) if e.skip] == found
     # Of two ways that are equally long neither is a skip.
     layers = [linear("a"), linear("b"), linear("c"), add("add")]
     edges = [Edge(source=s, target=t) for s, t in (("a", "b"), ("a", "c"), ("b", "add"), ("c", "add"))]

@@ -20,6 +20,8 @@ _SUMS = frozenset(
 )
 _JOINS = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack"})
 _SAID = re.compile(r"add|sum|residual|shortcut|skip|(con)?cat|merge")
+# What only makes features fit those that they are put beside.
+_FITTED = re.compile(r"crop|pad|slice|narrow|index|select|identity|dropout|interpolate|upsampl|resiz")
 _USE = re.compile(r"@\d+$")
 
 
@@ -28,11 +30,12 @@ def mark_skips(layers: Sequence[Layer], edges: Sequence[Edge]) -> tuple[Edge, ..
 
     `layers` and `edges` are in running order. Of the ways that meet in a sum or a concatenation, one is a skip where it
     is an identity that another way leads round through layers, or where it has fewer layers than another way has: in a
-    sum at most one (a projection), in a concatenation none (only operations, such as a crop).
+    sum at most one (a projection), in a concatenation none, and nothing but a change of size (a crop).
     """
     at = {layer.layer_id: i for i, layer in enumerate(layers)}
     heavy = [_weighs(layer) for layer in layers]
     solid = [layer.role == "module" or layer.parameter_count > 0 for layer in layers]
+    fitted = [_FITTED.search(layer.kind.lower()) is not None for layer in layers]
     sources: dict[int, list[int]] = {}
     for edge in edges:
         if edge.source in at and edge.target in at:
@@ -44,7 +47,8 @@ def mark_skips(layers: Sequence[Layer], edges: Sequence[Edge]) -> tuple[Edge, ..
         for source in sources.get(i, ()):
             before[i] |= before[source]
         if len(sources.get(i, ())) > 1 and (join := _join(layer)):
-            skips |= {(s, i) for s in _short_ways(sources[i], before, heavy, solid, most=1 if join == "sum" else 0)}
+            passed = None if join == "sum" else fitted
+            skips |= {(s, i) for s in _short_ways(sources[i], before, heavy, solid, passed)}
     return tuple(replace(e, skip=(at.get(e.source, -1), at.get(e.target, -1)) in skips) for e in edges)
 
 
@@ -65,8 +69,13 @@ def _weighs(layer: Layer) -> bool:
 
 
 def _short_ways(
-    meeting: Sequence[int], before: Sequence[int], heavy: Sequence[bool], solid: Sequence[bool], *, most: int
+    meeting: Sequence[int],
+    before: Sequence[int],
+    heavy: Sequence[bool],
+    solid: Sequence[bool],
+    fitted: Sequence[bool] | None,
 ) -> set[int]:
+    """Those of the layers meeting in a sum, or where `fitted` is given in a concatenation, that end a short way."""
     found: set[int] = set()
     for one in meeting:
         for other in meeting:
@@ -78,9 +87,10 @@ def _short_ways(
                     found.add(one)
             elif shared and not before[one] >> other & 1:
                 fork = shared.bit_length() - 1
-                own = sum(heavy[n] for n in _between(fork, one, before, apart=other))
+                way = _between(fork, one, before, apart=other)
+                own = sum(heavy[n] for n in way)
                 others = sum(heavy[n] for n in _between(fork, other, before, apart=one))
-                if own < others and own <= most:
+                if own < others and (own <= 1 if fitted is None else all(fitted[n] for n in way)):
                     found.add(one)
     return found
 
@@ -106,15 +116,16 @@ def find_groups(
     current: dict[str, str] = {}  # a module -> its use that is open
     met: dict[str, set[str]] = {}  # a use of a group -> modules of the layers that it has
     left: set[str] = set()  # uses after which something outside has run
+    begins = _first_layers(layers, separator)
     for layer in layers:
         name = _USE.sub("", layer.layer_id)
-        parts = name.split(separator)
-        paths = [separator.join(parts[:n]) for n in range(1, len(parts))]
+        paths = _paths(name, separator)
         paths = [p for p in paths if p in kinds] if kinds is not None else [p for p in paths if p not in ids]
         parent = ""
         for path in paths:
             use = current.get(path)
-            again = layer.role == "module" and use is not None and use in left and name in met[use]
+            met_before = layer.role == "module" and use is not None and name in met[use]
+            again = met_before and (use in left or begins.get(path) == name)
             moved = use is not None and found[use].parent != parent
             if use is None or again or moved:
                 use = path if path not in found else _next_use(path, found)
@@ -127,6 +138,28 @@ def find_groups(
         if parent:
             held[parent].append(layer.layer_id)
     return tuple(replace(group, layers=tuple(held[name])) for name, group in found.items())
+
+
+def _paths(name: str, separator: str) -> list[str]:
+    """The modules around a layer as its name tells them, outer ones first."""
+    parts = name.split(separator)
+    return [separator.join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _first_layers(layers: Sequence[Layer], separator: str) -> dict[str, str]:
+    """Of modules that run several times, the layer with which each time begins, where no other layer runs less often."""
+    uses: dict[str, dict[str, int]] = {}
+    for layer in layers:
+        name = _USE.sub("", layer.layer_id)
+        for path in _paths(name, separator) if layer.role == "module" else ():
+            inside = uses.setdefault(path, {})
+            inside[name] = inside.get(name, 0) + 1
+    found = {}
+    for path, inside in uses.items():
+        first, count = next(iter(inside.items()))
+        if count > 1 and count == min(inside.values()):
+            found[path] = first
+    return found
 
 
 def _next_use(path: str, found: Mapping[str, Group]) -> str:

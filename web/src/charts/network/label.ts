@@ -86,6 +86,13 @@ function widthOf(text: string, size: number, weight: number): number {
   return width
 }
 
+/** How wide the head of an open group is. */
+export function headOf(node: TreeNode, graph: GraphDocument): number {
+  const { title, times } = labelOf(node, graph)
+  const written = widthOf(`${title} ${times > 1 ? `×${times} ` : ''}`, TITLE_SIZE, 600)
+  return Math.ceil(written + widthOf(node.name, TITLE_SIZE, 400) + CHEVRON + 2 * SIDE)
+}
+
 /** How large the box of a node is that is not open. */
 export function sizeOf(node: TreeNode, graph: GraphDocument): { width: number; height: number } {
   const { title, times, text, small } = labelOf(node, graph)

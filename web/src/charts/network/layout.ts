@@ -135,7 +135,7 @@ function layGroup(group: SceneGroup, inner: ReadonlyMap<string, Placed>): Placed
   const edge = right + dx
   const far = drawArcs([...arcs], ends, edge, ways, inner)
   const port = (id: string) => (ends.has(id) ? ends.get(id)!.x + PORT / 2 : null)
-  return { width: Math.max(edge, far) + PAD, height, boxes, ways, in: port(IN), out: port(OUT) }
+  return { width: Math.max(edge, far, group.head - PAD) + PAD, height, boxes, ways, in: port(IN), out: port(OUT) }
 }
 
 /** Where an arrow arrives at a box: at the middle, at an open group where its own arrows begin. */

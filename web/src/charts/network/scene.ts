@@ -18,6 +18,8 @@ export interface SceneEdge {
 /** An open group: the boxes in it in running order, and the arrows between them. */
 export interface SceneGroup {
   readonly id: string
+  /** How wide it is at least, for what is written in its head. */
+  readonly head: number
   readonly boxes: readonly { readonly id: string; readonly width: number; readonly height: number }[]
   readonly edges: readonly SceneEdge[]
 }
@@ -34,6 +36,7 @@ export function makeScene(
   tree: Tree,
   open: ReadonlySet<string>,
   size: (node: TreeNode) => { width: number; height: number },
+  head: (node: TreeNode) => number = () => 0,
 ): Scene {
   const edges = new Map<string, Map<string, SceneEdge>>()
   const groups: SceneGroup[] = []
@@ -68,6 +71,7 @@ export function makeScene(
     for (const child of node.children) if (isOpen(child, open)) list(child)
     groups.push({
       id: node.id,
+      head: node.parent ? head(node) : 0,
       boxes: node.children.map((c) => ({ id: c.id, ...size(c) })),
       edges: [...edges.get(node.id)!.values()],
     })
