@@ -147,7 +147,7 @@ def _paths(name: str, separator: str) -> list[str]:
 
 
 def _first_layers(layers: Sequence[Layer], separator: str) -> dict[str, str]:
-    """Of modules that run several times, the layer with which each time begins, where no other layer runs less often."""
+    """Of modules that run several times, the layer with which each time begins: no other one inside runs less often."""
     uses: dict[str, dict[str, int]] = {}
     for layer in layers:
         name = _USE.sub("", layer.layer_id)
