@@ -152,6 +152,14 @@ def test_without_epochs_it_costs_no_more_than_the_budget() -> None:
     assert len(logged) == 6
 
 
+def test_a_period_of_snapshots_is_one_of_examples_too() -> None:
+    asked, logged, _ = examined(Network(cost=9.0), every=10)
+    asked.begin(None)
+    for step in range(1, 36):
+        asked.tick(step, 1.0 if step == 17 else None, now=0.0)
+    assert logged == [0, 10, 17, 20, 30]
+
+
 def test_one_that_fails_is_not_asked_again() -> None:
     class Broken(Network):
         def answers(self, inputs: Any, rows: int) -> tuple[Any, float]:

@@ -13,7 +13,7 @@ from safetensors.numpy import load
 import epochal
 from epochal.errors import NotFoundError, UsageError
 from epochal.export.job import Job
-from epochal.export.report import build_archive
+from epochal.export.report import _fewer, build_archive
 from epochal.server.app import make_app
 from epochal.store.library import Library
 from epochal.wire import frames
@@ -122,3 +122,23 @@ def test_an_exported_page_holds_the_answers_and_their_files(root: Path, run: str
     for blob in [*header["blobs"], header["sets"][0]["inputs_blob"]]:
         assert path_of("blob", run, name=blob) in paths
     assert json.dumps(sorted(paths)).count("/predictions?") == 2
+
+
+def test_an_exported_page_holds_fewer_steps_where_all_would_be_too_many(
+    root: Path, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = Library(root).run("latest")
+    sizes = [item.size for item in stored.media("predictions")]
+    answered = ("p", "t", Wire(Library(root)).answer(*path_of("media", run, series="predictions").split("?")).body)
+    assert _fewer(answered, most=sum(sizes)) == (answered, 1)
+    monkeypatch.setattr("epochal.export.report._fewer", lambda listed: _fewer(listed, most=sum(sizes) // 2))
+    nothing: Any = {**dict.fromkeys(("steps", "layers", "fps", "size", "cmap")), "format": "html", "theme": "light"}
+    job = Job(run=stored, to=tmp_path / "x.html", what="all", **nothing)
+    archive = build_archive(job)
+    paths = {each["path"] for each in archive.files}
+    header, _ = ask(root, path_of("predictions", run, series="predictions"))
+    kept = [path_of("blob", run, name=blob) in paths for blob in header["blobs"]]
+    assert kept == [True, False, True, False, True]
+    (notice,) = [n for n in job.notices if "predictions" in n.message]
+    assert notice.message == "To keep this file small, it has the confidences of 1 of 2 steps of 'predictions'"
+    assert path_of("predictions", run, series="predictions") in paths

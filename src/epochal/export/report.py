@@ -29,6 +29,8 @@ from epochal.wire.paths import path_of
 
 STUDIO = Path(__file__).parent.parent / "studio"
 TEMPLATE = "report.html"
+ANSWERS_BYTES = 24 << 20
+"""How many bytes of a series of predictions it may hold; of longer ones every n-th step."""
 ROOM_BYTES = 96 << 20
 """How many bytes of frames and histograms a report may hold before it is packed; a browser opens that at once."""
 _DATA_ELEMENT = re.compile(rb'(<script\b[^>]*\bid="epochal-data"[^>]*>)\s*(</script>)')
@@ -107,8 +109,8 @@ def build_archive(job: Job, *, room: int = ROOM_BYTES) -> Archive:
     )
     if job.what != "all":
         detail["media"], detail["alerts"], detail["console"] = [], [], False
-    media, left_out = _media(ask, detail, room=room - sum(len(each.body) for each in shrunk.answers))
-    notices = _notices(shrunk, left_out, job)
+    media, left_out, strides = _media(ask, detail, room=room - sum(len(each.body) for each in shrunk.answers))
+    notices = _notices(shrunk, left_out, strides, job)
     kept = {(each.series, each.what) for each in shrunk.answers}
     for tensor in _tensors(detail):
         tensor["frames"] = tensor["frames"] if (tensor["series"], "frames") in kept else 0
@@ -169,16 +171,24 @@ def _tensors(node: Any) -> Iterable[dict[str, Any]]:
             yield from _tensors(value)
 
 
-def _media(ask: Callable[..., Answered], detail: dict[str, Any], *, room: int) -> tuple[list[Answered], list[str]]:
+def _media(
+    ask: Callable[..., Answered], detail: dict[str, Any], *, room: int
+) -> tuple[list[Answered], list[str], dict[str, int]]:
     """The logged values that `room` bytes hold, series by series in their order, and the series that are left out.
 
-    The run's detail lists those only that are there.
+    The run's detail lists those only that are there. Of long series of predictions only every n-th step is; that n by
+    series.
     """
     found: list[Answered] = []
     left_out: list[str] = []
+    strides: dict[str, int] = {}
     seen: set[str] = set()
     for series in detail["media"]:
         listed = ask("media", series=series["series"])
+        if series["kinds"] == ["predictions"]:
+            listed, stride = _fewer(listed)
+            if stride > 1:
+                strides[series["series"]] = stride
         files = [name for item in json.loads(listed[2])["items"] for name in _blobs(item)]
         blobs = [ask("blob", name=name) for name in dict.fromkeys(files) if name not in seen]
         size = len(listed[2]) + sum(len(body) for _, _, body in blobs)
@@ -191,7 +201,20 @@ def _media(ask: Callable[..., Answered], detail: dict[str, Any], *, room: int) -
         if "predictions" in series["kinds"]:
             found.append(ask("predictions", series=series["series"]))
     detail["media"] = [series for series in detail["media"] if series["series"] not in left_out]
-    return found, left_out
+    return found, left_out, {name: n for name, n in strides.items() if name not in left_out}
+
+
+def _fewer(listed: Answered, *, most: int = ANSWERS_BYTES) -> tuple[Answered, int]:
+    """Every n-th of the listed values, and the last, so that their files take at most `most` bytes; and that n."""
+    path, media_type, body = listed
+    document = json.loads(body)
+    items = document["items"]
+    stride = max(1, -(-sum(item["size"] for item in items) // most))
+    if stride == 1:
+        return listed, 1
+    document["items"] = [item for i, item in enumerate(items) if i % stride == 0 or i == len(items) - 1]
+    document["stride"] *= stride
+    return (path, media_type, _json(document)), stride
 
 
 def _blobs(item: dict[str, Any]) -> list[str]:
@@ -199,7 +222,7 @@ def _blobs(item: dict[str, Any]) -> list[str]:
     return [item["blob"], *_BLOB_NAME.findall(json.dumps(item["meta"]))]
 
 
-def _notices(shrunk: Shrunk, media_left_out: list[str], job: Job) -> list[dict[str, Any]]:
+def _notices(shrunk: Shrunk, media_left_out: list[str], strides: dict[str, int], job: Job) -> list[dict[str, Any]]:
     """What the report must say of itself; the job is told the same."""
     found: list[Notice] = []
     if shrunk.thinned:
@@ -207,6 +230,10 @@ def _notices(shrunk: Shrunk, media_left_out: list[str], job: Job) -> list[dict[s
         found.append(
             Notice(code="thinned", message=message, hint="epochal view shows all of them", count=shrunk.thinned)
         )
+    for name, stride in strides.items():
+        message = f"To keep this file small, it has the confidences of 1 of {stride} steps of {name!r}"
+        hint = "what was predicted is there for all steps; epochal view shows the rest"
+        found.append(Notice(code="thinned", message=message, hint=hint, count=stride))
     if shrunk.left_out:
         count = len(shrunk.left_out)
         message = f"{count} films are too large for this file and left out of it, such as {shrunk.left_out[0]}"

@@ -118,9 +118,10 @@ def _logistic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 class Examined:
-    """One network and the examples that it is asked about. `tick` asks it at each new whole epoch.
+    """One network and the examples that it is asked about. `tick` asks it at each new whole epoch, and once in `every`
+    steps.
 
-    As long as no epoch was named it is asked at steps that lie ever further apart, where its cost stays within the
+    Without either it is asked at steps that lie ever further apart, where its cost stays within the
     account's budget. `log` takes the step, the probabilities and what that cost in seconds.
     """
 
@@ -135,6 +136,7 @@ class Examined:
         name: str = "predictions",
         class_names: Sequence[str] | None = None,
         feature_names: Sequence[str] | None = None,
+        every: int = 0,
     ) -> None:
         if outputs is not None and outputs not in get_args(Outputs):
             raise UsageError(f"outputs is {outputs!r}", hint="use 'raw', 'softmax' or 'sigmoid'")
@@ -149,7 +151,7 @@ class Examined:
         # What a network says of itself is no guess.
         self.outputs = outputs or getattr(probe, "outputs", None)
         self.class_names, self.feature_names = class_names, feature_names
-        self._account, self._log = account, log
+        self._account, self._log, self._every = account, log, every
         self._busy = threading.Lock()
         self._first: tuple[int, npt.NDArray[np.float64], float] | None = None
         self._epoch: int | None = None
@@ -193,9 +195,12 @@ class Examined:
             self._busy.release()
 
     def _due(self, step: int, epoch: float | None, now: float) -> bool:
+        asked = bool(self._every) and (self._step is None or step // self._every != self._step // self._every)
         if epoch is not None and isfinite(epoch):
             new, self._epoch = floor(epoch) != self._epoch, floor(epoch)
-            return new
+            return new or asked
+        if asked or self._every:
+            return asked
         if self._epoch is not None or (self._step is not None and step < max(self._step + 1, self._step * APART)):
             return False
         budget = self._account.budget

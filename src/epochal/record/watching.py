@@ -112,10 +112,11 @@ class Watching(Edge):
         training waits where the writer is behind). `parameters`, `gradients`, `activations` and `targets` (names of
         tensors or patterns such as `layers.0.*`) say what statistics are made of.
 
-        With `examples`, (x, y) or (x, y, shown), the network is asked about the same examples each epoch, in evaluation
-        mode and leaving the training as it was, and what it says is recorded as `log_predictions` does: x is what it
-        is given, y the right answers, `shown` (x itself) what people see. `outputs` says what it puts out: "raw"
-        scores (None, unless the numbers look like probabilities, which is an error), "softmax" or "sigmoid".
+        With `examples`, (x, y) or (x, y, shown), the network is asked about the same examples each epoch (and every
+        `snapshots` steps, where that is a number), in evaluation mode and leaving the training as it was. What it says
+        is recorded as `log_predictions` does: x is what it is given, y the right answers, `shown` (x itself) what
+        people see. `outputs` says what it puts out: "raw" scores (None, unless the numbers look like probabilities,
+        which is an error), "softmax" or "sigmoid".
 
         In a distributed training only rank 0 looks, for there all ranks have the same parameters; `ranks="all"` lets
         each process look at its own, as where each trains another part of a network.
@@ -159,6 +160,7 @@ class Watching(Edge):
                     name=f"{name}/predictions" if name else "predictions",
                     class_names=class_names,
                     feature_names=feature_names,
+                    every=self._schedule.snapshots if isinstance(self._schedule.snapshots, int) else 0,
                 )
                 if untrained or (self.step is None and len(self._watcher.models) > 1):
                     asked.begin(self.step)

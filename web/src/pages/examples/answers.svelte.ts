@@ -61,6 +61,12 @@ export class Answers {
     return null
   }
 
+  /** Whether the confidences of a step cannot be had; an exported page may hold those of some steps only. */
+  lacks(place: number): boolean {
+    const blob = this.outline?.blobs[place]
+    return blob !== undefined && this.#failed.has(blob)
+  }
+
   /** Loads what is next, so that it is there when the playhead comes. */
   prefetch(places: readonly number[]): void {
     for (const place of places) {
@@ -85,7 +91,8 @@ export class Answers {
       this.arrived += 1
       return values
     } catch {
-      this.#failed.add(blob) // the outline counts files that cannot be read; one that goes later leaves its bars empty
+      this.#failed.add(blob)
+      this.arrived += 1 // the outline counts files that cannot be read; one that goes later leaves its bars empty
       return null
     } finally {
       this.#waiting.delete(blob)
@@ -115,13 +122,15 @@ export class Answers {
     if (source().live) return source().example(this.#run, { series: outline.series, example, at: step })
     const number = outline.of[place]!
     const { classes } = outline.sets[number]!
-    const places = placesOf(outline, number)
-    const probabilities = new Float32Array(places.length * classes)
-    for (const [row, t] of places.entries()) {
-      const all = await readChances(this.#run, outline.blobs[t]!)
-      probabilities.set(all.subarray(example * classes, (example + 1) * classes), row * classes)
+    const rows: { step: number; values: Float32Array }[] = []
+    for (const t of placesOf(outline, number)) {
+      // An exported page may hold the files of some steps only.
+      const all = await readChances(this.#run, outline.blobs[t]!).catch(() => null)
+      if (all) rows.push({ step: outline.steps[t]!, values: all.subarray(example * classes, (example + 1) * classes) })
     }
-    return { steps: Float64Array.from(places, (t) => outline.steps[t]!), classes, probabilities }
+    const probabilities = new Float32Array(rows.length * classes)
+    rows.forEach(({ values }, row) => probabilities.set(values, row * classes))
+    return { steps: Float64Array.from(rows, (row) => row.step), classes, probabilities }
   }
 }
 

@@ -112,5 +112,6 @@ export const exampleWords = {
   heavy: (size: string) => `The examples take ${size}`,
   loadInputs: 'Load them',
   inputsFailed: 'The examples themselves cannot be read',
+  lacking: 'The confidences of this step are not here; what was predicted is',
   loading: 'Loading',
 }
