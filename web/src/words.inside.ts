@@ -41,6 +41,7 @@ export const insideWords = {
     name: (name: string) => `class ${name}`,
     canvas: (step: string) => `A picture of each class at step ${step}: red speaks for it, blue against it`,
     shares: 'Shares of hidden units',
+    sharesShort: 'Shares of',
     sharesOf: (name: string) => `What each hidden unit adds to class ${name}`,
     sharesAbout: 'its weights times what the layers behind make of it; their sum is the picture of the class',
     choose: 'Click a class for the shares of its hidden units',

@@ -15,7 +15,9 @@ export function captionedLayout(
   const most = { width: Math.floor(room.width * ratio), height: Math.floor(room.height * ratio) }
   const pixel = Math.round(largest * ratio)
   if (captions) {
-    const layout = tileLayout(tiles, most, pixel, Math.round((2 * CAPTION_LINE + 4) * ratio))
+    // Small kernels are drawn large enough for a caption.
+    const enough = tiles.flows ? Math.max(pixel, Math.ceil((LEAST_WIDTH * ratio) / tiles.width)) : pixel
+    const layout = tileLayout(tiles, most, enough, Math.round((2 * CAPTION_LINE + 4) * ratio))
     if ((layout.pixel * tiles.width) / ratio >= LEAST_WIDTH) return { layout, told: true }
   }
   return { layout: tileLayout(tiles, most, pixel), told: false }
