@@ -195,6 +195,7 @@ def _read_array(path: Path) -> Array:
         # Mapped, so that a header that promises more than the file holds takes no memory.
         array = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     except Exception as error:
+        # numpy's reader raises several kinds for files that are none or broken.
         raise DamagedError(f"{path.name} cannot be read as an array: {error}") from error
     if array.dtype.kind not in "fiub":
         raise UsageError(f"{path.name} is {array.dtype}, not numbers.")

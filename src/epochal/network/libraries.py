@@ -190,6 +190,7 @@ def _library(name: str, hint: str, *, part: str = "") -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name} is not installed.", hint=hint) from error
     except Exception as error:
+        # A library that does not fit the installed PyTorch raises any kind of error.
         raise MissingExtraError(f"{name} cannot be imported: {_line(error)}", hint=hint) from error
 
 
@@ -198,6 +199,7 @@ def _fetched(make: Any, name: str) -> Any:
     try:
         return make()
     except Exception as error:
+        # No connection, no such file, no such model: each library has errors of its own for these.
         raise NotFoundError(
             f"The model {name!r} could not be made: {_line(error)}",
             hint="Its parameters may have to be downloaded; or give them from a file.",
