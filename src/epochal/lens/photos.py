@@ -6,7 +6,9 @@ import importlib.util
 import io
 import math
 import os
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 """No format that another program draws (EPS), and none whose readers are seldom used."""
 MOST_BYTES = 64 << 20
 MOST_PIXELS = 64_000_000
+_BROKEN = (OSError, EOFError, ValueError, SyntaxError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
+           struct.error, zlib.error, MemoryError)  # fmt: skip
+"""What Pillow and numpy raise for files that are broken."""
 _PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
 
@@ -181,8 +186,7 @@ def _decoded(data: bytes, name: str) -> Pixels:
         raise UsageError(
             f"{name} is no picture that is read here.", hint=f"Use one of: {', '.join(FORMATS)}."
         ) from None
-    except Exception as error:
-        # Pillow raises many kinds for files that are broken.
+    except _BROKEN as error:
         raise DamagedError(f"{name} cannot be read as a picture: {type(error).__name__}: {error}") from error
 
 
@@ -194,8 +198,7 @@ def _read_array(path: Path) -> Array:
     try:
         # Mapped, so that a header that promises more than the file holds takes no memory.
         array = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
-    except Exception as error:
-        # numpy's reader raises several kinds for files that are none or broken.
+    except _BROKEN as error:
         raise DamagedError(f"{path.name} cannot be read as an array: {error}") from error
     if array.dtype.kind not in "fiub":
         raise UsageError(f"{path.name} is {array.dtype}, not numbers.")

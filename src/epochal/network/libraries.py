@@ -147,7 +147,7 @@ def _told(library: Any, name: str) -> Any:
     """What a model's folder says of preparation, None where it says nothing that can be read here."""
     try:
         return library.AutoImageProcessor.from_pretrained(name, trust_remote_code=False)
-    except Exception:  # noqa: BLE001 - several kinds where a folder has none or another library would be needed
+    except (OSError, ValueError, ImportError, KeyError, AttributeError):  # it has none, or needs another library
         return None
 
 
@@ -189,8 +189,7 @@ def _library(name: str, hint: str, *, part: str = "") -> Any:
         return importlib.import_module(f"{name}.{part}" if part else name)
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name} is not installed.", hint=hint) from error
-    except Exception as error:
-        # A library that does not fit the installed PyTorch raises any kind of error.
+    except (ImportError, RuntimeError, AttributeError, OSError, ValueError) as error:  # it does not fit this PyTorch
         raise MissingExtraError(f"{name} cannot be imported: {_line(error)}", hint=hint) from error
 
 
