@@ -16,7 +16,7 @@ from epochal.network.elsewhere import ACTIVATIONS, OUTPUTS, chain_graph, read_ar
 
 __all__ = ["ACTIVATIONS", "OUTPUTS", "is_network", "record_file"]
 
-_SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
+_SUFFIXES = (".npz", ".safetensors", ".pt", ".pth", ".onnx")
 
 
 def is_network(path: str) -> bool:
@@ -47,6 +47,8 @@ def record_file(path: Path, root: Path, args: argparse.Namespace, terminal: Term
     """Record the network of a file below `root`; return the page of the Studio that shows it."""
     from epochal.record import init
 
+    if path.suffix.lower() == ".onnx":
+        return _record_onnx(path, root, args)
     arrays = read_arrays(path)
     holder: _Arrays
     try:
@@ -72,3 +74,24 @@ def record_file(path: Path, root: Path, args: argparse.Namespace, terminal: Term
         run.watch(holder, budget=None)
         run.snapshot(step=0)
     return f"#/weights?run={run.project}/{run.id}&view=pictures"
+
+
+def _record_onnx(path: Path, root: Path, args: argparse.Namespace) -> str:
+    """The graph of an ONNX file and its weights; it cannot be asked."""
+    from epochal.network.onnx import read_onnx
+    from epochal.record import init
+
+    if args.input_shape or args.activation or args.output:
+        raise UsageError("An ONNX file says itself what its network is.", hint="Leave the options out.")
+    graph, arrays = read_onnx(path)
+    root.mkdir(parents=True, exist_ok=True)
+    with init(
+        project="opened", name=path.stem, dir=root, config={"file": path.name}, system=False, console=False, code=False,
+        strict=True,
+    ) as run:  # fmt: skip
+        if arrays:
+            run.watch(_Network(arrays, graph), budget=None)
+            run.snapshot(step=0)
+        else:
+            run.log_graph(_Network(arrays, graph))
+    return f"#/network?run={run.project}/{run.id}"

@@ -29,7 +29,7 @@ epochal view net.npz --input-shape 28 28 --activation sigmoid
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument(
-        "folder", nargs="?", metavar="DIR|FILE", help="folder of runs, or a network: .npz, .safetensors, .pt"
+        "folder", nargs="?", metavar="DIR|FILE", help="folder of runs, or a network: .npz, .safetensors, .pt, .onnx"
     )
     parser.add_argument("--dir", metavar="DIR", help="the same (default: $EPOCHAL_DIR, otherwise ./epochal-runs)")
     add_port(parser)
