@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from epochal.lens.attribute.guided_backprop import guided_backprop
     from epochal.lens.attribute.input_x_gradient import input_x_gradient
     from epochal.lens.attribute.integrated_gradients import integrated_gradients
+    from epochal.lens.attribute.lrp import lrp
     from epochal.lens.attribute.occlusion import occlusion
     from epochal.lens.attribute.rise import rise
     from epochal.lens.attribute.saliency import saliency
+    from epochal.lens.attribute.sanity_check import SanityCheck, sanity_check
     from epochal.lens.attribute.score_cam import score_cam
     from epochal.lens.attribute.smoothgrad import smoothgrad, vargrad
+    from epochal.lens.attribute.together import attributions
+    from epochal.lens.examples import TopExamples, top_examples
     from epochal.lens.kernels import Filters, filters
     from epochal.lens.maps import FeatureMaps, feature_maps
     from epochal.lens.maximizing import Maximized, maximize, maximizing
@@ -31,6 +35,9 @@ __all__ = [
     "FeatureMaps",
     "Filters",
     "Maximized",
+    "SanityCheck",
+    "TopExamples",
+    "attributions",
     "class_images",
     "deconvolution",
     "feature_maps",
@@ -43,14 +50,17 @@ __all__ = [
     "input_x_gradient",
     "integrated_gradients",
     "layer_cam",
+    "lrp",
     "maximize",
     "maximizing",
     "occlusion",
     "recorded_class_images",
     "rise",
     "saliency",
+    "sanity_check",
     "score_cam",
     "smoothgrad",
+    "top_examples",
     "vargrad",
 ]
 
@@ -59,6 +69,9 @@ _HOMES = {
     "FeatureMaps": "maps",
     "Filters": "kernels",
     "Maximized": "maximizing",
+    "SanityCheck": "attribute.sanity_check",
+    "TopExamples": "examples",
+    "attributions": "attribute.together",
     "deconvolution": "attribute.deconvolution",
     "feature_maps": "maps",
     "filters": "kernels",
@@ -69,13 +82,16 @@ _HOMES = {
     "input_x_gradient": "attribute.input_x_gradient",
     "integrated_gradients": "attribute.integrated_gradients",
     "layer_cam": "attribute.cams",
+    "lrp": "attribute.lrp",
     "maximize": "maximizing",
     "maximizing": "maximizing",
     "occlusion": "attribute.occlusion",
     "rise": "attribute.rise",
     "saliency": "attribute.saliency",
+    "sanity_check": "attribute.sanity_check",
     "score_cam": "attribute.score_cam",
     "smoothgrad": "attribute.smoothgrad",
+    "top_examples": "examples",
     "vargrad": "attribute.smoothgrad",
 }
 
@@ -85,14 +101,16 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module 'epochal.lens' has no attribute {name!r}")
     try:
-        value = globals()[name] = getattr(import_module(f"epochal.lens.{home}"), name)
+        module = import_module(f"epochal.lens.{home}")
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise MissingExtraError(
             f"epochal.lens.{name} needs PyTorch.", hint="Install it with `pip install 'epochal[torch]'`."
         ) from error
-    return value
+    # All of its names at once: a file may be called as something in it, and importing it sets the file.
+    globals().update({other: getattr(module, other) for other, place in _HOMES.items() if place == home})
+    return globals()[name]
 
 
 def __dir__() -> list[str]:
