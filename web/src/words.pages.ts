@@ -178,6 +178,7 @@ export const pageWords = {
     searchTitle: 'Enter goes to the next one',
     layersInside: 'Layers',
     skips: 'Skip connections',
+    unused: 'not used',
     equalBlocks: 'Equal blocks',
     inside: 'Inside',
     multiplyAdds: 'Multiply-adds',

@@ -2,6 +2,7 @@
 
 import { formatCount, formatShape } from '../../maths/numbers'
 import type { GraphDocument } from '../../wire/types'
+import { pageWords } from '../../words.pages'
 import { pageFont } from '../pen'
 import type { TreeNode } from './tree'
 
@@ -36,7 +37,8 @@ export function labelOf(node: TreeNode, graph: GraphDocument): Label {
   }
   if (layer.parameters.length === 0) return { title: cut(layer.kind), times, text: '', small: true }
   const activation = hasOwnBox(graph).has(layer.layer_id) ? null : layer.activation
-  const text = [node.name, shape ? formatShape(shape) : ''].filter(Boolean).join(' · ')
+  const unused = layer.attributes.used === false ? pageWords.network.unused : ''
+  const text = [node.name, unused, shape ? formatShape(shape) : ''].filter(Boolean).join(' · ')
   return {
     title: cut([layer.kind, activation].filter(Boolean).join(' · ')),
     times,
