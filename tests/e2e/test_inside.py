@@ -154,12 +154,12 @@ def test_pictures_are_sorted_compared_and_lead_to_their_units(page: Any, inside:
     page.get_by_role("region", name="Examples that move it most").get_by_role("listitem").first.wait_for()
     told = page.get_by_role("region", name="Correlation with classes").get_by_role("listitem").all_inner_texts()
     predictions = run.predictions()
-    assert predictions.inputs is not None
-    pixels_in = np.asarray(predictions.inputs, np.float64).reshape(len(predictions.labels), -1) / 255
+    labels = np.asarray(predictions.labels)
+    pixels_in = np.asarray(predictions.inputs, np.float64).reshape(len(labels), -1) / 255
     hidden = pixels_in @ strongest.incoming
     out = 1 / (1 + np.exp(-(hidden + (strongest.bias or 0))))
     for label in range(CLASSES):
-        expected = np.corrcoef(out, predictions.labels == label)[0, 1]
+        expected = np.corrcoef(out, labels == label)[0, 1]
         assert float(told[label].split()[-1].replace("−", "-")) == pytest.approx(expected, abs=0.02)
     accessible(page)
     before = pixels(page.get_by_role("region", name="Incoming weights"))

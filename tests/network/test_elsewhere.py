@@ -253,3 +253,9 @@ def test_units_of_convolutions_and_of_what_follows_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first[2].outgoing["3"], weights["3.weight"][:, 2])
     # Flattened channel by channel: 16 places of the first channel come first.
     np.testing.assert_array_equal(second[1].outgoing["5"], weights["5.weight"][:, 16:])
+
+
+def test_a_network_in_numpy_has_no_module(tmp_path: Path) -> None:
+    np.savez(tmp_path / "net.npz", **arrays(4, 3, 2))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="calculated in numpy"):
+        _ = epochal.Network.open(tmp_path / "net.npz").module

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from epochal.errors import NotFoundError
+from epochal.errors import NotFoundError, UsageError
 from epochal.facts import Graph, Layer, Shape
 from epochal.facts.chain import Chain, dense_chain
 from epochal.network.preparation import Preparation
@@ -97,6 +97,11 @@ class Network(ABC):
     @abstractmethod
     def input_shape(self) -> Shape | None:
         """Sizes of one example of its first input, without the batch; None where it takes none of one shape."""
+
+    @property
+    def module(self) -> Any:
+        """The `torch.nn.Module` that answers; UsageError for a network that is calculated in numpy."""
+        raise UsageError("This network is calculated in numpy: there is no PyTorch module in it.")
 
     @property
     def chain(self) -> Chain | None:
