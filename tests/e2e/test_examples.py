@@ -30,7 +30,11 @@ PICTURES = RNG.integers(0, 256, (N, 6, 7, 3), dtype=np.uint8)
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("said")
-    with epochal.init("said", dir=folder, strict=True, system=False, console=False) as run:
+    with epochal.init("said", name="rival", dir=folder, strict=True, system=False, console=False) as run:
+        for t in range(STEPS):
+            run.log({"loss": 1.0}, step=10 * t, epoch=t)
+            run.log_predictions(PICTURES, LABELS, P[t][::-1], NAMES)
+    with epochal.init("said", name="ours", dir=folder, strict=True, system=False, console=False) as run:
         for t in range(STEPS):
             run.log({"loss": 1.0 - t / 10}, step=10 * t, epoch=t)
             run.log_predictions(PICTURES, LABELS, P[t], NAMES)
@@ -55,7 +59,7 @@ def report(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from epochal import export
 
     target = tmp_path_factory.mktemp("report") / "report.html"
-    export.write(next(r for r in epochal.open(root).runs() if r.info.project == "said"), to=target)
+    export.write(epochal.open(root).run("said/ours"), to=target)
     return target
 
 
@@ -63,7 +67,7 @@ def report(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(request: pytest.FixtureRequest, live: str, report: Path, root: Path) -> str:
     if request.param == "exported":
         return f"{report.as_uri()}#/examples?"
-    run = next(r.info for r in epochal.open(root).runs() if r.info.project == "said")
+    run = epochal.open(root).run("said/ours").info
     return f"{live}#/examples?run=said/{run.run_id}&"
 
 
@@ -192,6 +196,22 @@ def test_texts_and_blocks(page: Any, place: str) -> None:
     page.get_by_text("The right answers were not logged").wait_for()
 
 
+def test_two_runs_side_by_side(page: Any, live: str, root: Path) -> None:
+    ours, rival = (epochal.open(root).run(f"said/{name}").info for name in ("ours", "rival"))
+    open_at(page, f"{live}#/examples?run=said/{ours.run_id}&", step=20, beside=f"said/{rival.run_id}")
+    other = P[2][::-1].argmax(axis=1)
+    for which, expected in {
+        "A ≠ B": SAID[2] != other,
+        "Only A right": RIGHT[2] & (other != LABELS),
+        "Only B right": ~RIGHT[2] & (other == LABELS),
+    }.items():
+        page.get_by_role("radio", name=f"{which} {int(expected.sum())}", exact=True).wait_for(state="attached")
+        choose(page, which)
+        assert listed(page) == np.flatnonzero(expected).tolist()
+    share = 100 * float((other == LABELS).mean())
+    page.get_by_text(f"B {share:.0f} %").first.wait_for()
+
+
 def test_missing_predictions_say_what_to_add(page: Any, live: str, root: Path) -> None:
     run = next(r.info for r in epochal.open(root).runs() if r.info.project == "bare")
     page.goto(f"{live}#/examples?run=bare/{run.run_id}")
@@ -203,7 +223,7 @@ def test_the_page_is_accessible(page: Any, live: str, root: Path, scheme: str) -
     if not AXE.is_file():
         pytest.skip("axe-core is not installed (npm ci in web/)")
     page.emulate_media(color_scheme=scheme)
-    run = next(r.info for r in epochal.open(root).runs() if r.info.project == "said")
+    run = epochal.open(root).run("said/ours").info
     open_at(page, f"{live}#/examples?run=said/{run.run_id}&", example=3, which="wrong")
     page.get_by_role("region", name="ROC").locator("li").first.wait_for()
     page.evaluate(AXE.read_text(encoding="utf-8"))

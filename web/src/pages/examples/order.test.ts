@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import type { ExampleSet } from '../../wire/predictions'
 import { barsOf, figure, likeliest, percent } from './bars'
 import { counted, firstRight, flipsUntil, ordered, placeAt, type Moment, type Which } from './order'
+import { sameExamples } from './beside'
 import { confusedPairs } from './pairs'
 import { stacked } from './stack'
 
@@ -24,6 +26,7 @@ const moment = (place: number, since = 0): Moment => ({
   probabilities: place === 3 ? P : null,
   since: ANSWERS[since]!,
   firstRight: firstRight(ANSWERS, TRUTH),
+  other: null,
   flips: flipsUntil(ANSWERS, place),
   place,
 })
@@ -43,7 +46,8 @@ describe('which examples are shown', () => {
     expect(shown(3, 'never')).toEqual([2, 5])
     expect(shown(3, 'flipped')).toEqual([0, 1, 2, 3, 5])
     expect(shown(3, 'flipped', 2)).toEqual([1, 3])
-    expect(counted(moment(3))).toEqual({ all: 6, right: 3, wrong: 3, flipped: 5, forgotten: 1, never: 2 })
+    expect(counted(moment(3))).toMatchObject({ all: 6, right: 3, wrong: 3, flipped: 5, forgotten: 1, never: 2 })
+    expect(counted(moment(3))).toMatchObject({ differs: 0, better: 0, worse: 0 })
   })
 
   test('those of one class, or said to be of one', () => {
@@ -51,6 +55,25 @@ describe('which examples are shown', () => {
     expect([...ordered(moment(3), { ...wanted, truth: null, said: 1 })]).toEqual([2, 5])
     expect([...ordered(moment(3), { ...wanted, truth: 1, said: null })]).toEqual([])
     expect([...ordered(moment(3), { ...wanted, truth: 0, said: 0 })]).toEqual([0, 3, 4])
+  })
+
+  test('beside another run: where they differ, and which of the two is right', () => {
+    const both = { ...moment(3), other: Uint8Array.of(0, 0, 2, 1, 0, 255) } // ours: 0, 2, 1, 0, 0, 1
+    const of = (which: Which) => [...ordered(both, { which, truth: null, said: null, order: 'number' })]
+    expect(of('differs')).toEqual([1, 2, 3, 5])
+    expect(of('better')).toEqual([3])
+    expect(of('worse')).toEqual([1])
+    expect(counted(both)).toMatchObject({ differs: 4, better: 1, worse: 1 })
+  })
+
+  test('the same examples are the same answers and the same file', () => {
+    const set = { examples: 2, classes: 2, truth: Uint32Array.of(0, 1), inputs_blob: 'x' } as ExampleSet
+    expect(sameExamples(set, { ...set, truth: Uint32Array.of(0, 1) })).toBe(true)
+    expect(sameExamples(set, { ...set, truth: Uint32Array.of(1, 1) })).toBe(false)
+    expect(sameExamples(set, { ...set, inputs_blob: 'y' })).toBe(false)
+    expect(sameExamples({ ...set, truth: null }, { ...set, truth: null })).toBe(true)
+    expect(sameExamples({ ...set, truth: null, inputs_blob: '' }, { ...set, truth: null, inputs_blob: '' })).toBe(false)
+    expect(sameExamples(set, { ...set, truth: null })).toBe(false)
   })
 
   test('without right answers nothing is right or wrong', () => {

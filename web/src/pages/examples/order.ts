@@ -1,8 +1,10 @@
 /** Which examples are shown and in which order; pure, and quick enough to be done anew at every step of the playhead. */
 import type { Answers } from '../../maths/scores'
 
-export const WHICH = ['all', 'right', 'wrong', 'flipped', 'forgotten', 'never'] as const
+export const WHICH = ['all', 'right', 'wrong', 'flipped', 'forgotten', 'never', 'differs', 'better', 'worse'] as const
 export type Which = (typeof WHICH)[number]
+/** Those that are told only beside another run. */
+export const BESIDE: ReadonlySet<Which> = new Set<Which>(['differs', 'better', 'worse'])
 export const ORDERS = ['number', 'least', 'most', 'loss', 'flips', 'truth', 'said'] as const
 export type Order = (typeof ORDERS)[number]
 
@@ -19,6 +21,8 @@ export interface Moment {
   firstRight: Uint32Array | null
   /** How often what was said of each example changed so far. */
   flips: Uint16Array | null
+  /** What another run says of the same examples, null where none is beside. */
+  other: Answers | null
   /** Place of this step among the set's. */
   place: number
 }
@@ -59,11 +63,14 @@ const TESTS: Record<Which, (m: Moment, i: number) => boolean> = {
   flipped: (m, i) => m.predicted[i] !== m.since[i],
   forgotten: (m, i) => m.truth !== null && m.predicted[i] !== m.truth[i] && m.firstRight![i]! < m.place,
   never: (m, i) => m.truth !== null && m.firstRight![i]! > m.place,
+  differs: (m, i) => m.other !== null && m.predicted[i] !== m.other[i],
+  better: (m, i) => m.other !== null && m.predicted[i] === m.truth?.[i] && m.predicted[i] !== m.other[i],
+  worse: (m, i) => m.other !== null && m.other[i] === m.truth?.[i] && m.predicted[i] !== m.other[i],
 }
 
 /** How many examples each choice would show. */
 export function counted(m: Moment): Record<Which, number> {
-  const counts = { all: 0, right: 0, wrong: 0, flipped: 0, forgotten: 0, never: 0 }
+  const counts = { all: 0, right: 0, wrong: 0, flipped: 0, forgotten: 0, never: 0, differs: 0, better: 0, worse: 0 }
   for (let i = 0; i < m.predicted.length; i += 1) for (const which of WHICH) if (TESTS[which](m, i)) counts[which] += 1
   return counts
 }

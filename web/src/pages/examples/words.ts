@@ -11,6 +11,9 @@ const WHICH: Record<Which, string> = {
   flipped: 'Flipped',
   forgotten: 'Forgotten',
   never: 'Never learned',
+  differs: 'A ≠ B',
+  better: 'Only A right',
+  worse: 'Only B right',
 }
 const TITLES: Record<Which, string> = {
   all: 'All examples',
@@ -19,6 +22,9 @@ const TITLES: Record<Which, string> = {
   flipped: 'Another prediction than at the step beside',
   forgotten: 'Was right at a step before, is wrong at the playhead',
   never: 'Was wrong at every step up to the playhead',
+  differs: 'This run (A) and the other (B) predict different classes',
+  better: 'This run (A) is right where the other (B) is wrong',
+  worse: 'The other run (B) is right where this one (A) is wrong',
 }
 const ORDER: Record<Order, string> = {
   number: 'Number',
@@ -112,6 +118,11 @@ export const exampleWords = {
   heavy: (size: string) => `The examples take ${size}`,
   loadInputs: 'Load them',
   inputsFailed: 'The examples themselves cannot be read',
+  beside: 'Beside',
+  alone: 'no other run',
+  otherSays: (name: string) => `B: ${name}`,
+  otherRight: (share: string) => `B ${share}`,
+  otherSet: 'The other run was asked about other examples',
   lacking: 'The confidences of this step are not here; what was predicted is',
   loading: 'Loading',
 }
