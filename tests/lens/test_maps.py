@@ -147,6 +147,19 @@ def test_layers_without_places(tmp_path: Path) -> None:
     assert tokens.array.shape == (4, 5)
 
 
+def test_layers_of_a_chain_in_numpy(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    one, two = random.normal(size=(5, 16)).astype(np.float32), random.normal(size=(3, 5)).astype(np.float32)
+    np.savez(tmp_path / "n.npz", **{"layers.0.weight": one, "layers.1.weight": two})  # type: ignore[arg-type]
+    network = Network.open(tmp_path / "n.npz", input_shape=(4, 4))
+    image = random.random((4, 4))
+    maps = feature_maps(network, image)
+    np.testing.assert_allclose(maps["layers.0"].array, one @ image.ravel(), rtol=1e-5)
+    np.testing.assert_allclose(maps["layers.1"].array, network(image[None])[0], rtol=1e-5)
+    with pytest.raises(NotFoundError, match=r"There are: layers\.0, layers\.1"):
+        feature_maps(network, image, layer="layers.2")
+
+
 @pytest.mark.parametrize("shape", [(3, 4), (9, 2), (7, 7), (1, 1)])
 def test_maps_grow_as_pytorch_grows_them(shape: tuple[int, int]) -> None:
     values = torch.rand(1, 1, *shape)

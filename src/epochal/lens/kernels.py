@@ -21,6 +21,7 @@ from epochal.errors import NotFoundError, UsageError
 from epochal.film import Film
 from epochal.lens.colouring import as_pixels, heat_scale, panels_of
 from epochal.network import Network
+from epochal.network.dense import DenseNetwork
 from epochal.picture import ColourScale, PanelsScene, theme
 from epochal.picture import save as save_scene
 
@@ -166,19 +167,8 @@ def _components(array: Array) -> tuple[Array, float]:
 
 def _kernels(network: Any) -> dict[str, Array]:
     """Layer -> its kernels [outputs, inputs, height, width], outputs first whatever the framework."""
-    if isinstance(network, Network) and getattr(network, "module", None) is None:
-        return _of_graph(network)
+    if isinstance(network, DenseNetwork):
+        return {}
     from epochal.lens.modules import kernels_of
 
-    return kernels_of(getattr(network, "module", network) if isinstance(network, Network) else network)
-
-
-def _of_graph(network: Network) -> dict[str, Array]:
-    state, found = network.state(), {}
-    for layer in network.graph.layers if network.graph is not None else ():
-        for parameter in layer.parameters:
-            value = state.get(parameter.name)
-            if parameter.role == "weight" and value is not None and value.ndim == 4:
-                laid = value.transpose(parameter.layout) if len(parameter.layout) == 4 else value
-                found[layer.layer_id] = laid
-    return found
+    return kernels_of(network.module if isinstance(network, Network) else network)

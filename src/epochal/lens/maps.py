@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from epochal.errors import NotFoundError, UsageError
 from epochal.film import Film
+from epochal.lens.class_images import chain_weights
 from epochal.lens.colouring import as_map, enlarged, heat, heat_scale, laid_over, panels_of
+from epochal.network.dense import FUNCTIONS, DenseNetwork
 from epochal.picture import ColourScale, PanelsScene, theme
 from epochal.picture import save as save_scene
 
@@ -150,6 +152,8 @@ def feature_maps(
     `network` is an Epochal network, a `torch.nn.Module` or a Keras model on the torch backend. Several layers come as
     a dictionary in the order in which they ran. Raises NotFoundError for a layer that is not there.
     """
+    if isinstance(network, DenseNetwork):
+        return _of_chain(network, image, layer)
     from epochal.lens.asking import Subject
     from epochal.lens.layers import named_layers
     from epochal.lens.outputs import as_array, channel_axis, layer_outputs
@@ -166,3 +170,24 @@ def feature_maps(
         maps = tensor[0].movedim(axis, 0)
         found[name] = FeatureMaps(array=as_array(maps), layer=name, step=subject.step)
     return found[layer] if isinstance(layer, str) else found
+
+
+def _of_chain(
+    network: DenseNetwork, image: Any, layer: str | Sequence[str] | None
+) -> FeatureMaps | dict[str, FeatureMaps]:
+    """What each linear layer of a chain puts out, before its activation."""
+    chain, state = network.chain, network.state()
+    given = image.detach().cpu().numpy() if hasattr(image, "detach") else image
+    flow = np.asarray(given, np.float32).reshape(-1)
+    if len(flow) != chain.links[0].inputs:
+        raise UsageError(f"The network takes {chain.links[0].inputs} numbers; this image has {len(flow)}.")
+    found = {}
+    for link, weight in zip(chain.links, chain_weights(chain, state), strict=True):
+        flow = weight @ flow + (0 if link.bias is None else state[link.bias])
+        found[link.layer] = FeatureMaps(array=flow, layer=link.layer, step=network.step)
+        for function in link.functions:
+            flow = FUNCTIONS[function.name](flow, function.attributes)
+    wanted = list(found) if layer is None else [layer] if isinstance(layer, str) else list(layer)
+    if missing := [name for name in wanted if name not in found]:
+        raise NotFoundError(f"There is no layer {missing[0]!r}.", hint=f"There are: {', '.join(found)}.")
+    return found[layer] if isinstance(layer, str) else {name: found[name] for name in wanted}

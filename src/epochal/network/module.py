@@ -41,7 +41,7 @@ class ModuleNetwork(Network):
         classes: Sequence[str] = (),
     ) -> None:
         super().__init__(graph=graph, step=step)
-        self.module = module
+        self.module: torch.nn.Module = module
         self.preparation = preparation
         self.classes = tuple(classes)
         shape = preparation.input_shape if input_shape is None and preparation is not None else input_shape

@@ -112,6 +112,11 @@ class ExportedNetwork(Network):
         """Copies of its parameters and buffers by name; bfloat16 as float32, since numpy has no such type."""
         return {name: np.array(_as_array(tensor)) for name, tensor in self.module.state_dict().items()}
 
+    def become(self, state: Mapping[str, Array], step: int) -> None:
+        """Take other parameters: those of the same network at another step."""
+        _give(self.module, state)
+        self.step = step
+
     def _takes(self) -> str:
         return ", ".join(f"{one.name} {shown(one.shape)}" for one in self._inputs)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from epochal.errors import MissingExtraError, NetworkMissingError, NotFoundError, UsageError
 from epochal.facts import Graph
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from epochal.network.program import ExportedNetwork
     from epochal.store import StoredRun
 
-__all__ = ["open_quickly", "open_recorded"]
+__all__ = ["open_each", "open_quickly", "open_recorded"]
 
 
 def open_recorded(run: StoredRun, step: int | None = None, *, model: str | None = None, trust: bool = False) -> Network:
@@ -55,6 +55,25 @@ def open_quickly(run: StoredRun, step: int | None = None, *, model: str | None =
     if graph is not None and can_run(dense_chain(graph)):
         return _rebuilt(run, graph, step, model, names)
     return open_recorded(run, step, model=model)
+
+
+def open_each(run: StoredRun, steps: Iterable[int], *, model: str | None = None) -> Iterator[Network]:
+    """The run's network at each of `steps`, opened as `open_quickly` does.
+
+    A recorded program is checked and loaded once: the network that comes is the same one with other parameters, so
+    whoever keeps something of it copies it.
+    """
+    names, model = _chosen(run, model)
+    moving: ExportedNetwork | None = None
+    for step in steps:
+        if moving is None:
+            network = open_quickly(run, step, model=model)
+            if not isinstance(network, DenseNetwork):
+                moving = cast("ExportedNetwork", network)
+            yield network
+        else:
+            moving.become(_own(run.snapshot(step), model or "", names), step)
+            yield moving
 
 
 def _chosen(run: StoredRun, model: str | None) -> tuple[list[str], str | None]:
