@@ -43,11 +43,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a table: `features` [n, d] float32, `labels` [n]; `shown` are the features as people know them."""
+    """One part of a table: `features` [n, d] float32, `labels` [n]."""
 
     features: npt.NDArray[np.float32]
     labels: Labels
-    shown: npt.NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +153,7 @@ def split(table: Table, *, validation: float, test: float, seed: int) -> Split:
 
     def part(indices: Sequence[int]) -> Part:
         rows = np.sort(np.array(indices))
-        measured = table.features[rows]
-        standard = ((measured - mean) / deviation).astype(np.float32)
-        return Part(features=standard, labels=table.labels[rows], shown=measured)
+        return Part(features=((table.features[rows] - mean) / deviation).astype(np.float32), labels=table.labels[rows])
 
     return Split(training=part(chosen[0]), validation=part(chosen[1]), test=part(chosen[2]))
 

@@ -76,9 +76,9 @@ class TorchLearner:
         """A batch as `run.watch` wants its inputs."""
         return (torch.from_numpy(x.copy()),)
 
-    def examples(self, x: Array, labels: Array, shown: Array | None) -> Any:
+    def examples(self, x: Array, labels: Array) -> Any:
         """Examples as `run.watch` wants them."""
-        return torch.from_numpy(x.copy()), labels, x if shown is None else shown
+        return torch.from_numpy(x.copy()), labels
 
     def learn(self, x: Array, labels: Array) -> float:
         """Take one step of training on a batch and return its loss."""

@@ -133,7 +133,8 @@ class TableDemo:
             parts=parts,
             shape=shape,
             classes=table.classes,
-            columns=table.columns,
+            # z-scores, as the network takes them: so it can be asked about others like them.
+            columns=tuple(f"{column} (z)" for column in table.columns),
         )
 
     def table(self) -> Table:
@@ -204,7 +205,7 @@ class Learner(Protocol):
     def example(self, x: Array) -> object:
         """A batch as `run.watch` wants its inputs, None where it needs none."""
 
-    def examples(self, x: Array, labels: Array, shown: Array | None) -> Any:
+    def examples(self, x: Array, labels: Array) -> Any:
         """Examples as `run.watch` wants them, None where it cannot ask the network."""
 
     def learn(self, x: Array, labels: Array) -> float:
@@ -260,7 +261,7 @@ def train(
             learner.network,
             inputs=learner.example(parts.training.features[:8]),
             snapshots="epoch" if data.looks == 1 else max(1, often),
-            examples=learner.examples(asked.features, asked.labels, asked.shown),
+            examples=learner.examples(asked.features, asked.labels),
             class_names=data.classes,
             feature_names=data.columns or None,
         )
@@ -320,9 +321,7 @@ def _loop(
 def _first(part: Part, most: int) -> Part:
     """The first examples of a part, spread over it where it is larger."""
     rows = np.unique(np.linspace(0, len(part.labels) - 1, min(most, len(part.labels))).astype(int))
-    return Part(
-        features=part.features[rows], labels=part.labels[rows], shown=None if part.shown is None else part.shown[rows]
-    )
+    return Part(features=part.features[rows], labels=part.labels[rows])
 
 
 def _metrics(learner: Learner, parts: Split) -> dict[str, float]:
