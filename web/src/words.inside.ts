@@ -37,7 +37,7 @@ export const insideWords = {
     viewTitle: 'What each class looks like to the network: its weights multiplied back to the input',
     none: 'Only chains of linear layers have class images by themselves; of others: epochal.lens.class_images(network, inputs, labels)',
     title: 'What each class looks like to the network',
-    about: (step: string) => `step ${step} · the weights of all layers multiplied, without biases and activations`,
+    about: (step: string) => `step ${step} · all weights multiplied, no biases, no activations`,
     name: (name: string) => `class ${name}`,
     canvas: (step: string) => `A picture of each class at step ${step}: red speaks for it, blue against it`,
     shares: 'Shares of hidden units',
