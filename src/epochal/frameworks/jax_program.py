@@ -75,14 +75,14 @@ def work_of(eqn: Any, batch: int | None) -> int | None:
     if word not in ("dot_general", "conv_general_dilated"):
         return 0
     first, second = (variable.aval.shape for variable in eqn.invars[:2])
-    count = math.prod(eqn.outvars[0].aval.shape)
+    count = int(math.prod(eqn.outvars[0].aval.shape))
     if word == "dot_general":
         count *= math.prod(first[axis] for axis in eqn.params["dimension_numbers"][0][0])
     else:
         count *= math.prod(second) // second[eqn.params["dimension_numbers"].rhs_spec[0]]
         # A transposed convolution spreads its input out with zeros, which are no work.
         count //= math.prod(eqn.params["lhs_dilation"])
-    return count // batch if batch and count % batch == 0 else count
+    return int(count // batch if batch and count % batch == 0 else count)
 
 
 def is_zero(variable: Any) -> bool:

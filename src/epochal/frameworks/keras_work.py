@@ -67,18 +67,18 @@ def _convolution(what: Any, given: Shape, made: Shape) -> int:
     places = math.prod(made[1:-1] if last else made[2:])
     if "Transpose" in kind:  # each input is multiplied with the whole kernel that leads out of it
         kernel = tuple(what.kernel.shape)
-        return math.prod(given) * math.prod(kernel) // kernel[-1]
+        return int(math.prod(given) * math.prod(kernel) // kernel[-1])
     if "Separable" in kind:
-        return places * (math.prod(what.depthwise_kernel.shape) + math.prod(what.pointwise_kernel.shape))
+        return places * int(math.prod(what.depthwise_kernel.shape) + math.prod(what.pointwise_kernel.shape))
     # A grouped kernel has inputs/groups channels, a depthwise one a kernel for each input: no size twice.
-    return places * math.prod(what.kernel.shape)
+    return places * int(math.prod(what.kernel.shape))
 
 
 def _recurrent(what: Any, given: Shape) -> int | None:
     cell = what.cell
     if type(what).__name__.startswith("Conv") or not hasattr(cell, "recurrent_kernel"):
         return None
-    return given[1] * (math.prod(cell.kernel.shape) + math.prod(cell.recurrent_kernel.shape))
+    return given[1] * int(math.prod(cell.kernel.shape) + math.prod(cell.recurrent_kernel.shape))
 
 
 def _attention(what: Any, given: list[Shape]) -> int:

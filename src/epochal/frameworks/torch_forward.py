@@ -121,8 +121,9 @@ class _Recorder(TorchFunctionMode):
             settings["packed"] = isinstance(args[1], torch.Tensor) and args[1].dim() == 1
         shape = None if first is None else tuple(int(s) for s in first.shape)
         count = multiply_adds(_name(func), given, shape, settings)
-        several = count and shared_out and self._batch
-        return count // self._batch if several and count % self._batch == 0 else count
+        if count is None or not shared_out or not self._batch or count % self._batch:
+            return count
+        return count // self._batch
 
     def _new(self, value: Any) -> tuple[int, ...]:
         found = []
