@@ -275,6 +275,21 @@ def test_a_network_that_cannot_be_read_is_warned_of(monkeypatch: pytest.MonkeyPa
         assert graph_of(broken, {"w": jnp.ones((2, 2))}, jnp.ones((1, 2))) is None
 
 
+def test_multiply_adds_of_convolutions_there_and_back() -> None:
+    def net(params: Any, x: Any) -> Any:
+        small = jax.lax.conv_general_dilated(
+            x, params["down"], (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        large = jax.lax.conv_transpose(small, params["up"], (2, 2), "VALID")
+        return jnp.einsum("bijc,cd->bijd", large, params["mix"])
+
+    shapes = {"down": (3, 3, 1, 4), "up": (3, 3, 4, 2), "mix": (2, 5)}
+    graph = graph_of(net, {name: jnp.ones(shape) for name, shape in shapes.items()}, IMAGES)
+    assert graph is not None
+    places = 4 * 4
+    assert graph.multiply_adds == places * 9 * 4 + places * 4 * 9 * 2 + 9 * 9 * 2 * 5
+
+
 def test_loops_stay_one_step_of_the_graph() -> None:
     params = {"cell": {"w": jnp.ones((3, 3))}, "head": {"w": jnp.ones((2, 3)), "b": jnp.ones(2)}}
 

@@ -79,9 +79,11 @@ def work_of(eqn: Any, batch: int | None) -> int | None:
     if word == "dot_general":
         count *= math.prod(first[axis] for axis in eqn.params["dimension_numbers"][0][0])
     else:
-        count *= math.prod(second) // second[eqn.params["dimension_numbers"].rhs_spec[0]]
-        # A transposed convolution spreads its input out with zeros, which are no work.
-        count //= math.prod(eqn.params["lhs_dilation"])
+        spec = eqn.params["dimension_numbers"].rhs_spec
+        if math.prod(eqn.params["lhs_dilation"]) > 1:  # transposed: each input meets all of the kernel that leads out
+            count = int(math.prod(first)) * int(math.prod(second)) // int(second[spec[1]])
+        else:
+            count *= int(math.prod(second)) // int(second[spec[0]])
     return int(count // batch if batch and count % batch == 0 else count)
 
 
