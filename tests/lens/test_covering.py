@@ -197,3 +197,30 @@ def test_flat_maps_are_refused() -> None:
         network[0].weight.zero_()
     with pytest.raises(NetworkError, match="flat"):
         lens.score_cam(network, image_for(1, 5, 5), target=0, layer="0")
+
+
+def test_networks_that_count_on_the_order_in_memory_are_asked_in_it() -> None:
+    """Pictures may be laid out with their channels last, which `view` does not take and `as_strided` takes wrongly."""
+
+    class Viewed(nn.Module):
+        def __init__(self, way: str) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.last, self.way = nn.Conv2d(2, 3, 3), nn.Linear(75, 4), way
+
+        def forward(self, x: Any) -> Any:
+            y = self.first(x)
+            flat = {
+                "view": lambda: y.view(len(y), -1),
+                "strided": lambda: y.as_strided((len(y), 75), (75, 1)),
+                "flatten": lambda: y.flatten(1),
+            }
+            return self.last(flat[self.way]())
+
+    image = image_for(2, 7, 7)
+    for name, how in (("integrated_gradients", {"steps": 5}), ("occlusion", {}), ("smoothgrad", {"samples": 3})):
+        maps = [
+            getattr(lens, name)(Viewed(way), image, target=1, **how).array for way in ("flatten", "view", "strided")
+        ]
+        close(maps[1], maps[0])
+        close(maps[2], maps[0])

@@ -19,14 +19,14 @@ def input_x_gradient(network: Any, image: Any, *, target: Any = None) -> Attribu
     `.map` is the sum over the channels. A. Shrikumar, P. Greenside, A. Shcherbina, A. Kundaje: Not Just a Black Box
     (2016).
     """
-    return input_x_gradient_of(begin(network, image, target))
+    return input_x_gradient_of(begin(network, image, target), last=True)
 
 
-def input_x_gradient_of(forward: Forward) -> Attribution:
-    """The same of a forward."""
+def input_x_gradient_of(forward: Forward, *, last: bool = False) -> Attribution:
+    """The same of a forward, of which nothing more is asked where this is the last."""
     return of_input(
         forward.subject,
-        forward.inputs.detach() * forward.gradient(),
+        forward.inputs.detach() * forward.gradient(last=last),
         method="input_x_gradient",
         target=forward.target,
         score=forward.score,

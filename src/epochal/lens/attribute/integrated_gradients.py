@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from epochal.errors import UsageError
-from epochal.lens.asking import Subject, Target, batches, fast, pick
+from epochal.lens.asking import Subject, Target, batches, pick
 from epochal.lens.attribute.shared import of_input
 from epochal.lens.attribution import Attribution
 
@@ -81,7 +81,7 @@ def mean_gradient(subject: Subject, example: Tensor, start: Tensor, target: Targ
         share = torch.as_tensor(weights[list(part)] / 2, dtype=example.dtype, device=example.device)
         sides = (-1, *[1] * (example.ndim - 1))
         points = start + along.reshape(sides) * (example - start)
-        gradient = subject.forward(fast(points), target).gradient()
+        gradient = subject.forward(subject.fast(points), target).gradient(last=True)
         total += (gradient * share.reshape(sides)).sum(dim=0, keepdim=True)
     return total
 

@@ -19,14 +19,14 @@ def saliency(network: Any, image: Any, *, target: Any = None) -> Attribution:
     `.array` is the gradient itself, in the input's shape, in score per unit of input; `.map` its largest absolute value
     over the channels. K. Simonyan, A. Vedaldi, A. Zisserman: Deep Inside Convolutional Networks (2013).
     """
-    return saliency_of(begin(network, image, target))
+    return saliency_of(begin(network, image, target), last=True)
 
 
-def saliency_of(forward: Forward) -> Attribution:
-    """The same of a forward."""
+def saliency_of(forward: Forward, *, last: bool = False) -> Attribution:
+    """The same of a forward, of which nothing more is asked where this is the last."""
     return of_input(
         forward.subject,
-        forward.gradient(),
+        forward.gradient(last=last),
         method="saliency",
         target=forward.target,
         score=forward.score,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from epochal.errors import UsageError
-from epochal.lens.asking import Forward, batches, fast
+from epochal.lens.asking import Forward, batches
 from epochal.lens.attribute.shared import begin, of_input, whole
 from epochal.lens.attribution import Attribution
 
@@ -75,7 +75,7 @@ def _moments(forward: Forward, samples: int, noise: float, seed: int) -> tuple[T
     for part in batches(count, example):
         drawn = torch.from_numpy(random.standard_normal((len(part), *example.shape[1:])))
         points = example + (noise * spread * drawn).to(example.device, example.dtype)
-        gradient = forward.subject.forward(fast(points), forward.target).gradient().double()
+        gradient = forward.subject.forward(forward.subject.fast(points), forward.target).gradient(last=True).double()
         total += gradient.sum(dim=0, keepdim=True)
         squares += (gradient**2).sum(dim=0, keepdim=True)
     mean = total / count
