@@ -21,7 +21,8 @@ from epochal.record.probe import Activation, Bytes, Late, TensorFact
 Bind = Callable[[Sequence[Bytes], Sequence[TensorFact]], object]
 
 ALIGNMENT = 64
-POOL_BYTES = 256 << 20
+POOL_BYTES = 1 << 30
+"""Memory for looks of a large model: three (one filled, one written, one that says how far parameters moved since)."""
 SMALL_POOL_BYTES = 32 << 20
 SLOTS = 512
 COPIED_BYTES = 1 << 16
