@@ -100,6 +100,19 @@ describe('in which order', () => {
     const odd = { ...moment(3), probabilities: P.map((v, i) => (i < 6 ? NaN : v)) }
     expect(by('loss', odd)).toEqual([5, 2, 3, 4, 0, 1])
   })
+  test('the quick way to sort is the slow one', () => {
+    const n = 3000
+    const p = Float32Array.from({ length: n }, (_, i) => (i % 97 === 0 ? NaN : i % 5 === 0 ? 0.25 : Math.sin(i) ** 2))
+    const bare = { ...moment(3), classes: 1, predicted: new Uint8Array(n), truth: new Uint32Array(n), since: new Uint8Array(n), probabilities: p, flips: null } // prettier-ignore
+    const slow = (sign: number) =>
+      Array.from({ length: n }, (_, i) => i).sort((a, b) => {
+        const [x, y] = [sign * p[a]!, sign * p[b]!]
+        if (Number.isNaN(x) || Number.isNaN(y)) return Number(Number.isNaN(x)) - Number(Number.isNaN(y)) || a - b
+        return x - y || a - b
+      })
+    expect(by('least', bare)).toEqual(slow(1))
+    expect(by('most', bare)).toEqual(slow(-1))
+  })
   test('ten thousand examples in a moment', () => {
     const n = 10_000
     const p = Float32Array.from({ length: n * 10 }, (_, i) => ((i * 7919) % 10007) / 10007)

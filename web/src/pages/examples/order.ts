@@ -86,16 +86,32 @@ export function ordered(m: Moment, wanted: Wanted): Uint32Array {
   }
   const key = keyOf(m, wanted.order)
   if (!key) return Uint32Array.from(found)
-  const keys = new Float64Array(m.predicted.length)
-  for (const i of found) keys[i] = key(i)
-  // What is not a number comes last, whichever way is up.
-  found.sort((a, b) => {
-    const [x, y] = [keys[a]!, keys[b]!]
-    if (x === y) return a - b
-    if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) ? (Number.isNaN(y) ? a - b : 1) : -1
-    return x - y
+  return sorted(found, key)
+}
+
+/** So many examples have numbers that fit beside a key of 32 bits in one exact number. */
+const PACKED = 1 << 20
+const one = new Float32Array(1)
+const bits = new Uint32Array(one.buffer)
+
+/**
+ * Numbers sorted by key, the smallest first, equals by number; what is not a number comes last.
+ *
+ * Keys are single precision. Turned into bits that are in their order (all of them for negative ones, else the sign alone)
+ * and put before the number they are one exact double, which typed arrays sort many times faster than a comparison does.
+ */
+function sorted(found: readonly number[], key: (i: number) => number): Uint32Array {
+  if (found.some((i) => i >= PACKED)) {
+    const keys = new Map(found.map((i) => [i, key(i)]))
+    const rank = (v: number) => (Number.isNaN(v) ? Infinity : v)
+    return Uint32Array.from(found.toSorted((a, b) => rank(keys.get(a)!) - rank(keys.get(b)!) || a - b))
+  }
+  const packed = Float64Array.from(found, (i) => {
+    one[0] = key(i) + 0 // no minus before a zero
+    const order = Number.isNaN(one[0]) ? 0xffffffff : bits[0]! >>> 31 ? ~bits[0]! >>> 0 : bits[0]! + 0x80000000
+    return order * PACKED + i
   })
-  return Uint32Array.from(found)
+  return Uint32Array.from(packed.sort(), (v) => v % PACKED)
 }
 
 /** What to sort by, the smallest first; null where the order is that of the numbers (or the confidences are not there). */
