@@ -24,6 +24,7 @@ VERBS = {
     "serve": "serve the Studio without opening a browser",
     "ls": "list runs",
     "show": "what came out of a run",
+    "lens": "look inside a network: what it sees in a picture, and what it has learnt",
     "export": "write films, pictures, data or a whole report of a run",
     "repair": "mend runs whose writer died",
     "gc": "compact finished runs and empty the trash",

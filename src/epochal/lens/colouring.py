@@ -20,12 +20,19 @@ Pixels = npt.NDArray[np.uint8]
 SEQUENTIAL = "viridis"
 
 
-def heat_scale(values: Array, *, signed: bool, mode: str = "light", label: str = "") -> ColourScale:
-    """One scale for all values: symmetric around zero where they are signed, otherwise from zero to the largest."""
-    limit = limit_of(values)
-    if signed:
-        return ColourScale.symmetric(limit, cmap=DIVERGING, theme=theme(mode), label=label)
-    return ColourScale(lo=0.0, hi=limit, colours=table(SEQUENTIAL, mode), signed=False, label=label)
+def heat_scale(values: Array, *, signed: bool, mode: str = "light", label: str = "", share: float = 1.0) -> ColourScale:
+    """One scale for all values: symmetric around zero where they are signed, otherwise from zero to the largest.
+
+    With a `share` below 1, that many of the values lie within the scale, and the rest has the colour of its end.
+    """
+    limit = most = limit_of(values)
+    if share < 1:
+        sizes = np.abs(values[np.isfinite(values)])
+        limit = float(np.quantile(sizes, share)) if sizes.size else 0.0
+        limit = limit if limit > 0 else most
+    colours = table(DIVERGING if signed else SEQUENTIAL, mode)
+    low = -limit if signed else 0.0
+    return ColourScale(lo=low, hi=limit, colours=colours, signed=signed, label=label, clipped=limit < most)
 
 
 def heat(values: Array, *, signed: bool, mode: str = "light") -> Pixels:

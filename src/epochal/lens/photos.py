@@ -19,8 +19,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from epochal.errors import DamagedError, MissingExtraError, NotFoundError, UsageError
 from epochal.network import Network, Preparation
+from epochal.network.elsewhere import read_arrays
 
-__all__ = ["SAMPLES", "Photo", "open_photo", "picture_shape", "preparation_of", "prepare", "read_photo"]
+__all__ = ["SAMPLES", "Photo", "open_photo", "picture_shape", "preparation_of", "prepare", "read_inputs", "read_photo"]
 
 Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
@@ -38,6 +39,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 """No format that another program draws (EPS), and none whose readers are seldom used."""
 MOST_BYTES = 64 << 20
 MOST_PIXELS = 64_000_000
+_MOST_DATA = 8 << 30
+_INPUTS = ("x", "images", "inputs", "x_test", "data")
 _BROKEN = (OSError, EOFError, ValueError, SyntaxError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
            struct.error, zlib.error, MemoryError)  # fmt: skip
 """What Pillow and numpy raise for files that are broken."""
@@ -93,6 +96,21 @@ def read_photo(source: str | os.PathLike[str] | bytes) -> Pixels:
     if size > MOST_BYTES:
         raise UsageError(f"{path.name} has {size:,} bytes; pictures of up to {MOST_BYTES:,} are read.")
     return _decoded(path.read_bytes(), path.name)
+
+
+def read_inputs(source: str | os.PathLike[str]) -> Array:
+    """Inputs [N, ...] of an `.npy` or `.npz` file; of several arrays the one called x, images, inputs or x_test."""
+    path = Path(source)
+    if path.suffix.lower() == ".npz":
+        arrays = read_arrays(path)
+        if not arrays:
+            raise UsageError(f"{path.name} holds no arrays.")
+        found = next((arrays[name] for name in _INPUTS if name in arrays), next(iter(arrays.values())))
+    else:
+        found = _read_array(path, most=_MOST_DATA)
+    if found.ndim < 2:
+        raise UsageError(f"{path.name} is {list(found.shape)}: inputs are [N, ...].")
+    return found
 
 
 def prepare(pixels: Pixels, preparation: Preparation) -> tuple[Array, Pixels]:
@@ -190,11 +208,11 @@ def _decoded(data: bytes, name: str) -> Pixels:
         raise DamagedError(f"{name} cannot be read as a picture: {type(error).__name__}: {error}") from error
 
 
-def _read_array(path: Path) -> Array:
+def _read_array(path: Path, most: int = MOST_BYTES) -> Array:
     if not path.is_file():
         raise NotFoundError(f"There is no file {path}.")
-    if path.stat().st_size > MOST_BYTES:
-        raise UsageError(f"{path.name} has {path.stat().st_size:,} bytes; up to {MOST_BYTES:,} are read.")
+    if path.stat().st_size > most:
+        raise UsageError(f"{path.name} has {path.stat().st_size:,} bytes; up to {most:,} are read.")
     try:
         # Mapped, so that a header that promises more than the file holds takes no memory.
         array = np.array(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -26,6 +26,8 @@ _LARGEST_SIDE = 320
 _LEAST_SIDE = 48
 _PALETTE = 200
 _SAMPLED = 8
+_MOST_LINES = 3
+_NOTE = 640
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,7 @@ class PanelsScene:
             max(
                 wide,
                 round(least) if self.scale is not None or any(self.captions) else 0,
-                min(round(below), _NATURAL[0]),
+                min(round(below), max(wide, _NOTE)),
             ),
             rows * (cell[1] + gap) - gap + round((page.HEADER + page.FOOTER) * u),
         )
@@ -152,9 +154,11 @@ class PanelsScene:
         if self.scale is not None:
             self.scale.draw(canvas, self.look, x=page.MARGIN * u, y=bottom + 20 * u)
             page.draw_note(canvas, self.look, self.size, self.note)
-        elif self.note:
-            words = shorten(self.note, 11 * u, self.size[0] - 2 * page.MARGIN * u)
-            canvas.text(page.MARGIN * u, bottom + 28 * u, words, size=11 * u, colour=self.theme.faint)
+        else:
+            lines = wrapped(self.note, 11 * u, self.size[0] - 2 * page.MARGIN * u, _MOST_LINES)
+            for i, words in enumerate(lines):
+                baseline = bottom + (28 - 7 * (len(lines) - 1) + 14 * i) * u
+                canvas.text(page.MARGIN * u, baseline, words, size=11 * u, colour=self.theme.faint)
 
     def draw_frame(self, canvas: Canvas, index: int) -> None:
         """The pictures and the caption."""
@@ -184,3 +188,15 @@ class PanelsScene:
             (left + (i % columns) * (cell[0] + gap), top + (i // columns) * (cell[1] + gap), *cell)
             for i in range(len(self.panels))
         ]
+
+
+def wrapped(words: str, size: float, room: float, most: int) -> list[str]:
+    """A text in at most so many lines, each within `room`; the last one is shortened where there is more."""
+    lines: list[str] = []
+    for word in words.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and (width(longer, size) * 1.05 <= room or len(lines) == most):
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [shorten(line, size, room / 1.02) for line in lines]
