@@ -45,7 +45,7 @@ def integrated_gradients(
     values, gap, count = example, np.inf, 0
     for count in counts:
         values = (example - start) * mean_gradient(subject, example, start, chosen, count)
-        gap = abs(float(values.sum(dtype=torch.float64)) - difference)
+        gap = abs(float(values.cpu().sum(dtype=torch.float64)) - difference)
         if gap <= ENOUGH * abs(difference):
             break
     relative = gap / abs(difference) if difference else float("inf") if gap else 0.0

@@ -30,7 +30,7 @@ def lrp(
     with a small one and rectifiers only, this is input times gradient) or `z+` (only what adds speaks, biases get
     nothing, batch normalisation is drawn into the layer before it). `.map` is the sum over the channels. Relevance
     should add up to the score: `.numbers["conservation_error"]` says by how much of the score it does not (biases keep
-    a part of it).
+    a part of it; with `z+` only where nothing but the bias speaks).
 
     S. Bach and others: On Pixel-Wise Explanations (2015); G. Montavon and others: Explaining Nonlinear Classification
     Decisions with Deep Taylor Decomposition (2017). Raises NetworkError for operations that have no rule, such as
@@ -51,7 +51,7 @@ def lrp(
     forward = Forward(subject, leaf, scores, subject.target_of(scores[0], target), Kept())
     with passing(forward.chosen, leaf):
         relevance = leaf.detach() * forward.gradient()
-    total, score = float(relevance.sum(dtype=torch.float64)), forward.score
+    total, score = float(relevance.cpu().sum(dtype=torch.float64)), forward.score
     error = abs(total - score) / abs(score) if score else float("inf")
     notes = (f"relevance adds up to {total:.3g} for a score of {score:.3g}",) if error > 0.05 else ()
     return of_input(

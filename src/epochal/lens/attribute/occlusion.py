@@ -59,7 +59,7 @@ def occlusion(
                 stack[row][where] = cover[0][where]
             yield stack
 
-    fall = forward.score - subject.answers(covered(), lambda scores: pick(scores, chosen)).double()
+    fall = forward.score - subject.answers(covered(), lambda scores: pick(scores, chosen)).cpu().double()
     total, times = (torch.zeros(shape, dtype=torch.float64) for _ in range(2))
     for where, value in zip(windows, fall.tolist(), strict=True):
         total[where] += value

@@ -50,7 +50,7 @@ def rise(
     for open_ in drawn:
         spread = (open_ if channel is None else open_.unsqueeze(channel + 1)).to(example.device, example.dtype)
         said = subject.answers([cover + spread * (example - cover)], forward.confidence)
-        total += torch.tensordot(said.double().cpu(), open_.double(), dims=1)
+        total += torch.tensordot(said.cpu().double(), open_.double(), dims=1)
     return of_places(
         subject,
         (total / (count * keep)).to(example.dtype),

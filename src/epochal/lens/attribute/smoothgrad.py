@@ -71,14 +71,15 @@ def _moments(forward: Forward, samples: int, noise: float, seed: int) -> tuple[T
         raise UsageError(f"noise is a share of the range of the input's values, above 0; it is {noise!r}.")
     spread = float(example.max() - example.min())
     random = np.random.default_rng(seed)
-    total, squares = (torch.zeros(example.shape, dtype=torch.float64, device=example.device) for _ in range(2))
+    total, squares = (torch.zeros(example.shape, dtype=torch.float64) for _ in range(2))
     for part in batches(count, example):
         drawn = torch.from_numpy(random.standard_normal((len(part), *example.shape[1:])))
         points = example + (noise * spread * drawn).to(example.device, example.dtype)
-        gradient = forward.subject.forward(forward.subject.fast(points), forward.target).gradient(last=True).double()
+        gradient = forward.subject.forward(forward.subject.fast(points), forward.target).gradient(last=True)
+        gradient = gradient.cpu().double()  # some devices have no such numbers
         total += gradient.sum(dim=0, keepdim=True)
         squares += (gradient**2).sum(dim=0, keepdim=True)
     mean = total / count
     variance = (squares / count - mean**2).clamp(min=0)
     notes = () if spread else ("all values of the input are equal: there is no range that noise could be a share of",)
-    return mean.to(example.dtype), variance.to(example.dtype), notes
+    return mean.to(example), variance.to(example), notes
