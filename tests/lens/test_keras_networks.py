@@ -25,7 +25,7 @@ def test_keras_on(backend: str) -> None:
     # Warnings of Keras are its own.
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-W", "default",
-         str(HERE / "keras_checks.py")],
+         str(HERE / "keras_checks.py"), str(HERE / "keras_seeing.py")],
         cwd=HERE.parents[1], env=environment, capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

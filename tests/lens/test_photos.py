@@ -6,13 +6,15 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from epochal.errors import DamagedError, MissingExtraError, NotFoundError, UsageError
-from epochal.lens.photos import SAMPLES, open_photo, prepare, read_photo
+from epochal.lens.photos import SAMPLES, open_photo, preparation_of, prepare, read_photo
 from epochal.network import Network, Preparation
 
 
@@ -46,6 +48,41 @@ def test_files_that_are_none_or_broken_are_refused(tmp_path: Path, monkeypatch: 
     (tmp_path / "large.png").write_bytes(whole.getvalue())
     with pytest.raises(UsageError, match="pictures of up to 10 are read"):
         read_photo(tmp_path / "large.png")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP"])
+def test_changed_bytes_give_a_picture_or_a_word_on_it(kind: str) -> None:
+    whole = io.BytesIO()
+    random = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(random.integers(0, 256, (20, 30, 3), np.uint8)).save(whole, kind, exif=exif)
+    data = np.frombuffer(whole.getvalue(), np.uint8)
+    refused = 0
+    for _ in range(150):
+        changed = data.copy()
+        at = random.integers(0, min(len(data), 400), random.integers(1, 6))
+        changed[at] = random.integers(0, 256, len(at))
+        try:
+            assert read_photo(changed[: random.integers(1, len(data) + 1)].tobytes()).dtype == np.uint8
+        except (UsageError, DamagedError):
+            refused += 1
+    assert refused > 20
+
+
+def test_pictures_for_networks_whose_channels_come_last() -> None:
+    class Last(Network):
+        input_shape = (8, 9, 3)
+
+        def __call__(self, *_: object, **__: object) -> None: ...
+        def state(self) -> dict[str, npt.NDArray[Any]]:
+            return {}
+
+        def _takes(self) -> str:
+            return ""
+
+    found, _ = preparation_of(Last(graph=None, step=None))
+    assert (found.size, found.channels, found.channels_last) == ((8, 9), 3, True)
 
 
 def test_pictures_are_turned_and_laid_on_white(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from epochal.lens.kernels import Filters, filters
     from epochal.lens.maps import FeatureMaps, feature_maps
     from epochal.lens.maximizing import Maximized, maximize, maximizing
+    from epochal.lens.photos import open_photo
 
 __all__ = [
     "Attribution",
@@ -54,6 +55,7 @@ __all__ = [
     "maximize",
     "maximizing",
     "occlusion",
+    "open_photo",
     "recorded_class_images",
     "rise",
     "saliency",
@@ -86,6 +88,7 @@ _HOMES = {
     "maximize": "maximizing",
     "maximizing": "maximizing",
     "occlusion": "attribute.occlusion",
+    "open_photo": "photos",
     "rise": "attribute.rise",
     "saliency": "attribute.saliency",
     "sanity_check": "attribute.sanity_check",

@@ -41,7 +41,7 @@ MOST_BYTES = 64 << 20
 MOST_PIXELS = 64_000_000
 _MOST_DATA = 8 << 30
 _INPUTS = ("x", "images", "inputs", "x_test", "data")
-_BROKEN = (OSError, EOFError, ValueError, SyntaxError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
+_BROKEN = (OSError, EOFError, ValueError, SyntaxError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError,
            struct.error, zlib.error, MemoryError)  # fmt: skip
 """What Pillow and numpy raise for files that are broken."""
 _PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
@@ -145,7 +145,8 @@ def preparation_of(network: Network) -> tuple[Preparation, tuple[str, ...]]:
     channels, high, wide = found
     shorter = min(high, wide) if high == wide else None
     note = "the network does not say how photos were prepared: colours go from 0 to 1"
-    return Preparation(size=(high, wide), shorter=shorter, channels=channels), (note,)
+    last = shape is not None and len(shape) == 3 and shape[0] != channels
+    return Preparation(size=(high, wide), shorter=shorter, channels=channels, channels_last=last), (note,)
 
 
 def picture_shape(shape: tuple[int, ...] | None) -> tuple[int, int, int] | None:
@@ -154,6 +155,8 @@ def picture_shape(shape: tuple[int, ...] | None) -> tuple[int, int, int] | None:
         return None
     if len(shape) == 3 and shape[0] in (1, 3):
         return shape[0], shape[1], shape[2]
+    if len(shape) == 3 and shape[2] in (1, 3):  # as Keras takes them
+        return shape[2], shape[0], shape[1]
     if len(shape) == 2:
         return 1, shape[0], shape[1]
     if len(shape) == 1:
