@@ -98,14 +98,14 @@ def in_turns(*works: Work, times: int) -> list[float]:
     return [statistics.median(times_) for times_ in taken]
 
 
-def attributing() -> list[Row]:
+def attributing(*, quick: bool = False) -> list[Row]:
     torch.set_num_threads(1)
     image = np.random.default_rng(0).normal(size=(3, 224, 224)).astype(np.float32)
     rows = []
     for name, network in (("Lite0", lite0()), ("SqueezeNet", squeezenet())):
-        rows += beside_the_bare(name, network, image)
+        rows += beside_the_bare(name, network, image, 3 if quick else 9)
         if importlib.util.find_spec("captum") is not None:
-            rows += beside_captum(name, network, image)
+            rows += beside_captum(name, network, image, 1 if quick else 3)
     return rows
 
 
@@ -119,7 +119,7 @@ def bare(network: nn.Module, image: Any) -> Work:
     return work
 
 
-def beside_the_bare(name: str, network: nn.Module, image: Any) -> list[Row]:
+def beside_the_bare(name: str, network: nn.Module, image: Any, times: int) -> list[Row]:
     works: dict[str, Work] = {
         "bare": bare(network, image),
         "saliency": lambda: lens.saliency(network, image, target=7),
@@ -129,7 +129,7 @@ def beside_the_bare(name: str, network: nn.Module, image: Any) -> list[Row]:
         "six gradient pictures": lambda: lens.attributions(network, image, SIX, target=7),
     }
     targets = {"saliency": 1.1, "six gradient pictures": 2.5}
-    found = dict(zip(works, in_turns(*works.values(), times=9), strict=True))
+    found = dict(zip(works, in_turns(*works.values(), times=times), strict=True))
     return [
         Row(f"{name}: {what}, of one forward and backward", found[what] / found["bare"], "x", targets.get(what))
         for what in works
@@ -137,7 +137,7 @@ def beside_the_bare(name: str, network: nn.Module, image: Any) -> list[Row]:
     ]
 
 
-def beside_captum(name: str, network: nn.Module, image: Any) -> list[Row]:
+def beside_captum(name: str, network: nn.Module, image: Any, times: int) -> list[Row]:
     attr = importlib.import_module("captum.attr")
     x = torch.from_numpy(image)[None]
     pairs: dict[str, tuple[Work, Work, float | None]] = {
@@ -161,6 +161,6 @@ def beside_captum(name: str, network: nn.Module, image: Any) -> list[Row]:
     }
     rows = []
     for what, (ours, theirs, target) in pairs.items():
-        one, other = in_turns(ours, theirs, times=9 if target is None else 2)
+        one, other = in_turns(ours, theirs, times=3 * times if target is None else times)
         rows.append(Row(f"{name}: {what}, of captum's time", one / other, "x", target, f"captum {other:.2f} s"))
     return rows

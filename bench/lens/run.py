@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from bench.lens.attributing import attributing
 from bench.lens.films import films
 from bench.lens.seeing import seeing
 from bench.table import show
@@ -11,7 +12,7 @@ from bench.table import show
 
 def main() -> int:
     quick = "--quick" in sys.argv[1:]
-    rows = seeing(quick=quick) + films(quick=quick)
+    rows = attributing(quick=quick) + seeing(quick=quick) + films(quick=quick)
     show("The lens", rows)
     return 0
 

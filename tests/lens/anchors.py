@@ -137,12 +137,12 @@ class Twice(nn.Module):
             return F.conv_transpose2d(back, self.first.weight, padding=1)[0].numpy()
 
 
-def exported(network: nn.Module, image: Array) -> Any:
+def exported(network: nn.Module, image: Array, *, batch: int = 1) -> Any:
     """The network as a run records it, opened again by way of the gate."""
     from epochal.frameworks.torch_export import export_program, program_bytes
     from epochal.network.program import load_network
 
-    program, _ = export_program(network, ((torch.from_numpy(image)[None],), {}))
+    program, _ = export_program(network, ((torch.from_numpy(np.stack([image] * batch)),), {}))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.pt2"
         path.write_bytes(program_bytes(program))

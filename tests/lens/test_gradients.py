@@ -353,3 +353,47 @@ def test_wrong_shapes_and_kinds_of_network_are_said() -> None:
         lens.saliency(exported(Twice(), image_for(2, 9, 9)), image_for(3, 9, 9))
     with pytest.raises(UsageError, match="no network that the lens knows"):
         lens.saliency(lambda x: x, image_for(2, 9, 9))
+
+
+def test_a_recorded_network_with_a_fixed_batch_is_filled_up() -> None:
+    """One that counts on its batch of 3 can be recorded for that size alone; one image is asked beside copies."""
+
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.last = nn.Conv2d(2, 3, 3), nn.Linear(75, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.last(F.relu(self.first(x)).reshape(3, 75))
+            return y
+
+    network, image = Fixed().eval(), image_for(2, 7, 7)
+    recorded = exported(network, image, batch=3)
+    with torch.no_grad():
+        scores = network(torch.from_numpy(np.stack([image] * 3)))[0]
+
+    ways: dict[str, dict[str, Any]] = {
+        "guided_backprop": {},
+        "grad_cam": {"layer": "first"},
+        "score_cam": {"layer": "first"},
+        "integrated_gradients": {"steps": 7},
+        "occlusion": {"window": 3},
+        "lrp": {"rule": "z+"},
+    }
+    for name, how in ways.items():
+        found = getattr(lens, name)(recorded, image, target=1, **how)
+        assert found.score == pytest.approx(float(scores[1]), rel=1e-5)
+        close(found.array, getattr(lens, name)(_Loose(network), image, target=1, **how).array)
+
+
+class _Loose(nn.Module):
+    """The same network for batches of any size."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.first, self.last = network.first, network.last
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.last(F.relu(self.first(x)).flatten(1))
+        return y
