@@ -51,6 +51,17 @@ def test_deep_kernels_by_principal_components() -> None:
         assert abs(np.corrcoef(shown[:, c], left[:, c])[0, 1]) > 0.999
 
 
+def test_filters_of_a_film_keep_their_components_and_scale() -> None:
+    network = resnet20()
+    last = filters(network, layer="layer2.1.conv1")
+    with torch.no_grad():
+        network.get_parameter("layer2.1.conv1.weight").mul_(0.5)
+    half = filters(network, layer="layer2.1.conv1")
+    np.testing.assert_array_equal(half.pictures(), last.pictures())  # alone, each has its own scale
+    shown = half.pictures(like=last).astype(int) * 2 - 127.5
+    np.testing.assert_allclose(shown, last.pictures(), atol=2)
+
+
 def test_one_input_channel(tmp_path: Path) -> None:
     network = plain_cnn()
     one = filters(network, layer="3", channel=5)

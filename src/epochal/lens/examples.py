@@ -33,7 +33,7 @@ Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], object]
 
-CITATION = "strongest examples; Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014"
+CITATION = "Strongest examples of each unit, cut to what it sees (Zeiler and Fergus 2014)"
 _UNITS = 12
 
 
@@ -156,7 +156,7 @@ class TopExamples:
         return PanelsScene(
             panels=panels_of(tiles),
             theme=theme(mode),
-            title=f"{self.layer}: strongest of {self.count:,} examples",
+            title=f"Layer {self.layer}: strongest of {self.count:,} examples",
             captions=["" if self.step is None else f"step {self.step:,}"],
             wanted=size,
             note=self.caption,

@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
 Look = Literal["colours", "channel", "components"]
 
-CITATION = "kernels; Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep CNNs, 2012"
+CITATION = "Filters: the kernels of the layer, largest first (Krizhevsky, Sutskever and Hinton 2012)"
 _TILES = 128
 
 
@@ -55,16 +55,23 @@ class Filters:
     notes: tuple[str, ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
 
-    def pictures(self, *, mode: str = "light") -> Pixels:
+    def pictures(self, *, mode: str = "light", like: Filters | None = None) -> Pixels:
         """A picture of each kernel [outputs, height, width, 3].
 
         Colours and components lie between black and white, grey where a weight is zero, on one scale for the layer.
+        `like` are the same filters at another step, whose components and scale are taken: so a film does not jump.
         """
+        held = self if like is None else like
         if self.look == "channel":
-            return self._scale(mode).paint(self.array[:, self.channel or 0], theme(mode))
-        values = self.array if self.look == "colours" else _components(self.array)[0]
-        limit = float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
-        return as_pixels(np.moveaxis(values, 1, -1) / limit / 2 + 0.5)
+            return held._scale(mode).paint(self.array[:, self.channel or 0], theme(mode))
+        if self.look == "colours":
+            values, limits = self.array, np.abs(np.nan_to_num(held.array)).max(keepdims=True)
+        else:
+            axes = _axes(held.array)[0]
+            values = _along(self.array, axes)
+            # Each component on its own scale: otherwise the third is hardly to be seen.
+            limits = np.abs(_along(held.array, axes)).max(axis=(0, 2, 3), keepdims=True)
+        return as_pixels(np.moveaxis(values / np.where(limits > 0, limits, 1.0) / 2 + 0.5, 1, -1))
 
     def film(self) -> Film:
         """The kernels as a film of one frame."""
@@ -79,7 +86,7 @@ class Filters:
         return PanelsScene(
             panels=panels_of([(str(i), shown[i]) for i in self.order[:count].tolist()]),
             theme=theme(mode),
-            title=f"{self.layer}: filters, {how[self.look]}",
+            title=f"Filters of layer {self.layer}, {how[self.look]}",
             captions=["" if self.step is None else f"step {self.step:,}"],
             wanted=size,
             note=self.caption,
@@ -137,32 +144,33 @@ def filters(network: Network | Any, *, layer: str | None = None, channel: int | 
         look=look,
         order=np.argsort(-np.nan_to_num(norms, nan=-1.0, posinf=-1.0), kind="stable"),
         channel=channel,
-        explained=_components(array)[1] if look == "components" else None,
+        explained=_axes(array)[1] if look == "components" else None,
         step=getattr(network, "step", None),
         notes=(f"{bad:,} weights are not finite",) if bad else (),
         numbers={"filters": len(array), "inputs": inputs},
     )
 
 
-def _components(array: Array) -> tuple[Array, float]:
-    """Kernels [outputs, inputs, h, w] in three numbers [outputs, 3, h, w] for each place, and their share of variance.
+def _axes(array: Array) -> tuple[Array, float]:
+    """Three principal axes [inputs, 3] of what the places of kernels look for, and their share of variance.
 
-    The principal axes over all places of all kernels, not centred, so that a weight of zero stays zero. A component's
-    sign is such that its largest number is above zero.
+    Not centred, so that a weight of zero stays zero. An axis points to where its largest number is above zero.
     """
-    outputs, inputs, high, wide = array.shape
+    inputs = array.shape[1]
     places = np.nan_to_num(array.astype(np.float64)).transpose(0, 2, 3, 1).reshape(-1, inputs)
     values, axes = np.linalg.eigh(places.T @ places)
-    chosen = axes[:, ::-1][:, :3]
-    found = np.zeros((len(places), 3))
-    found[:, : chosen.shape[1]] = places @ chosen
+    chosen = np.zeros((inputs, 3))
+    chosen[:, : min(3, inputs)] = axes[:, ::-1][:, :3]
+    found = places @ chosen
     largest = found[np.abs(found).argmax(axis=0), np.arange(3)]
-    found *= np.where(largest < 0, -1.0, 1.0)
-    # Each component on its own scale: otherwise the third is hardly to be seen.
-    found /= np.maximum(np.abs(found).max(axis=0), 1e-30)
     whole = float(values.sum())
     share = float(values[::-1][:3].sum()) / whole if whole > 0 else 0.0
-    return found.reshape(outputs, high, wide, 3).transpose(0, 3, 1, 2), share
+    return chosen * np.where(largest < 0, -1.0, 1.0), share
+
+
+def _along(array: Array, axes: Array) -> Array:
+    """Kernels [outputs, inputs, h, w] along three axes: [outputs, 3, h, w]."""
+    return np.einsum("oihw,ic->ochw", np.nan_to_num(array.astype(np.float64)), axes)
 
 
 def _kernels(network: Any) -> dict[str, Array]:

@@ -31,7 +31,7 @@ __all__ = ["CITATION", "FeatureMaps", "feature_maps"]
 Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
 
-CITATION = "feature maps; Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2014"
+CITATION = "Feature maps: what each channel puts out, strongest first (Zeiler and Fergus 2014)"
 _TILES = 64
 
 
@@ -110,7 +110,7 @@ class FeatureMaps:
         return PanelsScene(
             panels=panels_of(self.tiles(count, mode=mode)),
             theme=theme(mode),
-            title=f"{self.layer}: {words}",
+            title=f"Layer {self.layer}: {words}",
             captions=["" if self.step is None else f"step {self.step:,}"],
             wanted=size,
             note=self.caption,

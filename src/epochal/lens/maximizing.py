@@ -36,7 +36,7 @@ Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
 Preview = Callable[["Maximized"], object]
 
-CITATION = "activation maximisation; Erhan et al. 2009; Olah, Mordvintsev and Schubert, Feature Visualization, 2017"
+CITATION = "Activation maximisation (Erhan et al. 2009; Olah, Mordvintsev and Schubert 2017)"
 _SIZE = 224
 _MOST_SETBACKS = 8
 _KICKS = 32

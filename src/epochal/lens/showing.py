@@ -67,7 +67,7 @@ def panels_of_method(name: str, results: Sequence[Any], photo: Pixels | None, *,
         return _tiled(tiles, f"{name} · {last.layer}", photo, alone=alone, mode=mode)
     if isinstance(last, Filters):
         chosen = [int(i) for i in last.order[: _TILES * 2 if alone else _FEW]]
-        pictures = np.stack([r.pictures(mode=mode) for r in results])
+        pictures = np.stack([r.pictures(mode=mode, like=last) for r in results])
         tiles = {str(i): pictures[:, i] for i in chosen}
         return _tiled(tiles, f"{name} · {last.layer}", photo, alone=alone, mode=mode)
     if hasattr(last, "pixels"):

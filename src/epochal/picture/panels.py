@@ -23,7 +23,7 @@ _GAP = 12
 _LETTERS = 12
 _LABEL = 20
 _LARGEST_SIDE = 320
-_LEAST_SIDE = 48
+_MOST_LABEL = 96
 _PALETTE = 200
 _SAMPLED = 8
 _MOST_LINES = 3
@@ -70,14 +70,17 @@ class PanelsScene:
 
     @cached_property
     def colours(self) -> Table:
-        """The colours that occur most, for a GIF's palette."""
+        """The colours that occur, for a GIF's palette."""
         chosen = np.unique(np.linspace(0, self.frames - 1, min(_SAMPLED, self.frames)).round().astype(int))
-        some = [
-            panel.at(int(i)).reshape(-1, 3)[:: max(1, len(self.panels) // 4)] for i in chosen for panel in self.panels
-        ]
+        some = [panel.at(int(i)).reshape(-1, 3) for i in chosen for panel in self.panels]
         if not some:
             return np.empty((0, 3), np.uint8)
-        found = Image.fromarray(np.concatenate(some)[:, None]).quantize(_PALETTE, dither=Image.Dither.NONE)
+        # Each colour once: the few places that stand out in a map keep theirs beside the many that do not.
+        packed = np.unique(np.concatenate(some).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32))
+        each = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1).astype(np.uint8)
+        if len(each) <= _PALETTE:
+            return each
+        found = Image.fromarray(each[:, None]).quantize(_PALETTE, dither=Image.Dither.NONE)
         return np.array(found.getpalette("RGB"), np.uint8).reshape(-1, 3)[:_PALETTE]
 
     @cached_property
@@ -91,6 +94,13 @@ class PanelsScene:
         return round(_LABEL * self.look.unit) if any(panel.title for panel in self.panels) else 0
 
     @cached_property
+    def _least(self) -> int:
+        """The width that names need, up to a bound; a picture of a wanted size has none for them."""
+        u = self.look.unit
+        longest = max((width(panel.title, _LETTERS * u) for panel in self.panels), default=0.0) * 1.08
+        return 1 if self.wanted is not None else round(min(_MOST_LABEL * u, longest))
+
+    @cached_property
     def _grid(self) -> tuple[int, int, int]:
         """Columns, and the height and width that each panel is drawn within: as large as there is room for."""
         u, count = self.look.unit, max(1, len(self.panels))
@@ -101,6 +111,8 @@ class PanelsScene:
         for columns in range(1, count + 1) if self.columns is None else [max(1, min(self.columns, count))]:
             rows = math.ceil(count / columns)
             across = (room[0] + gap) / columns - gap
+            if across < self._least and columns > 1 and self.columns is None:
+                break
             down = (room[1] + gap) / rows - gap - self._label
             factor = min(across / wide, down / high)
             if self.wanted is None:
@@ -117,8 +129,7 @@ class PanelsScene:
     def _cell(self) -> tuple[int, int]:
         """Width and height of a panel with its name."""
         _, high, wide = self._grid
-        least = _LEAST_SIDE if self._label and self.wanted is None else 1
-        return max(wide, round(least * self.look.unit)), high + self._label
+        return max(wide, self._least), high + self._label
 
     @cached_property
     def size(self) -> tuple[int, int]:
