@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 import torch.nn.functional as F  # noqa: E402, N812
 from torch import Tensor, nn  # noqa: E402
+from torch.nn.utils import fusion  # noqa: E402
 
 import epochal  # noqa: E402
 from epochal import lens  # noqa: E402
@@ -93,6 +94,32 @@ def test_relevance_is_kept_by_z_plus_in_a_residual_network() -> None:
         found = lens.lrp(network, image, rule="z+")
         assert found.numbers["conservation_error"] < 1e-5
         assert found.notes == ()
+
+
+def test_batch_normalisation_is_drawn_into_the_layer_before_it() -> None:
+    """The same network with its normalisations folded into weights by PyTorch has none left."""
+    torch.manual_seed(0)
+    random: Any = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3, groups=2), nn.BatchNorm2d(6, affine=False),
+        nn.ReLU(), nn.Flatten(), nn.LazyLinear(5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3),
+    )  # fmt: skip
+    for _ in range(3):
+        random(2 + 3 * torch.randn(8, 2, 9, 9))
+    random.eval()
+    with torch.no_grad():
+        for part in (random[1], random[8]):
+            part.weight.normal_()
+            part.bias.normal_()
+    fold, line = fusion.fuse_conv_bn_eval, fusion.fuse_linear_bn_eval
+    folded = nn.Sequential(
+        fold(random[0], random[1]), nn.ReLU(), fold(random[3], random[4]), nn.ReLU(), nn.Flatten(),
+        line(random[7], random[8]), nn.ReLU(), random[10],
+    ).eval()  # fmt: skip
+    image = np.abs(image_for(2, 9, 9))
+    for target in range(3):
+        found = lens.lrp(random, image, target=target, rule="z+")
+        assert found.score == pytest.approx(float(random(torch.from_numpy(image)[None]).detach()[0, target]), rel=1e-4)
+        close(found.array, lens.lrp(folded, image, target=target, rule="z+").array, 1e-4)
 
 
 def test_with_a_small_epsilon_and_rectifiers_it_is_input_times_gradient() -> None:

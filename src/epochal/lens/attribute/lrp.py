@@ -46,6 +46,10 @@ def lrp(
         start = leaf.clone()
         with Relevance(rule, float(epsilon), leaf):
             scores = subject.outputs(start)
+    with subject.asking(gradients=False):
+        same = torch.allclose(scores.detach(), subject.outputs(leaf.detach()), rtol=1e-3, atol=1e-4, equal_nan=True)
+    if not same:
+        raise NetworkError("LRP cannot follow this network: run layer by layer, it does not give the same scores.")
     if not torch.isfinite(scores).all():
         raise NetworkError("The network puts out values that are not finite: there is nothing to look at.")
     forward = Forward(subject, leaf, scores, subject.target_of(scores[0], target), Kept())
