@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,3 +75,10 @@ def test_one_picture_shows_the_photo_and_all_methods() -> None:
     assert alone.note == seen[0]["saliency"].caption
     maps = scene({"feature_maps": [seen[0]["feature_maps"]]}, None, title="t", captions=[""])
     assert len(maps.panels) == 12
+
+
+def test_no_file_hides_a_function_of_its_name() -> None:
+    """A module that is imported becomes an attribute of its package: it would stand where the function was."""
+    files = {path.stem for path in Path(lens.__file__).parent.glob("*.py")}
+    assert not files & set(lens.__all__) - {"class_images"}  # that one is imported by the door itself
+    assert callable(lens.class_images)

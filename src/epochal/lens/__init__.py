@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from epochal.lens.examples import TopExamples, top_examples
     from epochal.lens.kernels import Filters, filters
     from epochal.lens.maps import FeatureMaps, feature_maps
-    from epochal.lens.maximizing import Maximized, maximize, maximizing
+    from epochal.lens.maximum import Maximized, maximize, maximizing
     from epochal.lens.photos import open_photo
 
 __all__ = [
@@ -70,7 +70,7 @@ __all__ = [
 _HOMES = {
     "FeatureMaps": "maps",
     "Filters": "kernels",
-    "Maximized": "maximizing",
+    "Maximized": "maximum",
     "SanityCheck": "attribute.sanity_check",
     "TopExamples": "examples",
     "attributions": "attribute.together",
@@ -85,8 +85,8 @@ _HOMES = {
     "integrated_gradients": "attribute.integrated_gradients",
     "layer_cam": "attribute.cams",
     "lrp": "attribute.lrp",
-    "maximize": "maximizing",
-    "maximizing": "maximizing",
+    "maximize": "maximum",
+    "maximizing": "maximum",
     "occlusion": "attribute.occlusion",
     "open_photo": "photos",
     "rise": "attribute.rise",

@@ -170,7 +170,8 @@ def _axes(array: Array) -> tuple[Array, float]:
 
 def _along(array: Array, axes: Array) -> Array:
     """Kernels [outputs, inputs, h, w] along three axes: [outputs, 3, h, w]."""
-    return np.einsum("oihw,ic->ochw", np.nan_to_num(array.astype(np.float64)), axes)
+    found: Array = np.einsum("oihw,ic->ochw", np.nan_to_num(array.astype(np.float64)), axes)
+    return found
 
 
 def _kernels(network: Any) -> dict[str, Array]:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.torch
 
 from torch import nn  # noqa: E402
 
-from epochal.lens.maximizing import Maximized, maximize, maximizing  # noqa: E402
+from epochal.lens.maximum import Maximized, maximize, maximizing  # noqa: E402
 from epochal.lens.painting import Painting, Shaking  # noqa: E402
 from tests.lens.known import DEVIATION, MEAN, plain_cnn, resnet20  # noqa: E402
 
