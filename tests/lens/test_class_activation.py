@@ -147,3 +147,39 @@ def test_signals_and_volumes_have_maps_of_their_own_shape() -> None:
     assert lens.saliency(signal, image_for(2, 20)).map.shape == (20,)
     volume = nn.Sequential(nn.Conv3d(1, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(3, 2)).eval()
     assert lens.grad_cam(volume, image_for(1, 7, 8, 9), target=0).array.shape == (7, 8, 9)
+
+
+def test_blocks_that_put_out_several_tensors_are_not_chosen_unasked() -> None:
+    class Several(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.line = nn.Conv2d(1, 3, 3)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            y = self.line(x)
+            return {"first": y, "second": y + 1}
+
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = Several()
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.block(x)["first"].mean(dim=(2, 3))
+            return y
+
+    network, image = Around(), image_for(1, 6, 6)
+    found = lens.layer_cam(network, image, target=0)
+    assert found.layer == "block.line"
+    np.testing.assert_array_equal(lens.layer_cam(network, image, target=0, layer="block").array, found.array)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_scripted_layers_are_refused() -> None:
+    scripted = torch.jit.script(plain_cnn())
+    image = image_for(1, 28, 28)
+    close(lens.saliency(scripted, image, target=0).array, lens.saliency(plain_cnn(), image, target=0).array)
+    with pytest.raises(NetworkError, match="TorchScript"):
+        lens.grad_cam(scripted, image, target=0)
+    with pytest.raises(NetworkError, match="TorchScript"):
+        lens.guided_backprop(scripted, image, target=0)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from epochal.errors import NetworkError, NotFoundError, UsageError
@@ -27,11 +28,12 @@ _FAR = 8
 class Kept:
     """What layers put out in one forward: the first tensor of each by its name, in the order in which they ended.
 
-    `uses` says how often each asked layer ran.
+    `uses` says how often each asked layer ran; `several` are those that put out more than one tensor.
     """
 
     outputs: dict[str, Tensor] = field(default_factory=dict)
     uses: dict[str, int] = field(default_factory=dict)
+    several: set[str] = field(default_factory=set)
 
     def __getitem__(self, name: str) -> Tensor:
         """The output of a layer; raises NetworkError where it did not run or puts out no tensor of numbers."""
@@ -87,6 +89,8 @@ def keeping(module: nn.Module, names: Sequence[str] | None) -> Iterator[Kept]:
     for name, (inner, use) in wanted.items():
         of_module.setdefault(inner, {}).setdefault(use, name)
     kept = Kept()
+    if any(isinstance(inner, torch.jit.ScriptModule) for inner in of_module):
+        raise NetworkError("The layers of TorchScript cannot be looked at.", hint="Give the module that was scripted.")
     handles = [inner.register_forward_hook(_keep(kept, uses)) for inner, uses in of_module.items()]
     try:
         yield kept
@@ -104,7 +108,7 @@ def last_useful_layer(module: nn.Module, forward: Any) -> str:
     weighted = [name for name, inner in named_layers(module).items() if _has_weight(inner)]
     with keeping(module, None) as kept:
         forward()
-    order = list(kept.outputs)
+    order = [name for name in kept.outputs if name not in kept.several]
     ran = [name for name in order if name in weighted]
     convolutions = [name for name in ran if _is_convolution(named_layers(module)[name], kept.outputs[name])]
     if not convolutions or len(ran) - 1 - ran.index(convolutions[-1]) > _FAR:
@@ -134,6 +138,7 @@ def _keep(kept: Kept, wanted: Mapping[int, str]) -> Any:
         first = next((value for value in _values(output) if isinstance(value, Tensor)), None)
         if first is not None:
             kept.outputs[now] = first
+            kept.several.add(now)
         return None
 
     return hook

@@ -115,7 +115,7 @@ def refuse_hidden(nodes: list[Any], who: str) -> None:
         name = str(node.name())
         if _OPEN.fullmatch(name) and "Rnn" not in name:
             continue
-        short = name.rsplit("::", 1)[-1].removesuffix("Backward")
+        short = re.sub(r"Backward\d*$", "", name.rsplit("::", 1)[-1])
         raise NetworkError(f"{who} cannot see into {short}: {_why(short)}.", hint=_HINTS.get(_kind(short), ""))
 
 
