@@ -98,7 +98,12 @@ def test_rise_comes_to_the_expected_map_of_a_sum(cells: int) -> None:
 
 def test_the_same_seed_gives_the_same_map_and_another_does_not() -> None:
     network, image = plain_cnn(), image_for(1, 28, 28)
-    for method, how in ((lens.rise, {"masks": 50}), (lens.smoothgrad, {"samples": 5}), (lens.vargrad, {"samples": 5})):
+    ways: list[tuple[Any, dict[str, Any]]] = [
+        (lens.rise, {"masks": 50}),
+        (lens.smoothgrad, {"samples": 5}),
+        (lens.vargrad, {"samples": 5}),
+    ]
+    for method, how in ways:
         one, again, other = (method(network, image, target=0, seed=s, **how).array for s in (1, 1, 2))
         np.testing.assert_array_equal(one, again)
         assert np.abs(one - other).max() > 0
@@ -228,3 +233,26 @@ def test_networks_that_count_on_the_order_in_memory_are_asked_in_it() -> None:
         ]
         close(maps[1], maps[0])
         close(maps[2], maps[0])
+
+
+@pytest.mark.parametrize("name", ["integrated_gradients", "smoothgrad", "vargrad", "occlusion", "rise", "score_cam"])
+def test_long_methods_tell_how_far_they_are_and_can_be_ended(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("epochal.lens.asking._MOST_EXAMPLES", 4)
+    network, image = plain_cnn().train(), image_for(1, 28, 28)
+    how = {"steps": 10} if name == "integrated_gradients" else {}
+    told: list[float] = []
+    getattr(lens, name)(network, image, target=0, progress=told.append, **how)
+    assert len(told) > 2
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+    class Ended(Exception):  # noqa: N818 - it is no error
+        pass
+
+    def end(share: float) -> None:
+        raise Ended
+
+    with pytest.raises(Ended):
+        getattr(lens, name)(network, image, target=0, progress=end, **how)
+    assert all(part.training for part in network.modules())
+    assert not any(part._forward_hooks for part in network.modules())

@@ -24,11 +24,14 @@ from epochal.network.dense import DenseNetwork
 from epochal.network.module import evaluating
 from epochal.network.program import ExportedNetwork
 
-__all__ = ["Forward", "Subject", "Target", "batches", "pick", "to_array"]
+__all__ = ["Forward", "Progress", "Subject", "Target", "batches", "pick", "to_array"]
 
 Array = npt.NDArray[Any]
 Target = int | tuple[int, ...]
 """Which output is looked at: the number of a class, or a place [channel, row, column] in an output of more axes."""
+
+Progress = Callable[[float], None]
+"""Is told how much of a method is done, from 0 to 1; what it raises ends the method."""
 
 _MOST_NUMBERS = 1 << 20
 _MOST_EXAMPLES = 256
@@ -305,11 +308,14 @@ class Forward:
         return ()
 
 
-def batches(count: int, example: Tensor) -> Iterator[range]:
-    """`count` examples like `example` [1, ...] in parts of which each fits into memory."""
+def batches(count: int, example: Tensor, progress: Progress | None = None) -> Iterator[range]:
+    """`count` examples like `example` [1, ...] in parts that fit into memory; `progress` is told after each of them."""
     size = max(1, min(_MOST_EXAMPLES, _MOST_NUMBERS // max(1, example.numel())))
     for first in range(0, count, size):
-        yield range(first, min(count, first + size))
+        part = range(first, min(count, first + size))
+        yield part
+        if progress is not None:
+            progress(part.stop / count)
 
 
 def to_array(tensor: Tensor) -> Array:

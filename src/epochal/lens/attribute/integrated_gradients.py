@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from epochal.errors import UsageError
-from epochal.lens.asking import Subject, Target, batches, pick
+from epochal.lens.asking import Progress, Subject, Target, batches, pick
 from epochal.lens.attribute.shared import of_input
 from epochal.lens.attribution import Attribution
 
@@ -23,7 +23,13 @@ _FIRST, _MOST = 16, 1024
 
 
 def integrated_gradients(
-    network: Any, image: Any, *, target: Any = None, baseline: Any = 0.0, steps: int | None = None
+    network: Any,
+    image: Any,
+    *,
+    target: Any = None,
+    baseline: Any = 0.0,
+    steps: int | None = None,
+    progress: Progress | None = None,
 ) -> Attribution:
     """Each value's share in the difference between the score at the input and at a baseline.
 
@@ -31,7 +37,10 @@ def integrated_gradients(
     Gauss and Legendre in `steps` places. Shares add up to the difference in score but for an error of the rule, the
     gap: `.numbers["gap"]` says it in units of score, `["relative_gap"]` as a share of the difference. Without `steps`
     their number is doubled until the gap is under 5 % (at most 1,024); `.notes` says so where it stays above. `.map` is
-    the sum over the channels. M. Sundararajan, A. Taly, Q. Yan: Axiomatic Attribution for Deep Networks (2017).
+    the sum over the channels. `progress` is called with the share that is done, again from the start for each number of
+    steps, and ends the method by raising.
+
+    M. Sundararajan, A. Taly, Q. Yan: Axiomatic Attribution for Deep Networks (2017).
     """
     subject = network if isinstance(network, Subject) else Subject(network)
     example = subject.example(image)
@@ -44,7 +53,7 @@ def integrated_gradients(
     difference = score - score_there
     values, gap, count = example, np.inf, 0
     for count in counts:
-        values = (example - start) * mean_gradient(subject, example, start, chosen, count)
+        values = (example - start) * mean_gradient(subject, example, start, chosen, count, progress)
         gap = abs(float(values.cpu().sum(dtype=torch.float64)) - difference)
         if gap <= ENOUGH * abs(difference):
             break
@@ -72,11 +81,13 @@ def integrated_gradients(
     )
 
 
-def mean_gradient(subject: Subject, example: Tensor, start: Tensor, target: Target, steps: int) -> Tensor:
+def mean_gradient(
+    subject: Subject, example: Tensor, start: Tensor, target: Target, steps: int, progress: Progress | None = None
+) -> Tensor:
     """The mean gradient of the score on the way from `start` to `example`, both [1, ...], at Gauss-Legendre places."""
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     total = torch.zeros_like(example)
-    for part in batches(steps, example):
+    for part in batches(steps, example, progress):
         along = torch.as_tensor((nodes[list(part)] + 1) / 2, dtype=example.dtype, device=example.device)
         share = torch.as_tensor(weights[list(part)] / 2, dtype=example.dtype, device=example.device)
         sides = (-1, *[1] * (example.ndim - 1))

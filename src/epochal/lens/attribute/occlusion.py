@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from epochal.errors import UsageError
-from epochal.lens.asking import batches, pick, to_array
+from epochal.lens.asking import Progress, batches, pick, to_array
 from epochal.lens.attribute.integrated_gradients import baseline_of
 from epochal.lens.attribute.shared import begin, places, whole
 from epochal.lens.attribution import Attribution
@@ -27,12 +27,14 @@ def occlusion(
     window: int | Sequence[int] | None = None,
     stride: int | Sequence[int] | None = None,
     baseline: Any = 0.0,
+    progress: Progress | None = None,
 ) -> Attribution:
     """The fall of the score when a window of all channels is covered by `baseline`, for windows all over the input.
 
     `window` is one size, or one for rows and one for columns (a seventh of the input), `stride` how far the next window
     lies (half the window). `.coarse` [rows, columns] is the fall for each window; a value of `.array` and `.map` is the
-    mean over the windows that cover it. Positive: what is there speaks for the target. M. D. Zeiler, R. Fergus:
+    mean over the windows that cover it. Positive: what is there speaks for the target.
+    `progress` is called with the share that is done, and ends the method by raising. M. D. Zeiler, R. Fergus:
     Visualizing and Understanding Convolutional Networks (2013).
     """
     forward = begin(network, image, target)
@@ -52,7 +54,7 @@ def occlusion(
     channel = subject.channel_axis(example.ndim - 1)
 
     def covered() -> Iterator[Tensor]:
-        for part in batches(len(windows), example):
+        for part in batches(len(windows), example, progress):
             stack = example.repeat(len(part), *[1] * (example.ndim - 1))
             for row, which in enumerate(part):
                 where = _index(windows[which], channel)

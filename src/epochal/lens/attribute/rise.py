@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from epochal.errors import UsageError
-from epochal.lens.asking import batches
+from epochal.lens.asking import Progress, batches
 from epochal.lens.attribute.integrated_gradients import baseline_of
 from epochal.lens.attribute.shared import begin, enlarged, of_places, places, whole
 from epochal.lens.attribution import Attribution
@@ -31,12 +31,14 @@ def rise(
     keep: float = 0.5,
     seed: int = 0,
     baseline: Any = 0.0,
+    progress: Progress | None = None,
 ) -> Attribution:
     """The mean of random masks, each weighted by the confidence in the target that the network has under it.
 
     A mask is a grid of `cells` × `cells`, each open with probability `keep`, enlarged and shifted; where it is closed
     the input is `baseline`. No gradient is asked, only answers; the same seed gives the same map. `.map` is the
-    confidence to expect where a place is open. V. Petsiuk, A. Das, K. Saenko: RISE (2018).
+    confidence to expect where a place is open. `progress` is called with the share that is done, and ends the
+    method by raising. V. Petsiuk, A. Das, K. Saenko: RISE (2018).
     """
     count, grid = whole("masks", masks), whole("cells", cells)
     if not (isinstance(keep, int | float) and 0 < keep < 1):
@@ -46,7 +48,7 @@ def rise(
     shape, cover = places(subject, example), baseline_of(forward.subject, example, baseline)
     channel = subject.channel_axis(example.ndim - 1)
     total = torch.zeros(shape, dtype=torch.float64)
-    drawn = rise_masks(count, shape, cells=grid, keep=keep, seed=seed, example=example)
+    drawn = rise_masks(count, shape, cells=grid, keep=keep, seed=seed, example=example, progress=progress)
     for open_ in drawn:
         spread = (open_ if channel is None else open_.unsqueeze(channel + 1)).to(example.device, example.dtype)
         said = subject.answers([cover + spread * (example - cover)], forward.confidence)
@@ -65,14 +67,21 @@ def rise(
 
 
 def rise_masks(
-    count: int, shape: Sequence[int], *, cells: int, keep: float, seed: int, example: Tensor
+    count: int,
+    shape: Sequence[int],
+    *,
+    cells: int,
+    keep: float,
+    seed: int,
+    example: Tensor,
+    progress: Progress | None = None,
 ) -> Iterator[Tensor]:
     """`count` masks [n, *shape] from 0 to 1, in stacks that fit into memory; the same whatever the size of stacks."""
     random = np.random.default_rng(seed)
     sides = [-(-side // cells) for side in shape]
     grids = (random.random((count, *[cells] * len(shape))) < keep).astype(np.float32)
     shifts = random.integers(0, sides, size=(count, len(shape)))
-    for part in batches(count, example):
+    for part in batches(count, example, progress):
         rows = list(part)
         large = enlarged(torch.from_numpy(grids[rows])[:, None], [(cells + 1) * side for side in sides])[:, 0]
         yield torch.stack(

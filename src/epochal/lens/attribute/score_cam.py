@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from epochal.errors import NetworkError
-from epochal.lens.asking import Subject, batches, pick
+from epochal.lens.asking import Progress, Subject, batches, pick
 from epochal.lens.attribute.integrated_gradients import baseline_of
 from epochal.lens.attribute.shared import begin, channels_first, enlarged, of_places, places, useful_layer
 from epochal.lens.attribution import Attribution
@@ -18,12 +18,19 @@ __all__ = ["score_cam"]
 
 
 def score_cam(
-    network: Any, image: Any, *, target: Any = None, layer: str | None = None, baseline: Any = 0.0
+    network: Any,
+    image: Any,
+    *,
+    target: Any = None,
+    layer: str | None = None,
+    baseline: Any = 0.0,
+    progress: Progress | None = None,
 ) -> Attribution:
     """ReLU(Σ weight · map), a weight being what the score is when the input is masked by the channel's own map.
 
     Each map is brought to 0..1 and enlarged to be a mask; weights are the softmax over channels of the target's scores.
-    A map that is flat counts nothing. One forward for each channel of the layer; `layer` as in `grad_cam`. H. Wang and
+    A map that is flat counts nothing. One forward for each channel of the layer; `layer` as in `grad_cam`.
+    `progress` is called with the share that is done, and ends the method by raising. H. Wang and
     others: Score-CAM (2020).
     """
     subject = network if isinstance(network, Subject) else Subject(network)
@@ -39,7 +46,7 @@ def score_cam(
     channel = subject.channel_axis(example.ndim - 1)
 
     def masked() -> Iterator[Tensor]:
-        for part in batches(len(where), example):
+        for part in batches(len(where), example, progress):
             chosen = masks[where[list(part)]]
             yield cover + (chosen if channel is None else chosen.unsqueeze(channel + 1)) * (example - cover)
 

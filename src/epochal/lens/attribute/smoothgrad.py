@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from epochal.errors import UsageError
-from epochal.lens.asking import Forward, batches
+from epochal.lens.asking import Forward, Progress, batches
 from epochal.lens.attribute.shared import begin, of_input, whole
 from epochal.lens.attribution import Attribution
 
@@ -17,15 +17,23 @@ __all__ = ["smoothgrad", "vargrad"]
 
 
 def smoothgrad(
-    network: Any, image: Any, *, target: Any = None, samples: int = 25, noise: float = 0.15, seed: int = 0
+    network: Any,
+    image: Any,
+    *,
+    target: Any = None,
+    samples: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Attribution:
     """The mean gradient over `samples` copies of the input with normal noise on them.
 
     `noise` is its standard deviation as a share of the range of the input's values. The same seed gives the same map.
-    `.map` is the largest absolute value over the channels. D. Smilkov and others: SmoothGrad (2017).
+    `.map` is the largest absolute value over the channels. `progress` is called with the share that is done, and
+    ends the method by raising. D. Smilkov and others: SmoothGrad (2017).
     """
     forward = begin(network, image, target)
-    mean, _, notes = _moments(forward, samples, noise, seed)
+    mean, _, notes = _moments(forward, samples, noise, seed, progress)
     return of_input(
         forward.subject,
         mean,
@@ -41,7 +49,14 @@ def smoothgrad(
 
 
 def vargrad(
-    network: Any, image: Any, *, target: Any = None, samples: int = 25, noise: float = 0.15, seed: int = 0
+    network: Any,
+    image: Any,
+    *,
+    target: Any = None,
+    samples: int = 25,
+    noise: float = 0.15,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Attribution:
     """The variance of the gradient over `samples` copies of the input with normal noise on them; as `smoothgrad`.
 
@@ -49,7 +64,7 @@ def vargrad(
     (2018).
     """
     forward = begin(network, image, target)
-    _, variance, notes = _moments(forward, samples, noise, seed)
+    _, variance, notes = _moments(forward, samples, noise, seed, progress)
     return of_input(
         forward.subject,
         variance,
@@ -64,7 +79,9 @@ def vargrad(
     )
 
 
-def _moments(forward: Forward, samples: int, noise: float, seed: int) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def _moments(
+    forward: Forward, samples: int, noise: float, seed: int, progress: Progress | None
+) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Mean and variance of the gradient [1, ...] over copies with noise."""
     count, example = whole("samples", samples), forward.inputs.detach()
     if not (isinstance(noise, int | float) and 0 < noise < float("inf")):
@@ -72,7 +89,7 @@ def _moments(forward: Forward, samples: int, noise: float, seed: int) -> tuple[T
     spread = float(example.max() - example.min())
     random = np.random.default_rng(seed)
     total, squares = (torch.zeros(example.shape, dtype=torch.float64) for _ in range(2))
-    for part in batches(count, example):
+    for part in batches(count, example, progress):
         drawn = torch.from_numpy(random.standard_normal((len(part), *example.shape[1:])))
         points = example + (noise * spread * drawn).to(example.device, example.dtype)
         gradient = forward.subject.forward(forward.subject.fast(points), forward.target).gradient(last=True)
