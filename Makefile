@@ -26,7 +26,7 @@ test: $(VENV)/.dev web/node_modules/.ready
 	$(BIN)/python -m pytest $(ARGS)
 
 test-frameworks: $(VENV)/.frameworks
-	$(BIN)/python -m pytest $(or $(ARGS),tests/frameworks tests/dropin tests/examples)
+	$(BIN)/python -m pytest $(or $(ARGS),tests/frameworks tests/dropin tests/examples tests/lens)
 
 check: $(VENV)/.dev web/node_modules/.ready
 	$(BIN)/ruff check .

@@ -83,7 +83,7 @@ def peak_mb() -> float:
 
 def seeing(*, quick: bool = False) -> list[Row]:
     torch.set_num_threads(1)
-    rows = _examples(2 if quick else 5)
+    rows = _examples(3 if quick else 9)
     network, x = resnet50(), torch.randn(1, 3, 224, 224)
     both = turns({"bare": lambda: _forward(network, x), "maps": lambda: feature_maps(network, x[0])}, 3 if quick else 9)
     rows.append(Row("feature maps of all layers of ResNet-50, in forwards", both["maps"] / both["bare"], "x", 1.5))

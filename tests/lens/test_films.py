@@ -74,6 +74,14 @@ def test_pictures_and_files(run: Any, tmp_path: Path) -> None:
         lens.film(lens.filters, run, layer="0", steps=[9])
 
 
+def test_strongest_answers_rise_over_the_training(run: Any) -> None:
+    data = np.random.default_rng(0).random((20, 1, 28, 28)).astype(np.float32)
+    film = lens.film(lens.top_examples, run, data=data, layer="3", k=2)
+    assert film.frames.shape == (5, 12, 2)
+    alone = lens.top_examples(run.network(2), data, layer="3", k=2)
+    np.testing.assert_array_equal(film[2], alone.values)
+
+
 def test_networks_come_one_after_the_other_with_their_own_parameters(run: Any) -> None:
     steps = [4, 0, 2]
     for step, network in zip(steps, open_each(run.stored, steps), strict=True):

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from epochal.errors import NetworkError, NotFoundError, UsageError
+from epochal.film import Film
 from epochal.lens.asking import Subject, batches, to_array
 from epochal.lens.colouring import as_pixels, panels_of
 from epochal.lens.field import Box, Fields
@@ -137,6 +138,11 @@ class TopExamples:
             (f"{self.indices[unit, rank]} · {self.values[unit, rank]:.3g}", self._shown(unit, rank, preparation))
             for rank in known
         ]
+
+    def film(self) -> Film:
+        """The strongest answers of each unit as a film of one frame."""
+        name = f"strongest answers of {self.layer}"
+        return Film(name, [self.step or 0], self.values[None], axes=("unit", "rank"), units="activation")
 
     def scene(
         self,
@@ -298,17 +304,17 @@ class _Ranking:
         bad = torch.isnan(best)
         if bool(bad.any()):
             self.not_finite += int(bad.sum())
-        columns = rising.any(dim=0).nonzero().flatten()
+        columns, lines = rising.any(dim=0).nonzero().flatten(), rising.any(dim=1).nonzero().flatten()
         if not len(columns):
             return
         # Only those that come in are looked at closely: after a few batches, they are few.
-        new = torch.where(rising[:, columns], best[:, columns], float("-inf"))
+        new = best[lines[:, None], columns].masked_fill(~rising[lines[:, None], columns], float("-inf"))
         both = torch.cat([self._values[:, columns], new])
         order = both.argsort(dim=0, descending=True, stable=True)[: self.k]
         came = order - self.k
         entered = came >= 0
         rows, of = entered.nonzero(as_tuple=True)
-        example = came[rows, of]
+        example = lines[came[rows, of]]
         keep = torch.where(entered, 0, order)
         values, indices, places = (
             both.gather(0, order),
