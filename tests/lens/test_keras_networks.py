@@ -17,7 +17,8 @@ pytest.importorskip("torch", reason="PyTorch is not installed")
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("backend", ["torch", pytest.param("tensorflow", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "tensorflow"])
 def test_keras_on(backend: str) -> None:
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: make test-frameworks installs it")
