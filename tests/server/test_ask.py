@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
 
 import epochal
 from epochal.server import make_app
 from epochal.wire import frames
+from tests.server.asking import Client
 
 
-def client(root: Path) -> TestClient:
-    return TestClient(make_app(root), base_url="http://127.0.0.1")
+def client(root: Path) -> Client:
+    return Client(make_app(root))
 
 
 class Chain:
@@ -56,52 +56,52 @@ def test_it_answers_at_the_step_asked_for(tmp_path: Path, last: str, meaning: st
     run = record(tmp_path, Chain(last), class_names=["cat", "dog", "fox"])
     reader = epochal.open(tmp_path).run("latest")
     x = np.random.default_rng(2).normal(size=16).astype(np.float32)
-    with client(tmp_path) as ask:
-        detail = ask.get(run).json()
-        assert detail["ask"] == {"shape": [4, 4], "classes": ["cat", "dog", "fox"]}
-        for asked, step in ((None, 20), (20, 20), (19, 10), (10, 10), (-5, 0), (99, 20)):
-            answer = ask.post(f"{run}/ask", json={"values": x.tolist(), "step": asked})
-            assert answer.status_code == 200, answer.text
-            told = answer.json()
-            assert told["step"] == step
-            raw = scores(reader.parameters(step), x)
-            soft = np.exp(raw) / np.exp(raw).sum()
-            expected = {"softmax": soft, "probabilities": soft, "independent": 1 / (1 + np.exp(-raw))}[meaning]
-            np.testing.assert_allclose(told["confidences"], expected, atol=1e-5)
-            assert told["meaning"] == meaning
-            assert told["classes"] == ["cat", "dog", "fox"]
+    ask = client(tmp_path)
+    detail = ask.get(run).json()
+    assert detail["ask"] == {"shape": [4, 4], "classes": ["cat", "dog", "fox"]}
+    for asked, step in ((None, 20), (20, 20), (19, 10), (10, 10), (-5, 0), (99, 20)):
+        answer = ask.post(f"{run}/ask", json={"values": x.tolist(), "step": asked})
+        assert answer.status_code == 200, answer.text
+        told = answer.json()
+        assert told["step"] == step
+        raw = scores(reader.parameters(step), x)
+        soft = np.exp(raw) / np.exp(raw).sum()
+        expected = {"softmax": soft, "probabilities": soft, "independent": 1 / (1 + np.exp(-raw))}[meaning]
+        np.testing.assert_allclose(told["confidences"], expected, atol=1e-5)
+        assert told["meaning"] == meaning
+        assert told["classes"] == ["cat", "dog", "fox"]
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     run = record(tmp_path, Chain())
-    with client(tmp_path) as ask:
-        for body, status, why in (
-            ({"values": [0.0] * 15}, 422, "takes 16 numbers of shape [4, 4]; it was given 15"),
-            ({"values": []}, 422, "values"),
-            ({"values": ["a"] * 16}, 422, "values.0"),
-            ({"values": [1e300] * 16}, 422, "must be finite"),
-            ({"values": [0.0] * 16, "step": "x"}, 422, "step"),
-            ({"values": [0.0] * 16, "other": 1}, 422, "other"),
-            ({"values": [0.0] * 200_705}, 422, "200704"),
-        ):
-            answer = ask.post(f"{run}/ask", json=body)
-            assert answer.status_code == status, body
-            assert why in answer.json()["error"]["message"]
-        assert ask.post(f"{run}/ask", content=b"[" * 400_000).status_code in (400, 422)
-        assert ask.post(f"{run}/ask", content=b"1" * 1_000_001).status_code == 413
-        assert ask.post("/api/v1/runs/test/none/ask", json={"values": [0.0]}).status_code == 404
-        elsewhere = ask.post(f"{run}/ask", json={"values": [0.0] * 16}, headers={"Origin": "http://elsewhere.example"})
-        assert elsewhere.status_code == 403
+    ask = client(tmp_path)
+    for body, status, why in (
+        ({"values": [0.0] * 15}, 422, "takes 16 numbers of shape [4, 4]; it was given 15"),
+        ({"values": []}, 422, "values"),
+        ({"values": ["a"] * 16}, 422, "values.0"),
+        ({"values": [1e300] * 16}, 422, "must be finite"),
+        ({"values": [0.0] * 16, "step": "x"}, 422, "step"),
+        ({"values": [0.0] * 16, "other": 1}, 422, "other"),
+        ({"values": [0.0] * 200_705}, 422, "200704"),
+    ):
+        answer = ask.post(f"{run}/ask", json=body)
+        assert answer.status_code == status, body
+        assert why in answer.json()["error"]["message"]
+    assert ask.post(f"{run}/ask", content=b"[" * 400_000).status_code in (400, 422)
+    assert ask.post(f"{run}/ask", content=b"1" * 1_000_001).status_code == 413
+    assert ask.post("/api/v1/runs/test/none/ask", json={"values": [0.0]}).status_code == 404
+    elsewhere = ask.post(f"{run}/ask", json={"values": [0.0] * 16}, headers={"Origin": "http://elsewhere.example"})
+    assert elsewhere.status_code == 403
 
 
 def test_a_run_without_a_network_cannot_be_asked(tmp_path: Path) -> None:
     with epochal.init(project="test", dir=tmp_path, strict=True) as run:
         run.log({"loss": 0.0}, step=0)
-    with client(tmp_path) as ask:
-        assert ask.get(f"/api/v1/runs/test/{run.id}").json()["ask"] is None
-        answer = ask.post(f"/api/v1/runs/test/{run.id}/ask", json={"values": [0.0]})
-        assert answer.status_code == 404
-        assert "run.watch(model" in answer.json()["error"]["hint"]
+    ask = client(tmp_path)
+    assert ask.get(f"/api/v1/runs/test/{run.id}").json()["ask"] is None
+    answer = ask.post(f"/api/v1/runs/test/{run.id}/ask", json={"values": [0.0]})
+    assert answer.status_code == 404
+    assert "run.watch(model" in answer.json()["error"]["hint"]
 
 
 @pytest.mark.torch
@@ -116,28 +116,28 @@ def test_exported_programs_answer_behind_the_gate(tmp_path: Path) -> None:
         run.log({"loss": 0.0}, step=0)
     x = torch.randn(1, 1, 8, 8)
     place = f"/api/v1/runs/test/{run.id}"
-    with client(tmp_path) as ask:
-        assert ask.get(place).json()["ask"] == {"shape": [1, 8, 8], "classes": []}
-        told = ask.post(f"{place}/ask", json={"values": x.flatten().tolist()}).json()
-        np.testing.assert_allclose(told["outputs"], net.eval()(x)[0].detach().numpy(), atol=1e-5)
-        np.testing.assert_allclose(sum(told["confidences"]), 1)
-        assert run.path is not None
-        (program,) = Path(run.path).glob("w/*/network/network.pt2")
-        program.write_bytes(b"PK")
-    with client(tmp_path) as ask:
-        answer = ask.post(f"{place}/ask", json={"values": x.flatten().tolist()})
-        assert answer.status_code == 404
-        assert answer.json()["error"]["code"] == "network_missing"
+    ask = client(tmp_path)
+    assert ask.get(place).json()["ask"] == {"shape": [1, 8, 8], "classes": []}
+    told = ask.post(f"{place}/ask", json={"values": x.flatten().tolist()}).json()
+    np.testing.assert_allclose(told["outputs"], net.eval()(x)[0].detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(sum(told["confidences"]), 1)
+    assert run.path is not None
+    (program,) = Path(run.path).glob("w/*/network/network.pt2")
+    program.write_bytes(b"PK")
+    ask = client(tmp_path)
+    answer = ask.post(f"{place}/ask", json={"values": x.flatten().tolist()})
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "network_missing"
 
 
 def test_class_images_are_a_film_of_the_wire(tmp_path: Path) -> None:
     run = record(tmp_path, Chain())
     reader = epochal.open(tmp_path).run("latest")
-    with client(tmp_path) as ask:
-        found = ask.get(run).json()["class_images"]
-        assert found["shape"] == [3, 4, 4]
-        assert found["frames"] == 3
-        header, arrays = frames.decode(ask.get(f"{run}/frames", params={"series": found["series"]}).content)
+    ask = client(tmp_path)
+    found = ask.get(run).json()["class_images"]
+    assert found["shape"] == [3, 4, 4]
+    assert found["frames"] == 3
+    header, arrays = frames.decode(ask.get(f"{run}/frames", params={"series": found["series"]}).content)
     assert arrays["steps"].tolist() == [0, 10, 20]
     for step, frame in zip((0, 10, 20), arrays["frames"], strict=True):
         state = reader.parameters(step)
