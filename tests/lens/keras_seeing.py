@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,6 +11,10 @@ import numpy as np
 import pytest
 
 from epochal import lens
+from epochal.lens.photos import preparation_of, prepare
+from epochal.network import Preparation
+from epochal.network.libraries import _KERAS as KERAS
+from epochal.network.sources import open_source
 
 pytestmark = pytest.mark.skipif(os.environ["KERAS_BACKEND"] != "torch", reason="the lens needs PyTorch's gradients")
 L: Any = keras.layers
@@ -50,6 +55,30 @@ def test_feature_maps_have_their_channels_first(model: Any) -> None:
 def test_filters_have_their_outputs_first(model: Any) -> None:
     kernel = keras.ops.convert_to_numpy(model.get_layer("c2").kernel)
     np.testing.assert_array_equal(lens.filters(model, layer="c2").array, kernel.transpose(3, 2, 0, 1))
+
+
+def test_a_model_of_keras_by_its_name(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(1)
+    made = keras.applications.MobileNetV2(weights=None, classifier_activation=None)
+    made.save_weights(tmp_path / "w.weights.h5")
+    network = open_source("keras:MobileNetV2", weights=tmp_path / "w.weights.h5")
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 260, 3), np.uint8)
+    array, shown = prepare(pixels, preparation_of(network)[0])
+    assert array.shape == network.input_shape == (224, 224, 3)
+    given = keras.applications.mobilenet_v2.preprocess_input(shown.astype(np.float32))
+    np.testing.assert_allclose(array, given, atol=1e-5)
+    np.testing.assert_allclose(
+        network(array[None]), keras.ops.convert_to_numpy(made(given[None], training=False)), rtol=1e-3, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "DenseNet121", "EfficientNetB0"])
+def test_photos_are_prepared_as_keras_prepares_them(name: str) -> None:
+    module = {"ResNet50": "resnet", "DenseNet121": "densenet", "EfficientNetB0": "efficientnet"}[name]
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    preparation = Preparation(size=(8, 8), channels_last=True, **KERAS[module])
+    expected = getattr(keras.applications, module).preprocess_input(pixels.astype(np.float32))
+    np.testing.assert_allclose(preparation.input(pixels), expected, atol=1e-4)
 
 
 def test_top_examples_and_their_fields(model: Any) -> None:

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import json
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,15 @@ def open_named(library: str, name: str, *, weights: str | os.PathLike[str] | Non
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they warn of what they deprecate themselves
         network = makers[library](name, pretrained=file is None)
-    if file is not None:
+    if file is None:
+        return network
+    if library == "keras":
+        try:
+            model: Any = network.module
+            model.load_weights(file)
+        except (OSError, ValueError, KeyError) as error:
+            raise UsageError(f"{file.name} does not fit {name}: {_line(error)}") from error
+    else:
         give_weights(network.module, file)
     return network
 
@@ -152,6 +161,9 @@ def _told(library: Any, name: str) -> Any:
 
 
 def _of_keras(name: str, *, pretrained: bool) -> ModuleNetwork:
+    if "keras" not in sys.modules:
+        # Keras reads this once. With another backend there would be no gradients to look at.
+        os.environ.setdefault("KERAS_BACKEND", "torch")
     keras = _library("keras", "Install it with `pip install 'epochal[keras]'`.")
     if keras.backend.backend() != "torch":
         raise UsageError(
