@@ -168,6 +168,12 @@ def test_a_program_whose_batch_is_fixed(tmp_path: Path) -> None:
     torch.export.save(torch.export.export(network, (x[:4],), strict=False), tmp_path / "n.pt2")
     found = top_examples(Network.open(tmp_path / "n.pt2"), x, layer="3", k=3)
     np.testing.assert_array_equal(found.indices, top_examples(network, x, layer="3", k=3).indices)
+    torch.export.save(torch.export.export(network, (x[:1],), strict=False), tmp_path / "one.pt2")
+    fields, expected = (
+        Fields(Subject(held), "6", (1, 28, 28)) for held in (Network.open(tmp_path / "one.pt2"), network)
+    )
+    places = [(r, c) for r in range(7) for c in range(7)]
+    assert [fields(*place) for place in places] == [expected(*place) for place in places]
 
 
 def test_the_second_use_of_a_module_and_pictures(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from epochal.errors import NetworkError, UsageError
 from epochal.lens.asking import Subject
-from epochal.lens.layers import keeping
-from epochal.lens.outputs import first_tensor
+from epochal.lens.outputs import reach
 
 __all__ = ["Box", "Fields"]
 
@@ -19,7 +18,7 @@ Box = tuple[int, int, int, int]
 """(top, left, bottom, right) in pixels, the last two outside."""
 
 _INPUTS = 64
-_MOST_NUMBERS = 1 << 23
+_MOST_NUMBERS = 1 << 21
 
 
 @final
@@ -36,18 +35,18 @@ class Fields:
             raise UsageError(f"Fields are those of pictures [C, H, W]; an input is {list(shape)}.")
         self._subject, self._layer = subject, layer
         self._sides = (shape[0], shape[1]) if subject.channels_last else (shape[1], shape[2])
+        # The way back of all of them is held in memory: of large pictures, fewer do.
         count = max(1, min(_INPUTS, _MOST_NUMBERS // max(1, shape[0] * shape[1] * shape[2])))
+        each = subject.fixed or count
+        count = -(-count // each) * each
         source = torch.Generator().manual_seed(seed)
         inputs = torch.randn(count, *shape, generator=source).to(subject.device, subject.dtype)
-        with subject.asking(gradients=True), keeping(subject.module, [layer]) as kept:
+        with subject.asking(gradients=True):
             self._inputs = inputs.requires_grad_()
-            subject.outputs(self._inputs.clone())
-            found = first_tensor(kept[layer])
-        if found is None or found.ndim != 4:
+            found = torch.cat([reach(subject, part.clone(), layer) for part in torch.split(self._inputs, each)])
+        if found.ndim != 4:
             raise NetworkError(f"Layer {layer!r} puts out no maps: its places have no fields.")
-        self._output: Tensor = (
-            found[:count].movedim(-1, 1) if subject.keras and subject.channels_last else found[:count]
-        )
+        self._output: Tensor = found.movedim(-1, 1) if subject.keras and subject.channels_last else found
         self.places = (int(self._output.shape[2]), int(self._output.shape[3]))
         self._measured: dict[tuple[int, int], Box] = {}
         self._axes = tuple(self._regular(axis) for axis in (0, 1))

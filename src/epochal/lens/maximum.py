@@ -22,7 +22,7 @@ from epochal.film import Film
 from epochal.lens.asking import Subject, Target
 from epochal.lens.colouring import as_pixels
 from epochal.lens.layers import find_layer
-from epochal.lens.outputs import channel_axis, first_tensor
+from epochal.lens.outputs import channel_axis, reach
 from epochal.lens.painting import Painting, Shaking
 from epochal.lens.photos import picture_shape
 from epochal.lens.rules import deconvolution
@@ -168,9 +168,7 @@ class _Goal:
         self.subject, self.layer, self.channel, self.target = subject, layer, channel, target
         self._place = None if place is None else (int(place[0]), int(place[1]))
         self._direction = None if direction is None else torch.as_tensor(np.asarray(direction, np.float32))
-        found = None if layer is None else find_layer(subject.module, layer)
-        self._module: nn.Module | None = None if found is None else found[0]
-        self._use = 1 if found is None else found[1]
+        self._module = None if layer is None else find_layer(subject.module, layer)[0]
 
     @property
     def what(self) -> str:
@@ -188,7 +186,7 @@ class _Goal:
             scores = self.subject.outputs(batch)[0]
             chosen = self.subject.target_of(scores, self.target)
             return scores[chosen]
-        flow = self._reach(batch, self._module)[0]
+        flow = reach(self.subject, batch, self.layer or "")[0]
         flow = flow.movedim(channel_axis(self._module, tuple(flow.shape)), 0)
         if self._direction is not None:
             if self._direction.shape != flow.shape[:1]:
@@ -204,35 +202,6 @@ class _Goal:
             row, column = self._place
             return flow[_within(row, flow.shape[0], "rows"), _within(column, flow.shape[1], "columns")]
         return flow.mean()
-
-    def _reach(self, batch: Tensor, module: nn.Module) -> Tensor:
-        """The layer's output; what the network does after it is not run."""
-        count = 0
-
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            nonlocal count
-            count += 1
-            if count == self._use:
-                raise _Reached(first_tensor(output))
-
-        handle = module.register_forward_hook(hook)
-        try:
-            self.subject.outputs(batch)
-        except _Reached as reached:
-            if reached.output is None or not reached.output.dtype.is_floating_point or reached.output.ndim < 2:
-                raise NetworkError(f"Layer {self.layer!r} puts out no tensor of floating numbers.") from None
-            return reached.output
-        finally:
-            handle.remove()
-        raise NetworkError(f"Layer {self.layer!r} did not run in this forward.")
-
-
-class _Reached(BaseException):
-    """The layer has run. No `except Exception` of a network's code shall take it for a failure."""
-
-    def __init__(self, output: Tensor | None) -> None:
-        super().__init__()
-        self.output = output
 
 
 @final

@@ -14,7 +14,7 @@ from epochal.errors import NetworkError, NotFoundError
 from epochal.lens.asking import Subject
 from epochal.lens.layers import find_layer, is_keras, named_layers
 
-__all__ = ["as_array", "channel_axis", "first_tensor", "layer_outputs"]
+__all__ = ["as_array", "channel_axis", "first_tensor", "layer_outputs", "reach"]
 
 Array = npt.NDArray[Any]
 
@@ -119,6 +119,42 @@ def _listen(
         for handle in handles:
             handle.remove()
     return kept
+
+
+def reach(subject: Subject, batch: Tensor, layer: str) -> Tensor:
+    """One layer's output [N, ...] for a batch, with gradients where they are on; what comes after it is not run.
+
+    Raises NotFoundError for a layer that there is not, NetworkError for one that did not run or puts out no tensor of
+    floating numbers. A batch must be as large as the network takes it.
+    """
+    module, use = find_layer(subject.module, layer)
+    count = 0
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == use:
+            raise _Reached(first_tensor(output))
+
+    handle = module.register_forward_hook(hook)
+    try:
+        subject.outputs(batch)
+    except _Reached as reached:
+        found = reached.output
+        if found is None or not found.dtype.is_floating_point or found.ndim < 2:
+            raise NetworkError(f"Layer {layer!r} puts out no tensor of floating numbers.") from None
+        return found
+    finally:
+        handle.remove()
+    raise NetworkError(f"Layer {layer!r} did not run in this forward.")
+
+
+class _Reached(BaseException):
+    """The layer has run. No `except Exception` of a network's code shall take it for a failure."""
+
+    def __init__(self, output: Tensor | None) -> None:
+        super().__init__()
+        self.output = output
 
 
 def channel_axis(module: nn.Module | None, example: tuple[int, ...]) -> int:
