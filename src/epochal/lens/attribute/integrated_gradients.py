@@ -87,7 +87,7 @@ def mean_gradient(
     """The mean gradient of the score on the way from `start` to `example`, both [1, ...], at Gauss-Legendre places."""
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     total = torch.zeros_like(example)
-    for part in batches(steps, example, progress):
+    for part in batches(steps, example, progress, gradients=True):
         along = torch.as_tensor((nodes[list(part)] + 1) / 2, dtype=example.dtype, device=example.device)
         share = torch.as_tensor(weights[list(part)] / 2, dtype=example.dtype, device=example.device)
         sides = (-1, *[1] * (example.ndim - 1))

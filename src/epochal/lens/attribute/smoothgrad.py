@@ -89,7 +89,7 @@ def _moments(
     spread = float(example.max() - example.min())
     random = np.random.default_rng(seed)
     total, squares = (torch.zeros(example.shape, dtype=torch.float64) for _ in range(2))
-    for part in batches(count, example, progress):
+    for part in batches(count, example, progress, gradients=True):
         drawn = torch.from_numpy(random.standard_normal((len(part), *example.shape[1:])))
         points = example + (noise * spread * drawn).to(example.device, example.dtype)
         gradient = forward.subject.forward(forward.subject.fast(points), forward.target).gradient(last=True)
