@@ -49,6 +49,17 @@ def test_lenses_look_at_it(lite0: Any) -> None:
     assert lens.filters(lite0).look == "colours"
 
 
+def test_a_field_is_that_of_its_architecture(lite0: Any) -> None:
+    photos = np.stack([open_photo(name, lite0).array for name in ("chelsea", "china")])
+    top = lens.top_examples(lite0, photos, layer="_blocks.4", k=2)
+    unit = next(u for u in range(40) if (top.places[u, 0] > 6).all() and (top.places[u, 0] < 21).all())
+    box = top.field(unit)
+    assert box is not None
+    # 3 (stride 2), 3, 3 (stride 2), 3, 5 (stride 2), 5: 3 + 4 + 4 + 8 + 16 + 32 pixels.
+    assert (box[2] - box[0], box[3] - box[1]) == (67, 67)
+    assert top.crop(unit).shape == (3, 67, 67)
+
+
 @pytest.mark.slow
 def test_a_class_is_painted_so_that_the_network_names_it(lite0: Any) -> None:
     found = lens.maximize(lite0, target=281, steps=96)
