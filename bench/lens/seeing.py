@@ -102,7 +102,7 @@ def _examples(count: int) -> list[Row]:
     before = peak_mb()
 
     def bare() -> None:
-        for part in data.split(256):
+        for part in data.split(128):
             _forward(network, part)
 
     bare()

@@ -29,7 +29,7 @@ def all_answers(network: nn.Sequential, data: Any, layers: int) -> Any:
 
 @pytest.mark.parametrize("k", [1, 9])
 def test_they_are_those_of_all_answers_sorted(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("epochal.lens.asking._MOST_EXAMPLES", 37)  # several batches, the last of them smaller
+    monkeypatch.setattr("epochal.lens.examples._MOST_EXAMPLES", 37)  # several batches, the last of them smaller
     network = plain_cnn()
     data = np.random.default_rng(0).normal(size=(200, 1, 28, 28)).astype(np.float32)
     found = top_examples(network, data, layer=["0", "3", "6", "10"], k=k)
@@ -45,6 +45,13 @@ def test_they_are_those_of_all_answers_sorted(k: int, monkeypatch: pytest.Monkey
             place = np.unravel_index(flat[order[0, unit], unit].argmax(), answers.shape[2:])
             expected = place if len(place) == 2 else (-1, -1)
             assert tuple(top.places[unit, 0]) == expected
+
+
+def test_of_equal_answers_the_first_examples_come_first() -> None:
+    data = np.zeros((300, 1), np.float32)
+    data[[7, 250, 140]] = 1
+    top = top_examples(nn.Sequential(nn.Identity()), data, layer="0", k=5)
+    assert top.indices[0].tolist() == [7, 140, 250, 0, 1]
 
 
 def test_fewer_examples_than_asked_for() -> None:
@@ -193,7 +200,7 @@ def test_the_second_use_of_a_module_and_pictures(tmp_path: Path) -> None:
     assert top.indices[:, 0].tolist() == best.argmax(dim=0).tolist()
     seen: list[tuple[int, int]] = []
     top_examples(network, x, layer="conv", progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(256, 300), (300, 300)]
+    assert seen == [(128, 300), (256, 300), (300, 300)]
     top.save(tmp_path / "top.png")
     top.save(tmp_path / "top.svg", units=[1], count=2)
     assert "Zeiler" in (tmp_path / "top.svg").read_text()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from epochal.errors import NetworkError, NotFoundError, UsageError
 from epochal.film import Film
-from epochal.lens.asking import Subject, batches, to_array
+from epochal.lens.asking import Subject, to_array
 from epochal.lens.colouring import as_pixels, panels_of
 from epochal.lens.field import Box, Fields
 from epochal.lens.layers import find_layer, keeping
@@ -36,6 +36,9 @@ Progress = Callable[[int, int], object]
 
 CITATION = "Strongest examples of each unit, cut to what it sees (Zeiler and Fergus 2014)"
 _UNITS = 12
+_MOST_EXAMPLES = 128
+_MOST_NUMBERS = 1 << 21
+"""Of a batch: larger ones are slower, since what layers put out no longer fits beside the processor."""
 
 
 @overload
@@ -246,7 +249,8 @@ class _Source:
         """The examples in parts, each for one forward."""
         fixed = self._subject.fixed
         if fixed is None:
-            yield from batches(len(self), self.first)
+            size = max(1, min(_MOST_EXAMPLES, _MOST_NUMBERS // max(1, self.first.numel())))
+            yield from (range(i, min(len(self), i + size)) for i in range(0, len(self), size))
         else:
             yield from (range(i, min(len(self), i + fixed)) for i in range(0, len(self), fixed))
 
@@ -276,14 +280,21 @@ class _Source:
 
 @final
 class _Ranking:
-    """The k largest answers so far of each unit: values, examples and places, all [k, units]."""
+    """The k largest answers so far of each unit.
+
+    An answer that is larger than the least of its unit's k waits with its example and place; those that wait are sorted
+    in when there are many of them, so that most batches cost a maximum and a comparison.
+    """
 
     def __init__(self, k: int) -> None:
         self.k = k
-        self.not_finite = 0
-        self.uses = 0
-        self._values: Tensor | None = None
-        self._first = self._count = 0
+        self.uses = self.not_finite = 0
+        self._first = self._count = self._number = 0
+        self._least: Tensor | None = None
+        self._shape: tuple[int, ...] = ()
+        self._waiting: list[tuple[Array, Array, Array, Array]] = []
+        empty = np.empty(0, np.int64)
+        self._held: tuple[Array, Array, Array, Array] = (empty, np.empty(0, np.float32), empty, empty)
 
     def begin(self, first: int, count: int) -> None:
         """The next forward is that of the `count` examples from `first` on."""
@@ -294,49 +305,50 @@ class _Ranking:
         output = output.detach()[: self._count]
         flat = output.flatten(2) if output.ndim > 2 else output[..., None]
         best = flat.amax(dim=2) if flat.shape[2] > 1 else flat[..., 0]
-        if self._values is None:
-            units = best.shape[1]
-            self._shape = tuple(output.shape[2:])
-            self._values = best.new_full((self.k, units), float("-inf"))
-            self._indices = torch.full((self.k, units), -1, dtype=torch.int64, device=best.device)
-            self._places = torch.full((self.k, units), -1, dtype=torch.int64, device=best.device)
-        rising = best > self._values[-1]
-        bad = torch.isnan(best)
-        if bool(bad.any()):
-            self.not_finite += int(bad.sum())
-        columns, lines = rising.any(dim=0).nonzero().flatten(), rising.any(dim=1).nonzero().flatten()
-        if not len(columns):
+        if self._least is None:
+            self._least, self._shape = best.new_full((best.shape[1],), float("-inf")), tuple(output.shape[2:])
+        if not torch.isfinite(best.sum()):
+            self.not_finite += int(torch.isnan(best).sum())
+        rows, units = (best > self._least).nonzero(as_tuple=True)
+        if not len(rows):
             return
-        # Only those that come in are looked at closely: after a few batches, they are few.
-        new = best[lines[:, None], columns].masked_fill(~rising[lines[:, None], columns], float("-inf"))
-        both = torch.cat([self._values[:, columns], new])
-        order = both.argsort(dim=0, descending=True, stable=True)[: self.k]
-        came = order - self.k
-        entered = came >= 0
-        rows, of = entered.nonzero(as_tuple=True)
-        example = lines[came[rows, of]]
-        keep = torch.where(entered, 0, order)
-        values, indices, places = (
-            both.gather(0, order),
-            *(held[:, columns].gather(0, keep) for held in (self._indices, self._places)),
+        places = flat[rows, units].argmax(dim=1) if flat.shape[2] > 1 else torch.zeros_like(rows)
+        found = (units, best[rows, units], rows + self._first, places)
+        self._waiting.append(tuple(to_array(part) for part in found))  # type: ignore[arg-type]
+        self._number += len(rows)
+        if self._number >= 2 * self.k * len(self._least):
+            self._sort()
+
+    def _sort(self) -> None:
+        """Sort in what waits: by unit, then the largest, then the first example."""
+        units, values, indices, places = (
+            np.concatenate(parts) for parts in zip(self._held, *self._waiting, strict=True)
         )
-        indices[rows, of] = example + self._first
-        places[rows, of] = flat[example, columns[of]].argmax(dim=1) if flat.shape[2] > 1 else 0
-        none = values == float("-inf")
-        indices[none], places[none] = -1, -1
-        self._values[:, columns], self._indices[:, columns], self._places[:, columns] = values, indices, places
+        order = np.lexsort((indices, -values, units))
+        ranks = np.arange(len(order)) - np.searchsorted(units[order], units[order])
+        kept = order[ranks < self.k]
+        self._held = (units[kept], values[kept], indices[kept], places[kept])
+        self._waiting, self._number = [], 0
+        if self._least is not None:
+            full = ranks == self.k - 1
+            least = np.full(len(self._least), -np.inf, np.float32)
+            least[units[order[full]]] = values[order[full]]
+            self._least = torch.from_numpy(least).to(self._least)
 
     def arrays(self, layer: str) -> tuple[Array, Array, Array]:
         """Values and indices [units, k] and places [units, k, 2]."""
-        if self._values is None:
+        if self._least is None:
             raise NetworkError(f"Layer {layer!r} put out no tensor of numbers.")
-        values, indices, flat = (t.T.cpu().contiguous() for t in (self._values, self._indices, self._places))
-        places = np.full((*flat.shape, 2), -1, np.int32)
+        self._sort()
+        units, found, examples, flat = self._held
+        ranks = np.arange(len(units)) - np.searchsorted(units, units)
+        values = np.full((len(self._least), self.k), -np.inf, found.dtype)
+        indices = np.full(values.shape, -1, np.int64)
+        places = np.full((*values.shape, 2), -1, np.int32)
+        values[units, ranks], indices[units, ranks] = found, examples
         if len(self._shape) == 2:
-            known = flat.numpy() >= 0
-            places[..., 0] = np.where(known, flat.numpy() // self._shape[1], -1)
-            places[..., 1] = np.where(known, flat.numpy() % self._shape[1], -1)
-        return to_array(values), indices.numpy(), places
+            places[units, ranks] = np.stack(np.divmod(flat, self._shape[1]), axis=1)
+        return values, indices, places
 
 
 def _listening(module: nn.Module, name: str, ranking: _Ranking) -> Any:
