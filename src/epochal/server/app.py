@@ -37,13 +37,15 @@ def make_app(
     allowed_hosts: Iterable[str] = LOOPBACK_HOSTS,
     writable: bool = True,
     watch_seconds: float = 0.2,
+    lens_seconds: float = 180.0,
     exporter: Exporter | None = None,
 ) -> FastAPI:
     """An app that serves the runs of a folder, and the Studio to look at them.
 
     `token` is demanded of every request to the API where given. `allowed_hosts` are the names the server goes by, with
     or without a port. With `writable=False` nothing can be renamed, deleted or restored. Running runs are looked at
-    every `watch_seconds` while anyone listens. `exporter` writes files to download; Epochal's own by default.
+    every `watch_seconds` while anyone listens; a question to the lens is stopped after `lens_seconds`. `exporter`
+    writes files to download; Epochal's own by default.
     """
     library = root if isinstance(root, Library) else Library(root)
     folder = Path(studio_folder) if studio_folder is not None else _BUILT_STUDIO
@@ -53,12 +55,13 @@ def make_app(
         exporter=epochals_own(folder) if exporter is None else exporter,
         writable=writable,
         watch_secs=watch_seconds,
+        lens_secs=lens_seconds,
     )
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        backend.hub.close()
+        backend.close()
 
     app = FastAPI(
         title="Epochal",

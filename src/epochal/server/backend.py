@@ -15,18 +15,22 @@ from epochal.server.asking import Asking
 from epochal.server.downloads import Downloads, Exporter
 from epochal.server.errors import error_response
 from epochal.server.live import EventStream, Hub, Seen
+from epochal.server.looking import Looking
 from epochal.server.security import is_loopback
 from epochal.store.library import Library
 from epochal.views.runs import RunFacts
 from epochal.wire.answer import Wire
 from epochal.wire.documents import to_json
+from epochal.wire.frames import MEDIA_TYPE
 from epochal.wire.queries import ExportQuery
 from epochal.wire.schema import Question, RunChange
+from epochal.wire.schema_lens import LensQuestion
 
 __all__ = ["Backend"]
 
 _SQUEEZED_FROM = 1500
 _SQUEEZED_NEARBY_UP_TO = 256 << 10
+_FRESH = {"Cache-Control": "no-store"}
 _FOR_EVER = "private, max-age=31536000, immutable"
 
 
@@ -40,6 +44,7 @@ class Backend:
         exporter: Exporter,
         writable: bool = True,
         watch_secs: float = 0.2,
+        lens_secs: float = 180.0,
     ) -> None:
         self._library = library
         self._wire = Wire(library, writable=writable)
@@ -47,6 +52,7 @@ class Backend:
         self._writable = writable
         self._downloads = Downloads(exporter)
         self._asking = Asking()
+        self._looking = Looking(self._is_training, most_secs=lens_secs)
 
     def read(self, request: Request, what: str, project: str = "", run_id: str = "") -> Response:
         """Answer a GET with what the wire says, or say that the client has it already."""
@@ -103,6 +109,44 @@ class Backend:
     def ask(self, project: str, run_id: str, question: Question) -> Response:
         """Let the run's network answer."""
         return _json(self._asking.ask(self._wire.run(project, run_id), question))
+
+    def lens(self, project: str, run_id: str) -> Response:
+        """What the lens can look at in a run."""
+        from epochal.wire.looking import catalogue_document
+
+        return _json(catalogue_document(self._wire.run(project, run_id)))
+
+    def look(self, project: str, run_id: str, question: LensQuestion) -> Response:
+        """Begin to look."""
+        return _json(self._looking.ask(self._wire.run(project, run_id), question))
+
+    def looked(self, job: str) -> Response:
+        """How a question to the lens stands."""
+        return _json(self._looking.document(job))
+
+    def stop_looking(self, job: str) -> Response:
+        """Stop it."""
+        return _json(self._looking.cancel(job))
+
+    def lens_maps(self, job: str, method: str) -> Response:
+        """The numbers that it found."""
+        return Response(self._looking.maps(job, method), media_type=MEDIA_TYPE, headers=_FRESH)
+
+    def lens_picture(self, job: str, method: str) -> Response:
+        """What it found as a picture."""
+        return Response(self._looking.picture(job, method), media_type="image/png", headers=_FRESH)
+
+    def keep_picture(self, body: bytes) -> Response:
+        """Keep an uploaded picture for the lens."""
+        return _json({"picture": self._looking.keep(body)})
+
+    def close(self) -> None:
+        """Let go of everything that runs."""
+        self._looking.close()
+        self.hub.close()
+
+    def _is_training(self) -> bool:
+        return any(facts.info.status == "running" for facts in self._wire.table.refresh()[0])
 
     async def export(self, project: str, run_id: str, query: ExportQuery) -> Response:
         """Make a file; only so many at once."""

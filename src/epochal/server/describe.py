@@ -18,11 +18,13 @@ from epochal.wire.schema import (
     PredictionsHeader,
     SeriesKept,
 )
+from epochal.wire.schema_lens import LensHeader
 
 __all__ = ["describe"]
 
 _OTHERS = (
-    ErrorDocument, EventDocument, ExampleHeader, FramesHeader, HistogramsHeader, PredictionsHeader, SeriesKept
+    ErrorDocument, EventDocument, ExampleHeader, FramesHeader, HistogramsHeader, LensHeader, PredictionsHeader,
+    SeriesKept,
 )  # fmt: skip
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (

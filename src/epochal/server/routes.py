@@ -37,11 +37,14 @@ from epochal.wire.schema import (
     RunTable,
     StudioDocument,
 )
+from epochal.wire.schema_lens import LensDocument, LensJob, LensPicture, LensQuestion
 
 __all__ = ["make_router"]
 
 Project = Annotated[str, Path(min_length=1, max_length=200, description="The run's project")]
 RunId = Annotated[str, Path(min_length=1, max_length=200, description="The run's id within its project")]
+Job = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="The question's id")]
+Method = Annotated[str, Query(max_length=40, description="Name of the method; empty for the input")]
 
 # Not `model`: that would give errors the media type of the answer that did not come.
 _ERROR: dict[int | str, dict[str, Any]] = {
@@ -61,6 +64,10 @@ class _Arrow(Response):
 
 class _Frames(Response):
     media_type = _EPF1
+
+
+class _Png(Response):
+    media_type = "image/png"
 
 
 class _File(Response):
@@ -159,6 +166,18 @@ def make_router(backend: Backend) -> APIRouter:
         """Let the recorded network answer one example, as it was at a step."""
         return backend.ask(project, run_id, question)
 
+    @router.get(run + "/lens", operation_id="lens", response_model=LensDocument, tags=["lens"])
+    def lens(project: Project, run_id: RunId) -> Response:
+        """How the run's network can be looked into."""
+        return backend.lens(project, run_id)
+
+    @router.post(run + "/lens", operation_id="look", response_model=LensJob, tags=["lens"])
+    def look(project: Project, run_id: RunId, question: LensQuestion) -> Response:
+        """Look at an input through the recorded network; it goes on while you ask how it stands."""
+        return backend.look(project, run_id, question)
+
+    _add_lens(router, backend)
+
     @router.get(
         run + "/media", operation_id="media", response_model=MediaDocument, responses=_UNCHANGED, tags=["media"]
     )
@@ -234,3 +253,55 @@ def make_router(backend: Backend) -> APIRouter:
         return backend.events()
 
     return router
+
+
+def _add_lens(router: APIRouter, backend: Backend) -> None:
+    """What is asked of questions to the lens."""
+
+    @router.post(
+        "/lens/pictures",
+        operation_id="keep_picture",
+        response_model=LensPicture,
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+        tags=["lens"],
+    )
+    async def keep(request: Request) -> Response:
+        """Keep a picture to look at for a while: the bytes of a PNG, JPEG, WebP, BMP or GIF file, up to 1 MB."""
+        return backend.keep_picture(await request.body())
+
+    @router.get("/lens/{job}", operation_id="looked", response_model=LensJob, tags=["lens"])
+    def looked(job: Job) -> Response:
+        """How a question stands, and what was found so far."""
+        return backend.looked(job)
+
+    @router.delete("/lens/{job}", operation_id="stop_looking", response_model=LensJob, tags=["lens"])
+    def stop(job: Job) -> Response:
+        """Stop a question; what was found stays."""
+        return backend.stop_looking(job)
+
+    @router.get(
+        "/lens/{job}/maps",
+        operation_id="lens_maps",
+        response_class=_Frames,
+        responses={200: {"description": "EPF1 container, its header a LensHeader: maps f4 or pixels u1"}},
+        tags=["lens"],
+    )
+    def maps(job: Job, method: Method = "") -> Response:
+        """The numbers that a method found, or the pixels of the input."""
+        return backend.lens_maps(job, method)
+
+    @router.get(
+        "/lens/{job}/picture",
+        operation_id="lens_picture",
+        response_class=_Png,
+        responses={200: {"description": "A PNG picture with title, scale and source"}},
+        tags=["lens"],
+    )
+    def picture(job: Job, method: Method) -> Response:
+        """What a method found as a picture to keep."""
+        return backend.lens_picture(job, method)

@@ -202,6 +202,163 @@ export interface LayerDocument {
   shared: string[];
 }
 
+/** What the network says of one class. */
+export interface LensAnswer {
+  index: number;
+  score: number | null;
+  confidence: number | null;
+}
+
+/** What can be looked at in a run's network, and how. */
+export interface LensDocument {
+  /** Why it cannot be looked into, empty where it can */
+  reason: '' | 'network' | 'torch';
+  /** Whether PyTorch is installed where the server runs */
+  torch: boolean;
+  /** Sizes of one example */
+  shape: number[];
+  /** Height, width and channels, where examples are pictures */
+  picture: number[] | null;
+  methods: LensMethod[];
+  layers: LensLayer[];
+  /** Names of sample photos */
+  samples: string[];
+}
+
+/** Why one way of looking found nothing. */
+export interface LensFailure {
+  method: string;
+  error: ErrorBody;
+}
+
+/** Header of the EPF1 container of one way of looking: maps f4 [K, h, w], or pixels u1 [K, h, w, 3]. Of the input itself method is empty, and pixels are what people see of it. */
+export interface LensHeader {
+  arrays: ArrayDocument[];
+  method: string;
+  /** Which channels these are, strongest first; empty where there are none */
+  channels: number[];
+  /** How many channels the layer has */
+  total: number;
+}
+
+/** What the network was given, and what it says of it. */
+export interface LensInput {
+  name: string;
+  /** Of the photo as people see it; 0 where it is no picture */
+  height: number;
+  width: number;
+  /** The numbers of an input that is no picture */
+  values: number[];
+  /** The five likeliest classes */
+  answers: LensAnswer[];
+  meaning: 'softmax' | 'probabilities' | 'independent' | 'logistic' | 'number';
+  notes: string[];
+}
+
+/** How a question to the lens stands. */
+export interface LensJob {
+  id: string;
+  run: string;
+  /** The step of the snapshot that is looked at */
+  step: number;
+  state: 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
+  /** Questions that are answered before */
+  ahead: number;
+  /** Goes up whenever something is new */
+  version: number;
+  methods: string[];
+  input: LensInput | null;
+  results: LensResult[];
+  failures: LensFailure[];
+  error: ErrorBody | null;
+  /** Processors that it may take; one while a training writes into this folder */
+  threads: number;
+  seconds: number;
+}
+
+/** A layer that can be looked at, by the name that the lens knows. */
+export interface LensLayer {
+  name: string;
+  kind: string;
+  /** Sizes of what it puts out for one example, empty where not known */
+  shape: number[];
+  /** Whether it puts out maps: channels with rows and columns */
+  maps: boolean;
+  /** Whether it holds other layers */
+  block: boolean;
+}
+
+/** A way of looking. */
+export interface LensMethod {
+  name: string;
+  kind: 'attribution' | 'maps' | 'kernels' | 'maximum' | 'examples';
+  words: string;
+  paper: string;
+  /** Among image, target, layer and channel */
+  takes: string[];
+  /** Whether it asks the network many times */
+  slow: boolean;
+  /** Why this network cannot have it; or empty */
+  reason: '' | 'torch' | 'convolution' | 'data';
+  options: LensOption[];
+}
+
+/** A setting of a way of looking. */
+export interface LensOption {
+  name: string;
+  words: string;
+  low: number;
+  high: number;
+  whole: boolean;
+}
+
+/** An uploaded picture, kept for a while. */
+export interface LensPicture {
+  picture: string;
+}
+
+/** Ways of looking at one input, as the network was at a step. The input is a recorded example (series and example), a sample photo by its name, or an uploaded picture. */
+export interface LensQuestion {
+  methods: string[];
+  /** At the last snapshot that is not after it; None: the last one */
+  step: number | null;
+  /** Of which predictions the example is one */
+  series: string | null;
+  example: number | null;
+  photo: string | null;
+  /** What POST /lens/pictures said */
+  picture: string | null;
+  /** Number of the class; None: the network's answer */
+  target: number | null;
+  /** None: the last useful one */
+  layer: string | null;
+  channel: number | null;
+  /** Settings of methods: {occlusion: {window: 8}} */
+  options: Record<string, Record<string, number>>;
+  /** Of the pictures to keep */
+  theme: 'light' | 'dark';
+}
+
+/** What one way of looking found; its maps are at /lens/{job}/maps. */
+export interface LensResult {
+  method: string;
+  kind: 'attribution' | 'maps' | 'kernels' | 'maximum' | 'examples';
+  layer: string | null;
+  target: number | null;
+  score: number | null;
+  signed: boolean;
+  /** Whether its map says where in the picture something is */
+  places: boolean;
+  units: string;
+  caption: string;
+  notes: string[];
+  numbers: Record<string, number | null>;
+  what: string;
+  seconds: number;
+  /** False for a first sight of what is still going on */
+  done: boolean;
+}
+
 /** The values of one series by step, those of one step in the order logged. */
 export interface MediaDocument {
   series: string;

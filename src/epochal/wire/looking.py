@@ -1,0 +1,268 @@
+"""The lens on the wire: which ways of looking a run's network has, and what each of them found."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from epochal.errors import EpochalError, UsageError
+from epochal.facts import Graph
+from epochal.facts.chain import Chain, dense_chain
+from epochal.lens.attribution import Attribution
+from epochal.lens.kernels import Filters
+from epochal.lens.maps import FeatureMaps
+from epochal.lens.methods import METHODS, Method, method_named
+from epochal.lens.photos import SAMPLES, picture_shape
+from epochal.network.dense import can_run
+from epochal.store.reader import StoredRun
+from epochal.wire.asking import askable
+from epochal.wire.frames import encode
+
+__all__ = ["GROUP", "catalogue_document", "checked_methods", "checked_options", "drawn", "packed", "said_of"]
+
+Array = npt.NDArray[Any]
+
+_MOST_MAPS = 256
+_NEEDS_DATA = "data"
+_WITHOUT_TORCH = frozenset({"feature_maps", "filters"})
+_SLOW = frozenset({"occlusion", "rise", "score_cam", "maximize", "smoothgrad", "vargrad", "integrated_gradients"})
+
+GROUP = (
+    "saliency", "input_x_gradient", "guided_backprop", "deconvolution", "grad_cam", "grad_cam_plus_plus", "layer_cam",
+    "guided_grad_cam",
+)  # fmt: skip
+"""Those that share one forward, and are done first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """A setting of a method, within bounds that keep it from taking the machine."""
+
+    name: str
+    words: str
+    low: float
+    high: float
+    whole: bool = True
+
+
+_SAMPLES = _Option("samples", "noisy copies", 2, 400)
+_NOISE = _Option("noise", "noise, as a share of the range of the image", 0.001, 1, whole=False)
+OPTIONS: dict[str, tuple[_Option, ...]] = {
+    "integrated_gradients": (_Option("steps", "steps", 2, 512),),
+    "smoothgrad": (_SAMPLES, _NOISE),
+    "vargrad": (_SAMPLES, _NOISE),
+    "occlusion": (_Option("window", "side of the window", 1, 256), _Option("stride", "stride", 1, 256)),
+    "rise": (_Option("masks", "masks", 10, 8000), _Option("cells", "cells", 2, 32)),
+    "maximize": (_Option("steps", "steps", 8, 1024), _Option("seed", "seed", 0, 1_000_000)),
+}
+
+
+def catalogue_document(run: StoredRun) -> dict[str, Any]:
+    """A LensDocument: methods, layers, and what can be looked at, of a run's network; says why where it cannot."""
+    graph: Graph | None = None
+    known = askable(run)
+    try:
+        graph = run.graph()
+    except (EpochalError, OSError):
+        known = None
+    chain = dense_chain(graph)
+    torch = importlib.util.find_spec("torch") is not None
+    document: dict[str, Any] = {
+        "reason": "", "shape": [], "picture": None, "methods": [], "layers": [], "samples": [], "torch": torch,
+    }  # fmt: skip
+    if known is None or graph is None:
+        missing = run.network_path() is not None and not torch
+        return document | {"reason": "torch" if missing else "network"}
+    shape = tuple(known["shape"])
+    layers = _layers(graph, chain if can_run(chain) else None)
+    picture = _picture(shape)
+    return document | {
+        "shape": list(shape),
+        "picture": None if picture is None else list(picture),
+        "methods": [_method_document(method, _why_not(method, graph, chain, torch=torch)) for method in _offered()],
+        "layers": layers,
+        "samples": [] if picture is None else _samples(),
+    }
+
+
+def checked_methods(run: StoredRun, names: list[str]) -> list[str]:
+    """The methods of these names; raises NotFoundError for an unknown one and UsageError for one that does not fit."""
+    chosen = list(dict.fromkeys(method_named(name).name for name in names))
+    graph = run.graph()
+    torch = importlib.util.find_spec("torch") is not None
+    for name in chosen:
+        if why := _why_not(METHODS[name], graph, dense_chain(graph), torch=torch):
+            raise UsageError(f"{name} is not for this network.", hint=_REASONS[why])
+    return chosen
+
+
+def checked_options(methods: list[str], given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """The settings of methods, each within its bounds; UsageError says what does not fit."""
+    found: dict[str, dict[str, Any]] = {}
+    for word, settings in given.items():
+        method = method_named(word).name
+        if method not in methods:
+            raise UsageError(f"There are settings for {method}, which was not asked.")
+        known = {option.name: option for option in OPTIONS.get(method, ())}
+        for name, value in settings.items():
+            option = known.get(name)
+            if option is None:
+                raise UsageError(f"{method} has no setting {name!r}.", hint=f"It has: {', '.join(known) or 'none'}.")
+            if not option.low <= value <= option.high:
+                raise UsageError(f"{method}.{name} goes from {option.low:g} to {option.high:g}, not {value:g}.")
+            found.setdefault(method, {})[name] = round(value) if option.whole else float(value)
+    return found
+
+
+def said_of(name: str, result: Any, seconds: float) -> dict[str, Any]:
+    """A LensResultDocument: what a method found, in words and numbers."""
+    target = getattr(result, "target", None)
+    score = getattr(result, "score", None)
+    return {
+        "method": name,
+        "kind": METHODS[name].kind,
+        "layer": getattr(result, "layer", None),
+        "target": target if isinstance(target, int) else None,
+        "score": None if score is None else float(score),
+        "signed": bool(getattr(result, "signed", False)),
+        "places": getattr(result, "coarse", None) is not None,
+        "units": str(getattr(result, "units", "")),
+        "caption": result.caption,
+        "notes": list(getattr(result, "notes", ())),
+        "numbers": {key: float(value) for key, value in dict(getattr(result, "numbers", {})).items()},
+        "what": str(getattr(result, "what", "")),
+        "seconds": round(seconds, 4),
+        "done": True,
+    }
+
+
+def packed(name: str, result: Any, picture: tuple[int, int] | None) -> bytes:
+    """An EPF1 container with a LensHeader: maps f4 [K, h, w], or pixels u1 [K, h, w, 3]; which channels they are.
+
+    `picture` is height and width where the input is a picture whose map may lie flat.
+    """
+    if isinstance(result, Attribution):
+        values = np.asarray(result.map, np.float32)
+        if values.ndim == 1 and picture is not None and values.size % (picture[0] * picture[1]) == 0:
+            values = values.reshape(-1, *picture)
+            values = values.sum(axis=0) if result.signed else values.max(axis=0)
+        values = values if values.ndim == 2 else values.reshape(1, -1)
+        return encode({"method": name, "channels": [], "total": 1}, {"maps": values[None]})
+    if isinstance(result, FeatureMaps):
+        chosen = [int(c) for c in result.order[:_MOST_MAPS]]
+        maps = result.array[chosen].astype(np.float32)
+        maps = maps.reshape(len(chosen), *(maps.shape[1:] if maps.ndim == 3 else (1, -1)))
+        return encode({"method": name, "channels": chosen, "total": len(result.array)}, {"maps": maps})
+    if isinstance(result, Filters):
+        chosen = [int(i) for i in result.order[:_MOST_MAPS]]
+        return encode(
+            {"method": name, "channels": chosen, "total": len(result.array)}, {"pixels": result.pictures()[chosen]}
+        )
+    return encode({"method": name, "channels": [], "total": 1}, {"pixels": np.asarray(result.pixels, np.uint8)[None]})
+
+
+def drawn(name: str, result: Any, photo: Array | None, *, title: str, caption: str, mode: str) -> bytes:
+    """The same as a PNG picture with its title, scale and source, as `epochal lens` writes it."""
+    from epochal.lens.showing import scene
+    from epochal.picture import save
+
+    with TemporaryDirectory(prefix="epochal-lens-") as folder:
+        to = Path(folder) / "lens.png"
+        save(scene({name: [result]}, photo, title=title, captions=[caption], mode=mode), to)
+        return to.read_bytes()
+
+
+def _offered() -> list[Method]:
+    """Those that need no data set."""
+    return [method for method in METHODS.values() if _NEEDS_DATA not in method.needs]
+
+
+_REASONS: dict[str, str] = {
+    "torch": "It needs PyTorch: pip install 'epochal[torch]'.",
+    "convolution": "It looks at convolutions, and this network has none.",
+    "data": "It needs a set of examples: epochal.lens in Python has it.",
+}
+
+
+def _why_not(method: Method, graph: Graph | None, chain: Chain | None, *, torch: bool) -> str:
+    """Why a method cannot be used, as a word; empty where it can."""
+    if _NEEDS_DATA in method.needs:
+        return "data"
+    kinds = {layer.kind.lower() for layer in (graph.layers if graph is not None else ())}
+    convolutions = any("conv" in kind for kind in kinds)
+    if not convolutions and (method.name == "filters" or "cam" in method.name):
+        return "convolution"
+    if not torch and not (method.name in _WITHOUT_TORCH and can_run(chain)):
+        return "torch"
+    return ""
+
+
+def _method_document(method: Method, reason: str) -> dict[str, Any]:
+    return {
+        "name": method.name,
+        "kind": method.kind,
+        "words": method.words,
+        "paper": method.paper,
+        "takes": sorted(method.takes),
+        "slow": method.name in _SLOW,
+        "reason": reason,
+        "options": [
+            {"name": o.name, "words": o.words, "low": o.low, "high": o.high, "whole": o.whole}
+            for o in OPTIONS.get(method.name, ())
+        ],
+    }
+
+
+def _layers(graph: Graph, chain: Chain | None) -> list[dict[str, Any]]:
+    """Layers by the names that the lens knows, in the order of the graph; blocks stand where their last layer does."""
+    if chain is not None:
+        return [
+            {"name": link.layer, "kind": "Linear", "shape": [link.outputs], "maps": False, "block": False}
+            for link in chain.links
+        ]
+    own = [layer for layer in graph.layers if layer.role == "module"]
+    last: dict[str, int] = {}
+    names = {layer.layer_id for layer in own}
+    for i, layer in enumerate(own):
+        parts = layer.layer_id.split(".")
+        for n in range(1, len(parts)):
+            last[".".join(parts[:n])] = i
+    blocks: dict[int, list[str]] = {}
+    for name, i in last.items():
+        if name not in names:
+            blocks.setdefault(i, []).append(name)
+    found = []
+    for i, layer in enumerate(own):
+        found.append(_layer_document(layer.layer_id, layer.kind, layer.outputs, block=False))
+        found += [
+            _layer_document(name, "", layer.outputs, block=True) for name in sorted(blocks.get(i, ()), reverse=True)
+        ]
+    return found
+
+
+def _layer_document(name: str, kind: str, outputs: tuple[tuple[int, ...], ...], *, block: bool) -> dict[str, Any]:
+    shape = list(outputs[0][1:]) if outputs else []
+    return {"name": name, "kind": kind, "shape": shape, "maps": len(shape) == 3, "block": block}
+
+
+def _picture(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """Height, width and channels of inputs of a shape, None where they are no pictures."""
+    found = picture_shape(shape)
+    if found is not None:
+        return found[1], found[2], found[0]
+    if len(shape) == 3 and shape[2] in (1, 3):
+        return shape[0], shape[1], shape[2]
+    return None
+
+
+def _samples() -> list[str]:
+    """The sample photos whose packages are installed."""
+    there = {package: importlib.util.find_spec(package) is not None for package, _ in SAMPLES.values()}
+    return [name for name, (package, _) in SAMPLES.items() if there[package]]
