@@ -46,6 +46,7 @@ export const words = {
     media: 'Media',
     network: 'Network',
     examples: 'Examples',
+    lens: 'Lens',
   },
   status: {
     running: 'running',

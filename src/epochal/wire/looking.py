@@ -82,7 +82,7 @@ def catalogue_document(run: StoredRun) -> dict[str, Any]:
         return document | {"reason": "torch" if missing else "network"}
     shape = tuple(known["shape"])
     layers = _layers(graph, chain if can_run(chain) else None)
-    picture = _picture(shape)
+    picture = _picture(run, shape)
     return document | {
         "shape": list(shape),
         "picture": None if picture is None else list(picture),
@@ -252,14 +252,22 @@ def _layer_document(name: str, kind: str, outputs: tuple[tuple[int, ...], ...], 
     return {"name": name, "kind": kind, "shape": shape, "maps": len(shape) == 3, "block": block}
 
 
-def _picture(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+def _picture(run: StoredRun, shape: tuple[int, ...]) -> tuple[int, int, int] | None:
     """Height, width and channels of inputs of a shape, None where they are no pictures."""
+    if len(shape) == 1 and not _shows_pictures(run):
+        return None  # a row of a table may have as many columns as a small square has pixels
     found = picture_shape(shape)
     if found is not None:
         return found[1], found[2], found[0]
     if len(shape) == 3 and shape[2] in (1, 3):
         return shape[0], shape[1], shape[2]
     return None
+
+
+def _shows_pictures(run: StoredRun) -> bool:
+    """Whether the examples that a run recorded are pictures."""
+    named = [name for name, series in run.media_series().items() if "predictions" in series.kinds]
+    return any(item.meta.get("inputs") == "pictures" for name in named for item in run.media(name)[-1:])
 
 
 def _samples() -> list[str]:

@@ -16,4 +16,5 @@ export const PAGES: readonly Page[] = [
   { id: 'unit', load: () => import('../pages/unit/Unit.svelte') },
   { id: 'network', load: () => import('../pages/network/Network.svelte') },
   { id: 'examples', load: () => import('../pages/examples/Examples.svelte') },
+  { id: 'lens', load: () => import('../pages/lens/Lens.svelte') },
 ]

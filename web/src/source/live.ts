@@ -34,10 +34,10 @@ export function liveTransport(): Transport {
       return checked(await request(beside(path), { signal }))
     },
     async send(method, path, body) {
-      const headers = body === undefined ? undefined : { 'Content-Type': 'application/json' }
-      return checked(
-        await request(beside(path), { method, headers, body: body === undefined ? undefined : JSON.stringify(body) }),
-      )
+      if (body === undefined) return checked(await request(beside(path), { method }))
+      const raw = body instanceof Blob
+      const headers = { 'Content-Type': raw ? 'application/octet-stream' : 'application/json' }
+      return checked(await request(beside(path), { method, headers, body: raw ? body : JSON.stringify(body) }))
     },
     address: (path) => beside(path),
     listen(told, connected) {

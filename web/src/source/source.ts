@@ -2,9 +2,15 @@
 import { decodeScalars, type Curve } from '../wire/columns'
 import { decodeFrames, decodeHistograms, type FrameStack, type HistogramStack } from '../wire/frames'
 import { decodeExample, decodeOutline, type ExampleFilm, type Outline } from '../wire/predictions'
+import { decodeLook, type Look } from '../wire/lens'
 import {
   askPath,
+  lensJobPath,
+  lensMapsPath,
+  lensPath,
+  lensPicturePath,
   pathOf,
+  PICTURES_PATH,
   restorePath,
   type ExportQuery,
   type FramesQuery,
@@ -20,6 +26,10 @@ import type {
   ConsoleDocument,
   EventDocument,
   GraphDocument,
+  LensDocument,
+  LensJob,
+  LensPicture,
+  LensQuestion,
   MediaDocument,
   RunChange,
   RunDetail,
@@ -99,6 +109,18 @@ export class Source {
   /** What the network of a run says of one example, as it was at a step; only a live server can tell. */
   ask = (id: string, values: readonly number[], step: number | null) =>
     this.#send<AnswerDocument>('POST', askPath(id), { values, step })
+
+  /** How a run's network can be looked into, questions to the lens, and what it finds; only a live server can tell. */
+  lens = (id: string) => this.#json<LensDocument>(lensPath(id))
+  look = (id: string, question: Partial<LensQuestion> & { methods: string[] }) =>
+    this.#send<LensJob>('POST', lensPath(id), question)
+  looked = (job: string) => this.#json<LensJob>(lensJobPath(job))
+  stopLooking = (job: string) => this.#send<LensJob>('DELETE', lensJobPath(job))
+  async lensMaps(job: string, method: string): Promise<Look> {
+    return decodeLook(await this.#transport.get(lensMapsPath(job, method)))
+  }
+  lensPicture = (job: string, method: string) => this.#transport.get(lensPicturePath(job, method))
+  keepPicture = (picture: Blob) => this.#send<LensPicture>('POST', PICTURES_PATH, picture)
 
   restore = (id: string) => this.#send<RunRow>('POST', restorePath(id))
 

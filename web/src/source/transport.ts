@@ -8,7 +8,7 @@ export interface Transport {
    * The body of a canonical path (wire/paths.ts). Rejects with `SourceError`.
    */
   get(path: string, options?: { signal?: AbortSignal }): Promise<ArrayBuffer>
-  /** Changes something; rejects with `SourceError` where nothing can be changed. */
+  /** Changes or asks something; `body` goes as JSON, a Blob as it is. Rejects with `SourceError` where there is no server. */
   send(method: 'PATCH' | 'DELETE' | 'POST', path: string, body?: unknown): Promise<ArrayBuffer>
   /** Tells of changes until the returned function is called; `connected` is told when the server goes and comes. */
   listen(told: (event: EventDocument) => void, connected: (yes: boolean) => void): () => void

@@ -50,6 +50,17 @@ function runPath(what: Question, run: string): string {
 /** Where a run's network is asked. */
 export const askPath = (run: string) => `${runPath('run', run)}/ask`
 
+/** Where a run's network is looked into. */
+export const lensPath = (run: string) => `${runPath('run', run)}/lens`
+
+/** A question to the lens, and what it found. */
+export const lensJobPath = (job: string) => `${API}/lens/${encodeURIComponent(job)}`
+export const lensMapsPath = (job: string, method: string) =>
+  `${lensJobPath(job)}/maps${method ? `?method=${encodeURIComponent(method)}` : ''}`
+export const lensPicturePath = (job: string, method: string) =>
+  `${lensJobPath(job)}/picture?method=${encodeURIComponent(method)}`
+export const PICTURES_PATH = `${API}/lens/pictures`
+
 /** Where a run in the trash is taken out of it. */
 export const restorePath = (run: string) => `${runPath('run', run)}/restore`
 

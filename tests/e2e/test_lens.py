@@ -1,0 +1,184 @@
+"""The Lens page in a real browser: maps of recorded examples and uploaded pictures, along the training."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import epochal
+from tests.e2e.conftest import STUDIO
+from tests.e2e.test_inside import accessible, pixels
+from tests.e2e.test_studio import open_page
+
+torch = pytest.importorskip("torch", reason="needs PyTorch (epochal[torch])")
+pytestmark = pytest.mark.torch
+
+SIDE = 16
+LAST = 24
+
+
+def halves(count: int, seed: int) -> tuple[Any, Any]:
+    """Pictures [N, 3, 16, 16] whose bright half, left or right, is their class."""
+    random = np.random.default_rng(seed)
+    y = np.arange(count) % 2
+    x = random.integers(0, 90, (count, 3, SIDE, SIDE)) / 255
+    for i, side in enumerate(y):
+        x[i, :, :, SIDE // 2 * side : SIDE // 2 * (side + 1)] += 0.6
+    return x.astype(np.float32), y
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A convolutional network that learns left from right."""
+    folder = tmp_path_factory.mktemp("lens")
+    torch.manual_seed(0)
+    nn = torch.nn
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(8 * 64, 2),
+    )  # fmt: skip
+    x, y = halves(64, 0)
+    optimiser = torch.optim.Adam(net.parameters(), 0.01)
+    with epochal.init(project="halves", name="halves", dir=folder, strict=True) as run:
+        run.watch(net, inputs=(torch.from_numpy(x[:2]),), snapshots=None)
+        for step in range(LAST + 1):
+            loss = nn.functional.cross_entropy(net(torch.from_numpy(x)), torch.from_numpy(y))
+            run.log({"loss": loss.item()}, step=step)
+            if step % 8 == 0:
+                run.snapshot(step=step)
+                said = net(torch.from_numpy(x)).softmax(1).detach().numpy()
+                run.log_predictions(x, y, said, class_names=["left", "right"], step=step)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lens(runs: Path) -> Iterator[str]:
+    from epochal.server import make_app, start_in_background
+
+    server = start_in_background(make_app(runs, studio_folder=STUDIO), port=0)
+    yield server.address.url
+    server.stop()
+
+
+def card(page: Any, name: str) -> Any:
+    return page.get_by_role("region", name=name, exact=True)
+
+
+def map_of(page: Any, name: str) -> Any:
+    found = card(page, name).locator("canvas.frame")
+    found.wait_for(timeout=60_000)
+    return found
+
+
+def at_rest(page: Any) -> None:
+    """All that was asked has come."""
+    page.locator(".look[aria-busy=true]").first.wait_for(state="detached", timeout=60_000)
+    page.get_by_text("Looking at step").wait_for(state="hidden", timeout=60_000)
+
+
+def test_what_is_going_on_can_be_stopped_and_begun_again(page: Any, lens: str) -> None:
+    open_page(page, lens, "lens")
+    page.get_by_role("button", name="Stop", exact=True).click()  # the process that looks is only starting
+    page.get_by_text("Stopped").wait_for()
+    page.get_by_role("button", name="Look again").click()
+    map_of(page, "Grad-CAM")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_maps_follow_class_and_playhead(page: Any, lens: str, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    open_page(page, lens, "lens", example="3")
+    map_of(page, "Saliency")
+    at_rest(page)
+    answers = page.get_by_role("list", name="What it says")
+    assert answers.get_by_role("listitem").first.inner_text().startswith("right")
+    trained = pixels(map_of(page, "Grad-CAM"))
+    assert "score of right" in card(page, "Grad-CAM").inner_text()
+    accessible(page)
+    page.get_by_label("Explain the class").select_option("0")
+    card(page, "Grad-CAM").get_by_text("score of left").wait_for(timeout=20_000)
+    assert pixels(map_of(page, "Grad-CAM")) != trained
+    page.get_by_label("Explain the class").select_option("")
+    card(page, "Grad-CAM").get_by_text("score of right").wait_for(timeout=20_000)
+    assert pixels(map_of(page, "Grad-CAM")) == trained, "what was asked before is kept"
+    page.locator("h1").click()
+    page.keyboard.press("Home")
+    page.get_by_text("at step 0", exact=True).wait_for(timeout=20_000)
+    at_rest(page)
+    assert pixels(map_of(page, "Saliency")) != trained
+    page.keyboard.press("End")
+    page.get_by_text(f"at step {LAST}", exact=True).wait_for(timeout=20_000)
+    at_rest(page)
+    page.mouse.move(0, 0)
+    assert pixels(map_of(page, "Grad-CAM")) == trained
+
+
+def test_methods_layers_and_channels_are_chosen_by_keyboard(page: Any, lens: str) -> None:
+    page.set_viewport_size({"width": 1280, "height": 1400})
+    open_page(page, lens, "lens", methods="feature_maps")
+    at_rest(page)
+    tiles = card(page, "Feature maps").get_by_role("list").get_by_role("button")
+    tiles.first.wait_for(timeout=60_000)
+    assert tiles.count() == 8
+    before = pixels(map_of(page, "Feature maps"))
+    tiles.nth(1).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(200)
+    assert tiles.nth(1).get_attribute("aria-pressed") == "true"
+    assert pixels(map_of(page, "Feature maps")) != before
+    page.get_by_label("Layer").select_option("0")
+    card(page, "Feature maps").get_by_text("layer 0").wait_for(timeout=20_000)
+    assert tiles.count() == 6
+    chip = page.get_by_role("group", name="Ways of looking").get_by_role("button", name="Filters")
+    chip.focus()
+    page.keyboard.press("Space")
+    card(page, "Filters").get_by_role("listitem").first.wait_for(timeout=20_000)
+    assert card(page, "Filters").get_by_role("listitem").count() == 6
+    page.wait_for_timeout(400)
+    assert "methods=feature_maps,filters" in page.url
+    assert "at=0" in page.url
+
+
+def test_a_picture_of_ones_own_is_looked_at_and_a_broken_one_refused(page: Any, lens: str) -> None:
+    shown = np.full((40, 60, 3), 20, np.uint8)
+    shown[:, 30:] = 230
+    file = io.BytesIO()
+    Image.fromarray(shown).save(file, "PNG")
+    open_page(page, lens, "lens", methods="grad_cam")
+    map_of(page, "Grad-CAM")
+    page.get_by_text("Your own").click()
+    field = page.locator("input[type=file]")
+    field.set_input_files({"name": "right.png", "mimeType": "image/png", "buffer": file.getvalue()})
+    page.get_by_text("The picture that you chose").wait_for(timeout=20_000)
+    at_rest(page)
+    answers = page.get_by_role("list", name="What it says")
+    assert answers.get_by_role("listitem").first.inner_text().startswith("right")
+    map_of(page, "Grad-CAM")
+    field.set_input_files({"name": "bad.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n" + b"\0" * 40})
+    page.get_by_role("alert").get_by_text("picture").wait_for(timeout=20_000)
+    page.get_by_text("Examples", exact=True).last.click()
+    map_of(page, "Grad-CAM")
+
+
+def test_a_report_says_that_the_network_cannot_be_asked(browser: Any, runs: Path, tmp_path: Path) -> None:
+    from epochal.export import write
+
+    write(epochal.open(runs).run("latest").stored, to=tmp_path / "report.html", studio_folder=STUDIO)
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto((tmp_path / "report.html").as_uri() + "#/lens")
+    page.get_by_text("An exported page cannot look into the network").wait_for()
+    assert problems == []
+    context.close()

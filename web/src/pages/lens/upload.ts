@@ -1,0 +1,26 @@
+/** Pictures of the user on their way to the server, which takes up to a megabyte. */
+const MOST_BYTES = 900_000
+const SIDES = [1600, 1024, 640]
+
+/** The file itself where it is small, else the same picture smaller. Rejects what no browser can read. */
+export async function fitting(file: Blob): Promise<Blob> {
+  if (file.size <= MOST_BYTES) return file
+  const bitmap = await createImageBitmap(file)
+  for (const side of SIDES) {
+    const factor = Math.min(1, side / Math.max(bitmap.width, bitmap.height))
+    const canvas = document.createElement('canvas')
+    canvas.width = Math.max(1, Math.round(bitmap.width * factor))
+    canvas.height = Math.max(1, Math.round(bitmap.height * factor))
+    const pen = canvas.getContext('2d')
+    if (!pen) break
+    pen.imageSmoothingQuality = 'high'
+    pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height)
+    const smaller = await new Promise<Blob | null>((done) => canvas.toBlob(done, 'image/jpeg', 0.95))
+    if (smaller && smaller.size <= MOST_BYTES) return smaller
+  }
+  throw new Error('too large')
+}
+
+/** The first picture among files that were dropped or pasted. */
+export const pictureAmong = (files: FileList | null | undefined): File | null =>
+  [...(files ?? [])].find((file) => file.type.startsWith('image/')) ?? null
