@@ -149,6 +149,23 @@ def test_methods_layers_and_channels_are_chosen_by_keyboard(page: Any, lens: str
     assert "at=0" in page.url
 
 
+def test_settings_of_a_method_are_kept_in_the_address(page: Any, lens: str) -> None:
+    page.set_viewport_size({"width": 1280, "height": 1200})
+    open_page(page, lens, "lens", methods="occlusion")
+    at_rest(page)
+    usual = pixels(map_of(page, "Occlusion"))
+    card(page, "Occlusion").get_by_text("Settings").click()
+    field = card(page, "Occlusion").get_by_label("side of the window")
+    field.fill("8")
+    field.press("Tab")
+    page.wait_for_timeout(500)
+    at_rest(page)
+    page.wait_for_function("() => location.hash.includes('occlusion.window')")
+    page.reload()
+    at_rest(page)
+    assert pixels(map_of(page, "Occlusion")) != usual
+
+
 def test_a_picture_of_ones_own_is_looked_at_and_a_broken_one_refused(page: Any, lens: str) -> None:
     shown = np.full((40, 60, 3), 20, np.uint8)
     shown[:, 30:] = 230

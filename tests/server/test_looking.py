@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from epochal.server.looking import Looking
 from epochal.wire import frames
 from epochal.wire.looking import OPTIONS
 from epochal.wire.schema_lens import LensQuestion
+from tests.network import attacks
 
 torch = pytest.importorskip("torch", reason="needs PyTorch (epochal[torch])")
 pytestmark = pytest.mark.torch
@@ -208,6 +210,23 @@ def test_a_method_that_fails_leaves_the_others(ask: TestClient, lens: str) -> No
     assert "no such layer" in job["failures"][0]["error"]["message"]
     job = looked(ask, lens, methods=["saliency"], example=64)
     assert "0 to 63" in job["error"]["message"]
+
+
+def test_a_network_that_could_run_code_is_refused(root: Path, tmp_path: Path) -> None:
+    """The gate stands before the process that looks: nothing of the file is run."""
+    copy = tmp_path / "runs"
+    shutil.copytree(root, copy)
+    (program,) = copy.glob("test/*/w/*/network/network.pt2")
+    entries, marker = attacks.honest(), tmp_path / "ran"
+    attacks.pickled_weight(entries, marker)
+    program.write_bytes(attacks.packed(entries))
+    run = epochal.open(copy).run("latest").stored
+    with TestClient(make_app(copy), base_url="http://127.0.0.1") as ask:
+        answer = ask.post(f"/api/v1/runs/test/{run.run_id}/lens", json={"methods": ["saliency"], "example": 0})
+        job = ended(ask, answer.json())
+    assert job["state"] == "failed"
+    assert job["error"]["code"] == "untrusted_network"
+    assert not marker.exists()
 
 
 LONG: dict[str, Any] = {"methods": ["rise", "maximize"], "example": 0,

@@ -13,7 +13,6 @@ import struct
 import sys
 import threading
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
@@ -105,7 +104,6 @@ class _Desk:
         except (EpochalError, MemoryError, OSError, ValueError, RuntimeError) as error:
             self._say({"job": job, "say": "error", "error": _told(error)})
         except Exception as error:  # noqa: BLE001 - a question that fails leaves the desk open for the next
-            traceback.print_exc()
             self._say({"job": job, "say": "error", "error": _told(error)})
 
     def _look(self, job: str, asked: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:

@@ -2,6 +2,7 @@
 import { message } from '../../films/loaded.svelte'
 import { source } from '../../source/source'
 import type { Look } from '../../wire/lens'
+import type { Settings } from './settings'
 import type { ErrorBody, LensInput, LensJob, LensResult } from '../../wire/types'
 
 const REST_MS = 220
@@ -19,6 +20,7 @@ export interface Asked {
   target: number | null
   layer: string | null
   methods: readonly string[]
+  settings: Settings
   /** Methods that take a layer or a class. */
   takes: (method: string, what: 'layer' | 'target') => boolean
   theme: 'light' | 'dark'
@@ -66,7 +68,7 @@ export class Looks {
 
   /** Wants answers; those that are known are shown at once, the others are asked for when this is not called again. */
   want(asked: Asked): void {
-    const key = JSON.stringify([inputKey(asked), asked.target, asked.layer, asked.methods])
+    const key = JSON.stringify([inputKey(asked), asked.target, asked.layer, asked.methods, asked.settings])
     if (key === this.#last) return
     this.#last = key
     this.#abandon()
@@ -133,8 +135,9 @@ export class Looks {
   async #ask(asked: Asked, methods: string[], turn: number): Promise<void> {
     const gone = () => turn !== this.#turn
     try {
-      const { run, step, series, example, photo, picture, target, layer, theme } = asked
-      const question = { methods, step, series, example, photo, picture, target, layer, theme }
+      const { run, step, series, example, photo, picture, target, layer, theme, settings } = asked
+      const options = Object.fromEntries(Object.entries(settings).filter(([method]) => methods.includes(method)))
+      const question = { methods, step, series, example, photo, picture, target, layer, theme, options }
       let job: LensJob = await source().look(run, question)
       if (gone())
         return void source()
@@ -213,6 +216,7 @@ const methodKey = (a: Asked, method: string) =>
     method,
     a.takes(method, 'target') ? a.target : null,
     a.takes(method, 'layer') ? a.layer : null,
+    a.settings[method] ?? null,
   ])
 
 function keep<T>(into: Map<string, T>, key: string, value: T): void {

@@ -67,6 +67,8 @@ export const lensWords = {
   unit: (n: string) => `unit ${n}`,
   feature: (n: string) => `input ${n}`,
   more: 'Show more',
+  settings: 'Settings',
+  usual: 'usual',
   map: (method: string, name: string) => `${method} of ${name}`,
   given: (name: string) => `${name}, as the network is given it`,
   notLive: 'An exported page cannot look into the network',
