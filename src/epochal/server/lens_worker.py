@@ -66,8 +66,6 @@ def main() -> None:
     """Answer questions until the input ends."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not come between
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(10)
     questions: SimpleQueue[Any] = SimpleQueue()
     stopped: set[str] = set()
 
@@ -92,6 +90,7 @@ class _Desk:
     def __init__(self, out: BinaryIO, stopped: set[str]) -> None:
         self._out = out
         self._stopped = stopped
+        self._stands_back = False
         self._networks: OrderedDict[tuple[str, int, int], Network] = OrderedDict()
         self._examples: OrderedDict[tuple[str, str, int | None], Any] = OrderedDict()
 
@@ -107,12 +106,13 @@ class _Desk:
             self._say({"job": job, "say": "error", "error": _told(error)})
 
     def _look(self, job: str, asked: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-        run = StoredRun(asked["path"])
-        network = self._open(run, int(asked["step"]), int(asked["stamp"]))
         with contextlib.suppress(ModuleNotFoundError):
             from epochal.lens.threads import limit_threads
 
             limit_threads(int(asked["threads"]))
+        run = StoredRun(asked["path"])
+        network = self._open(run, int(asked["step"]), int(asked["stamp"]))
+        self._stand_back()
         photo = self._input(run, network, asked, arrays)
         said, pixels = self._seen(network, photo)
         expected = self._recorded(run, network, asked)
@@ -126,6 +126,13 @@ class _Desk:
             if job in self._stopped:
                 return
             self._one_group(job, network, photo, names, asked, how)
+
+    def _stand_back(self) -> None:
+        """Let other programs go first; not before everything is imported, which somebody waits for."""
+        if not self._stands_back:
+            self._stands_back = True
+            with contextlib.suppress(OSError, AttributeError):
+                os.nice(10)
 
     def _one_group(
         self, job: str, network: Network, photo: Photo, names: Sequence[str], asked: Mapping[str, Any], how: Any
