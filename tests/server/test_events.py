@@ -18,6 +18,7 @@ from epochal.server import make_app, start_in_background
 TRAINING = """
 import sys, time
 from epochal.store.writer import RunWriter
+from tests.store.helpers import wait_until
 
 writer = RunWriter.create(sys.argv[1], project="live", name="other process")
 print(f"live/{writer.run_id}", flush=True)
@@ -131,13 +132,9 @@ def test_a_listener_that_leaves_is_forgotten_and_nothing_is_watched_any_more(sho
     with start_in_background(app, port=0) as server:
         with httpx.Client(base_url=server.url) as client, client.stream("GET", "/api/v1/events") as stream:
             next(stream.iter_lines())
-            assert hub.listening == 1
-        begin = time.monotonic()
-        while (
-            hub.listening and time.monotonic() - begin < 8
-        ):  # a heartbeat, at which it would be noticed late, is at 15
-            time.sleep(0.02)
-        assert (hub.listening, hub.watching) == (0, False)
+            wait_until(lambda: hub.listening == 1)
+        wait_until(lambda: not hub.listening, secs=8)  # a heartbeat, at which it would be noticed late, is at 15
+        assert not hub.watching
 
 
 def test_stopping_the_server_ends_open_streams_at_once(shown: tuple[Path, str]) -> None:
