@@ -14,11 +14,11 @@ import httpx
 import pyarrow as pa
 
 from epochal.server import make_app, start_in_background
+from tests.store.helpers import wait_until
 
 TRAINING = """
 import sys, time
 from epochal.store.writer import RunWriter
-from tests.store.helpers import wait_until
 
 writer = RunWriter.create(sys.argv[1], project="live", name="other process")
 print(f"live/{writer.run_id}", flush=True)
