@@ -10,7 +10,7 @@ import pytest
 from scipy.special import expit, softmax  # type: ignore[import-untyped]
 
 from epochal.errors import UsageError
-from epochal.record.examined import Examined, as_probabilities, rows_of, split_examples
+from epochal.record.examined import Examined, as_probabilities, rows_of, same_numbers, split_examples
 from epochal.record.policy import Account
 
 RNG = np.random.default_rng(2)
@@ -201,3 +201,17 @@ def test_what_cannot_be_asked_is_refused() -> None:
     asked, _, _ = examined(Short())
     with pytest.raises(UsageError, match="2 answers for 3 examples"):
         asked.tick(1, 1, now=0.0)
+
+
+@pytest.mark.parametrize(
+    ("shown", "given", "same"),
+    [
+        (np.arange(8.0).reshape(2, 2, 2), np.arange(8.0).reshape(2, 4), True),
+        (np.arange(8, dtype=np.uint8).reshape(2, 2, 2), np.arange(8.0).reshape(2, 4), True),
+        (np.arange(8.0).reshape(2, 4) * 255, np.arange(8.0).reshape(2, 4), False),
+        (np.arange(4.0), np.arange(8.0), False),
+        (["a", "b"], np.arange(2.0), False),
+    ],
+)
+def test_pictures_of_the_same_pixels_are_what_the_network_is_given(shown: Any, given: Any, *, same: bool) -> None:
+    assert same_numbers(shown, given) is same

@@ -40,6 +40,16 @@ def split_examples(examples: object) -> tuple[object, object, object]:
     return inputs, labels, examples[2] if len(examples) == 3 else inputs
 
 
+def same_numbers(shown: object, given: object) -> bool:
+    """Whether two arrays hold the same numbers, in whatever shape: pictures, and their pixels in a row."""
+    try:
+        one, other = np.asarray(shown), np.asarray(given)
+    except (TypeError, ValueError, RuntimeError):  # of another kind, or on a device
+        return False
+    numbers = one.dtype.kind in "fiub" and other.dtype.kind in "fiub"
+    return numbers and one.size == other.size and np.array_equal(one.reshape(-1), other.reshape(-1))
+
+
 def rows_of(inputs: object) -> int:
     """How many examples there are; of several inputs, in the first. UsageError where that cannot be told."""
     if isinstance(inputs, dict):
@@ -147,6 +157,8 @@ class Examined:
             )
         self.probe, self.name = probe, name
         self.inputs, self.labels, self.shown = split_examples(examples)
+        self.otherwise = self.shown is not self.inputs and not same_numbers(self.shown, self.inputs)
+        """Whether what is shown is something else than what the network is given."""
         self.rows = rows_of(self.inputs)
         # What a network says of itself is no guess.
         self.outputs = outputs or getattr(probe, "outputs", None)

@@ -177,7 +177,7 @@ class Watching(Edge):
             facts={
                 "outputs": asked.outputs or "raw",
                 "seconds": round(seconds, 6),
-                **({} if asked.shown is asked.inputs else {"shown": True}),
+                **({"shown": True} if asked.otherwise else {}),
             },
             doing="run.watch(examples=...)",
         )
