@@ -6,16 +6,17 @@ import io
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from starlette.testclient import TestClient
 
 import epochal
-from epochal.server import make_app
+from epochal.server import make_app, start_in_background
 from epochal.server.looking import Looking
 from epochal.wire import frames
 from epochal.wire.looking import OPTIONS
@@ -64,9 +65,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@contextmanager
+def asking(root: Path) -> Iterator[httpx.Client]:
+    """A client of a server of its own: questions go on between requests."""
+    with start_in_background(make_app(root), port=0) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
+
+
 @pytest.fixture(scope="module")
-def ask(root: Path) -> Iterator[TestClient]:
-    with TestClient(make_app(root), base_url="http://127.0.0.1") as client:
+def ask(root: Path) -> Iterator[httpx.Client]:
+    with asking(root) as client:
         yield client
 
 
@@ -76,7 +84,7 @@ def lens(root: Path) -> str:
     return f"/api/v1/runs/test/{run.run_id}/lens"
 
 
-def ended(ask: TestClient, job: dict[str, Any], *, secs: float = 60) -> dict[str, Any]:
+def ended(ask: httpx.Client, job: dict[str, Any], *, secs: float = 60) -> dict[str, Any]:
     until = time.monotonic() + secs
     while job["state"] in ("waiting", "running"):
         assert time.monotonic() < until, job
@@ -85,19 +93,19 @@ def ended(ask: TestClient, job: dict[str, Any], *, secs: float = 60) -> dict[str
     return job
 
 
-def looked(ask: TestClient, lens: str, **question: Any) -> dict[str, Any]:
+def looked(ask: httpx.Client, lens: str, **question: Any) -> dict[str, Any]:
     answer = ask.post(lens, json=question)
     assert answer.status_code == 200, answer.text
     return ended(ask, answer.json())
 
 
-def maps(ask: TestClient, job: dict[str, Any], method: str) -> tuple[Any, Any]:
+def maps(ask: httpx.Client, job: dict[str, Any], method: str) -> tuple[Any, Any]:
     answer = ask.get(f"/api/v1/lens/{job['id']}/maps", params={"method": method})
     assert answer.status_code == 200, answer.text
     return frames.decode(answer.content)
 
 
-def test_the_catalogue_says_what_there_is(ask: TestClient, lens: str) -> None:
+def test_the_catalogue_says_what_there_is(ask: httpx.Client, lens: str) -> None:
     found = ask.get(lens).json()
     assert found["reason"] == ""
     assert found["picture"] == [12, 12, 3]
@@ -117,7 +125,7 @@ def test_each_setting_is_one_of_its_method() -> None:
         assert {option.name for option in options} <= set(inspect.signature(function).parameters), method
 
 
-def test_several_methods_say_what_python_says(ask: TestClient, lens: str, root: Path) -> None:
+def test_several_methods_say_what_python_says(ask: httpx.Client, lens: str, root: Path) -> None:
     methods = ["grad_cam", "saliency", "feature_maps", "filters", "occlusion"]
     job = looked(ask, lens, methods=methods, example=5, options={"occlusion": {"window": 4, "stride": 2}}, layer="3")
     assert (job["state"], job["failures"]) == ("done", [])
@@ -146,13 +154,13 @@ def test_several_methods_say_what_python_says(ask: TestClient, lens: str, root: 
     assert Image.open(io.BytesIO(picture.content)).size[0] > 12
 
 
-def test_it_is_the_network_of_the_step(ask: TestClient, lens: str, root: Path) -> None:
+def test_it_is_the_network_of_the_step(ask: httpx.Client, lens: str, root: Path) -> None:
     early, late = (looked(ask, lens, methods=["saliency"], example=1, step=step, target=0) for step in (19, 20))
     assert (early["step"], late["step"]) == (0, 20)
     assert not np.allclose(maps(ask, early, "saliency")[1]["maps"], maps(ask, late, "saliency")[1]["maps"])
 
 
-def test_an_uploaded_picture_is_looked_at(ask: TestClient, lens: str) -> None:
+def test_an_uploaded_picture_is_looked_at(ask: httpx.Client, lens: str) -> None:
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:, 30:] = 200
     file = io.BytesIO()
@@ -164,7 +172,7 @@ def test_an_uploaded_picture_is_looked_at(ask: TestClient, lens: str) -> None:
     assert maps(ask, job, "")[1]["pixels"].shape == (1, 12, 12, 3)
 
 
-def test_a_hostile_picture_is_refused_and_the_next_is_not(ask: TestClient, lens: str) -> None:
+def test_a_hostile_picture_is_refused_and_the_next_is_not(ask: httpx.Client, lens: str) -> None:
     bomb = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
     for body, said in ((b"GIF89a" + b"\xff" * 50, "picture"), (b"%!PS-Adobe-3.0 EPSF\n", "picture"),
@@ -178,7 +186,7 @@ def test_a_hostile_picture_is_refused_and_the_next_is_not(ask: TestClient, lens:
     assert looked(ask, lens, methods=["saliency"], example=0)["state"] == "done"
 
 
-def test_what_does_not_fit_is_said(ask: TestClient, lens: str) -> None:
+def test_what_does_not_fit_is_said(ask: httpx.Client, lens: str) -> None:
     for question, status, why in (
         ({"methods": ["salency"], "example": 0}, 404, "Did you mean 'saliency'?"),
         ({"methods": ["top_examples"], "example": 0}, 422, "set of examples"),
@@ -202,7 +210,7 @@ def test_what_does_not_fit_is_said(ask: TestClient, lens: str) -> None:
     assert other.status_code == 403
 
 
-def test_a_method_that_fails_leaves_the_others(ask: TestClient, lens: str) -> None:
+def test_a_method_that_fails_leaves_the_others(ask: httpx.Client, lens: str) -> None:
     job = looked(ask, lens, methods=["saliency", "grad_cam"], example=0, layer="no such layer")
     assert job["state"] == "done"
     assert [result["method"] for result in job["results"]] == ["saliency"]
@@ -221,7 +229,7 @@ def test_a_network_that_could_run_code_is_refused(root: Path, tmp_path: Path) ->
     attacks.pickled_weight(entries, marker)
     program.write_bytes(attacks.packed(entries))
     run = epochal.open(copy).run("latest").stored
-    with TestClient(make_app(copy), base_url="http://127.0.0.1") as ask:
+    with asking(copy) as ask:
         answer = ask.post(f"/api/v1/runs/test/{run.run_id}/lens", json={"methods": ["saliency"], "example": 0})
         job = ended(ask, answer.json())
     assert job["state"] == "failed"
@@ -233,7 +241,7 @@ LONG: dict[str, Any] = {"methods": ["rise", "maximize"], "example": 0,
                         "options": {"rise": {"masks": 8000}, "maximize": {"steps": 1024}}}  # fmt: skip
 
 
-def test_questions_wait_and_can_be_stopped(ask: TestClient, lens: str) -> None:
+def test_questions_wait_and_can_be_stopped(ask: httpx.Client, lens: str) -> None:
     first = ask.post(lens, json=LONG).json()
     second = ask.post(lens, json=LONG).json()
     third = ask.post(lens, json={"methods": ["saliency"], "example": 0}).json()
@@ -245,7 +253,7 @@ def test_questions_wait_and_can_be_stopped(ask: TestClient, lens: str) -> None:
     assert ended(ask, third)["state"] == "done"
 
 
-def test_too_many_are_refused(ask: TestClient, lens: str) -> None:
+def test_too_many_are_refused(ask: httpx.Client, lens: str) -> None:
     answers = [ask.post(lens, json=LONG) for _ in range(12)]
     codes = [answer.status_code for answer in answers]
     assert 429 in codes
@@ -290,7 +298,7 @@ def test_an_idle_process_is_let_go_and_comes_back(root: Path) -> None:
 def test_a_run_without_a_network_says_so(tmp_path: Path) -> None:
     with epochal.init(project="test", dir=tmp_path, strict=True) as run:
         run.log({"loss": 0.0}, step=0)
-    with TestClient(make_app(tmp_path), base_url="http://127.0.0.1") as ask:
+    with asking(tmp_path) as ask:
         place = f"/api/v1/runs/test/{run.id}/lens"
         assert ask.get(place).json()["reason"] == "network"
         answer = ask.post(place, json={"methods": ["saliency"], "example": 0})
