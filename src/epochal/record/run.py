@@ -157,7 +157,7 @@ class Run(Watching, Lineage, Notes, Examples):
         except RecordingWarning:
             raise  # the user's own filter makes errors of warnings
         except Exception as error:  # noqa: BLE001 - the guard's edge: recording never breaks training
-            self._guard.failed("run.log()", _explained(data, error))
+            self._failed("run.log()", data, error)
 
     def aside(self, data: Mapping[str, Any], *, step: SupportsIndex | None = None, t: float | None = None) -> None:
         """Record numbers beside the training's own steps, such as an evaluation's, as `log` does.
@@ -175,7 +175,13 @@ class Run(Watching, Lineage, Notes, Examples):
         except RecordingWarning:
             raise
         except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.aside()", _explained(data, error))
+            self._failed("run.aside()", data, error)
+
+    def _failed(self, doing: str, data: Mapping[str, Any], error: Exception) -> None:
+        if self._append is None:  # another thread ended the run while this call was under way
+            self._refuse()
+        else:
+            self._guard.failed(doing, _explained(data, error))
 
     def _log_any(
         self,
