@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from epochal.errors import UsageError
 from epochal.record.guard import Guard
 from epochal.record.values import as_number
 from epochal.store import RunWriter
+
+if TYPE_CHECKING:
+    from epochal.record.examined import Examined
 
 STEP_LIMIT = 2**62
 """Steps are kept as int64; the half of it leaves room to count on."""
@@ -50,22 +53,8 @@ class Edge:
             self._guard.lost("steps", message, once="steps")
         return whole
 
-    def _log_predictions(
-        self,
-        inputs: object,
-        labels: object,
-        probabilities: object,
-        class_names: Sequence[str] | None,
-        name: str,
-        ids: object = None,
-        feature_names: Sequence[str] | None = None,
-        *,
-        step: SupportsIndex | None,
-        epoch: float | None = None,
-        facts: Mapping[str, Any] | None = None,
-        doing: str = "run.log_predictions()",
-    ) -> None:
-        """Record predictions; `Examples` does."""
+    def _log_examined(self, asked: Examined, step: int, probabilities: object, seconds: float) -> None:
+        """Record what a network said of its examples; `Examples` does."""
         raise NotImplementedError
 
     def _refuse(self) -> None:

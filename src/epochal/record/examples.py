@@ -11,6 +11,7 @@ from epochal.record.edge import Edge
 from epochal.record.media.value import Value
 
 if TYPE_CHECKING:
+    from epochal.record.examined import Examined
     from epochal.record.media.pictured import ExampleBatch
 
 
@@ -80,6 +81,23 @@ class Examples(Edge):
             return value
 
         self._log_made(doing, name, made, step, epoch)
+
+    def _log_examined(self, asked: Examined, step: int, probabilities: object, seconds: float) -> None:
+        self._log_predictions(
+            asked.shown,
+            asked.labels,
+            probabilities,
+            asked.class_names,
+            asked.name,
+            feature_names=asked.feature_names,
+            step=step,
+            facts={
+                "outputs": asked.outputs or "raw",
+                "seconds": round(seconds, 6),
+                **({"shown": True} if asked.otherwise else {}),
+            },
+            doing="run.watch(examples=...)",
+        )
 
     def log_embedding(
         self,

@@ -165,23 +165,6 @@ class Watching(Edge):
                 if untrained or (self.step is None and len(self._watcher.models) > 1):
                     asked.begin(self.step)
 
-    def _log_examined(self, asked: Examined, step: int, probabilities: object, seconds: float) -> None:
-        self._log_predictions(
-            asked.shown,
-            asked.labels,
-            probabilities,
-            asked.class_names,
-            asked.name,
-            feature_names=asked.feature_names,
-            step=step,
-            facts={
-                "outputs": asked.outputs or "raw",
-                "seconds": round(seconds, 6),
-                **({"shown": True} if asked.otherwise else {}),
-            },
-            doing="run.watch(examples=...)",
-        )
-
     def _ask(self, step: int, epoch: float | None, now: float) -> None:
         """Ask the networks about their examples where this log call is one of a new epoch."""
         for asked in list(self._examined.values()):

@@ -30,6 +30,8 @@ _DROPPED = {
     "system": ("sample of the machine", ": it failed"),
     "network": ("part of a watched network", ": the program was told which and why"),
     "far": ("number of an accelerator", ": it was not handed over in time"),
+    "late": ("call", ": the run had ended"),
+    "error": ("call", ": it failed, as the program was told"),
     "code": ("part of the code's state", ": it could not be found out"),
 }
 
