@@ -2,6 +2,7 @@
 
 from epochal.facts.better import better_by_name
 from epochal.facts.graph import Edge, Graph, GraphSource, Group, Layer, Parameter, Shape, Skip
+from epochal.facts.lab import LabInfo, Trial, TrialState, TrialStatus
 from epochal.facts.media import BLOB_EXTENSIONS, EmbeddingSet, MediaItem
 from epochal.facts.predictions import PredictionHistory, PredictionSet
 from epochal.facts.run import Better, Notice, RunInfo, RunStatus, SeriesSummary
@@ -37,6 +38,7 @@ __all__ = [
     "Graph",
     "GraphSource",
     "Group",
+    "LabInfo",
     "Layer",
     "MediaItem",
     "Notice",
@@ -52,6 +54,9 @@ __all__ = [
     "StatisticsRow",
     "Stream",
     "SystemSeries",
+    "Trial",
+    "TrialState",
+    "TrialStatus",
     "better_by_name",
     "find_groups",
     "is_system",

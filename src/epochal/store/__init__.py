@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from epochal.store.columns import ScalarSeries, StatisticsTable
     from epochal.store.graphs import graph_from_json, graph_to_json
+    from epochal.store.labs import LabLog, new_lab_id, read_lab
     from epochal.store.layout import (
         DEFAULT_ROOT,
         FORMAT_VERSION,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "columns": ("ScalarSeries", "StatisticsTable"),
     "graphs": ("graph_from_json", "graph_to_json"),
+    "labs": ("LabLog", "new_lab_id", "read_lab"),
     "layout": (
         "DEFAULT_ROOT",
         "FORMAT_VERSION",
@@ -52,6 +54,7 @@ _HOMES = {
 __all__ = [
     "DEFAULT_ROOT",
     "FORMAT_VERSION",
+    "LabLog",
     "Library",
     "LibraryRow",
     "MediaSeries",
@@ -70,7 +73,9 @@ __all__ = [
     "default_name",
     "graph_from_json",
     "graph_to_json",
+    "new_lab_id",
     "new_run_id",
+    "read_lab",
     "resolve_root",
 ]
 
