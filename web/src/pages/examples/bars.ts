@@ -38,15 +38,6 @@ export function likeliest(values: ArrayLike<number>, most: number): number[] {
   return found
 }
 
-/** `93 %`; small and nearly whole shares are not rounded to nothing or all. */
-export function percent(share: number): string {
-  if (!Number.isFinite(share)) return '–'
-  const value = 100 * share
-  if (value > 0 && value < 0.5) return '<1 %'
-  if (value < 100 && value >= 99.5) return value >= 99.95 ? '>99.9 %' : `${value.toFixed(1)} %`
-  return `${value.toFixed(0)} %`
-}
-
 export const namesOf =
   (set: ExampleSet) =>
   (k: number): string =>
@@ -54,10 +45,3 @@ export const namesOf =
 
 /** What an example is called: its id, or its number. */
 export const titleOf = (set: ExampleSet, i: number): string => set.ids?.[i] ?? String(i)
-
-/** `0.983`, `1.2e-7`: three digits. */
-export function figure(value: number, digits = 3): string {
-  if (!Number.isFinite(value)) return '–'
-  if (value !== 0 && Math.abs(value) < 0.001) return value.toExponential(1)
-  return value.toFixed(digits)
-}

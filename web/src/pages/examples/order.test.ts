@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { ExampleSet } from '../../wire/predictions'
-import { barsOf, figure, likeliest, percent } from './bars'
+import { figure, percent } from '../../maths/confidence'
+import { barsOf, likeliest } from './bars'
 import { counted, firstRight, flipsUntil, ordered, placeAt, type Moment, type Which } from './order'
 import { sameExamples } from './beside'
 import { confusedPairs } from './pairs'

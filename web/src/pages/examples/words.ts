@@ -1,6 +1,5 @@
 /** Words of the Examples page. Sentence case, no full stop. */
 import type { Order, Which } from './order'
-import type { Share } from '../../maths/scores'
 
 const count = (n: number, one: string, many = one + 's') => `${n.toLocaleString('en')} ${n === 1 ? one : many}`
 
@@ -35,7 +34,6 @@ const ORDER: Record<Order, string> = {
   truth: 'Class',
   said: 'Prediction',
 }
-const SHARE: Record<Share, string> = { counts: 'Counts', rows: 'Of truth', columns: 'Of prediction' }
 
 export const exampleWords = {
   about: (run: string, examples: number, classes: number, step: string) =>
@@ -75,10 +73,6 @@ export const exampleWords = {
   learned: (n: string) => `first right at step ${n}`,
   never: 'never right so far',
   matrix: 'Confusion',
-  matrixAbout: 'rows: what it is, columns: what was predicted',
-  share: SHARE,
-  shareLabel: 'Cells show',
-  cell: (n: number, truth: string, said: string) => `${n} of class ${truth} predicted as ${said}`,
   pairs: 'Most frequent confusions',
   pairsAbout: (classes: number) => `${classes} classes are too many for a matrix`,
   noPairs: 'Nothing is confused',

@@ -1,0 +1,13 @@
+/** Words of confusion matrices. Sentence case, no full stop. */
+import type { Share } from '../../maths/scores'
+
+const SHARE: Record<Share, string> = { counts: 'Counts', rows: 'Of truth', columns: 'Of prediction' }
+
+export const confusionWords = {
+  about: 'rows: truth, columns: prediction',
+  share: SHARE,
+  shareLabel: 'Cells show',
+  cell: (n: number, truth: string, said: string) => `${n.toLocaleString('en')} of class ${truth} predicted as ${said}`,
+  difference: (a: number, b: number, truth: string, said: string) =>
+    `class ${truth} predicted as ${said}: A ${a.toLocaleString('en')}, B ${b.toLocaleString('en')}`,
+}
