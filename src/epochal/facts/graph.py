@@ -6,7 +6,7 @@ A shape lists sizes outermost first; -1 stands for the batch, whose size may var
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -225,6 +225,14 @@ def traced_skips(edges: Sequence[Edge]) -> tuple[Skip, ...]:
             main |= before[other] if other != one else 0
         fork = (before[one] & main).bit_length() - 1
         own = before[one] & ~main
-        through = tuple(names[n] for n in range(len(names)) if own >> n & 1 and fork >= 0 and before[n] >> fork & 1)
+        through = tuple(names[n] for n in _places(own) if before[n] >> fork & 1) if fork >= 0 else ()
         skips.append(Skip(source=edge.source if fork < 0 else names[fork], target=edge.target, through=through))
     return tuple(skips)
+
+
+def _places(bits: int) -> Iterator[int]:
+    """The places of the bits that are set, growing."""
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest

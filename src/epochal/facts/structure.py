@@ -8,8 +8,8 @@ the encoder's features in a decoder (Ronneberger et al. 2015). A gate, which mul
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from epochal.facts.graph import Edge, Group, Layer
 
@@ -23,32 +23,34 @@ _SAID = re.compile(r"add|sum|residual|shortcut|skip|(con)?cat|merge")
 # What only makes features fit those that they are put beside.
 _FITTED = re.compile(r"crop|pad|slice|narrow|index|select|identity|dropout|interpolate|upsampl|resiz")
 _USE = re.compile(r"@\d+$")
+# Where more ways meet than this, each is not held against each other one.
+_MOST_WAYS = 100
 
 
-def mark_skips(layers: Sequence[Layer], edges: Sequence[Edge]) -> tuple[Edge, ...]:
+def mark_skips(layers: Sequence[Layer], edges: Sequence[Edge], *, weighted: Collection[str] = ()) -> tuple[Edge, ...]:
     """Return the arrows, each marked by whether a skip connection arrives with it.
 
     `layers` and `edges` are in running order. Of the ways that meet in a sum or a concatenation, one is a skip where it
     is an identity that another way leads round through layers, or where it has fewer layers than another way has: in a
-    sum at most one (a projection), in a concatenation none, and nothing but a change of size (a crop).
+    sum at most one (a projection), in a concatenation none, and nothing but a change of size (a crop). `weighted` names
+    layers that have a matrix of weights although their parameters do not say so.
     """
     at = {layer.layer_id: i for i, layer in enumerate(layers)}
-    heavy = [_weighs(layer) for layer in layers]
-    solid = [layer.role == "module" or layer.parameter_count > 0 for layer in layers]
-    fitted = [_FITTED.search(layer.kind.lower()) is not None for layer in layers]
     sources: dict[int, list[int]] = {}
     for edge in edges:
         if edge.source in at and edge.target in at:
             sources.setdefault(at[edge.target], []).append(at[edge.source])
-    before = [0] * len(layers)  # of each layer: itself and what leads to it, as a set of bits
-    skips: set[tuple[int, int]] = set()
-    for i, layer in enumerate(layers):
-        before[i] = 1 << i
-        for source in sources.get(i, ()):
-            before[i] |= before[source]
-        if len(sources.get(i, ())) > 1 and (join := _join(layer)):
-            passed = None if join == "sum" else fitted
-            skips |= {(s, i) for s in _short_ways(sources[i], before, heavy, solid, passed)}
+    joins = {i: join for i, layer in enumerate(layers)
+             if 1 < len(sources.get(i, ())) <= _MOST_WAYS and (join := _join(layer))}  # fmt: skip
+    if not joins:
+        return tuple(replace(edge, skip=False) for edge in edges)
+    ways = _Ways(
+        *_reach(len(layers), sources),
+        heavy=_bits(i for i, layer in enumerate(layers) if _weighs(layer) or layer.layer_id in weighted),
+        solid=_bits(i for i, layer in enumerate(layers) if layer.role == "module" or layer.parameter_count > 0),
+        fitted=_bits(i for i, layer in enumerate(layers) if _FITTED.search(layer.kind.lower())),
+    )
+    skips = {(s, i) for i, join in joins.items() for s in ways.short(sources[i], concatenated=join != "sum")}
     return tuple(replace(e, skip=(at.get(e.source, -1), at.get(e.target, -1)) in skips) for e in edges)
 
 
@@ -68,37 +70,56 @@ def _weighs(layer: Layer) -> bool:
     return any(p.role != "buffer" and len(p.shape) > 1 for p in layer.parameters)
 
 
-def _short_ways(
-    meeting: Sequence[int],
-    before: Sequence[int],
-    heavy: Sequence[bool],
-    solid: Sequence[bool],
-    fitted: Sequence[bool] | None,
-) -> set[int]:
-    """Those of the layers meeting in a sum, or where `fitted` is given in a concatenation, that end a short way."""
-    found: set[int] = set()
-    for one in meeting:
-        for other in meeting:
-            if one == other or other in found:
-                continue
-            shared = before[one] & before[other]
-            if before[other] >> one & 1:  # handed on as it is, while the other way leads on from it
-                if any(solid[n] for n in _between(one, other, before)):
-                    found.add(one)
-            elif shared and not before[one] >> other & 1:
-                fork = shared.bit_length() - 1
-                way = _between(fork, one, before, apart=other)
-                own = sum(heavy[n] for n in way)
-                others = sum(heavy[n] for n in _between(fork, other, before, apart=one))
-                if own < others and (own <= 1 if fitted is None else all(fitted[n] for n in way)):
-                    found.add(one)
+def _bits(places: Iterable[int]) -> int:
+    """A set of whole numbers as the bits of one."""
+    found = 0
+    for place in places:
+        found |= 1 << place
     return found
 
 
-def _between(start: int, end: int, before: Sequence[int], *, apart: int | None = None) -> list[int]:
-    """The layers behind `start` on ways to `end`, it counted; those that lead to `apart` as well are left out."""
-    inside = before[end] & ~before[start] if apart is None else before[end] & ~before[apart]
-    return [n for n in range(start + 1, end + 1) if inside >> n & 1 and before[n] >> start & 1]
+def _reach(count: int, sources: Mapping[int, Sequence[int]]) -> tuple[list[int], list[int]]:
+    """Of each layer, as sets of bits: itself and what leads to it, itself and what it leads to."""
+    before, after = [1 << i for i in range(count)], [1 << i for i in range(count)]
+    for i in range(count):
+        for source in sources.get(i, ()):
+            before[i] |= before[source]
+    for i in reversed(range(count)):
+        for source in sources.get(i, ()):
+            after[source] |= after[i]
+    return before, after
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """The ways through a network, as sets of bits: one bit for each layer."""
+
+    before: Sequence[int]
+    after: Sequence[int]
+    heavy: int
+    solid: int
+    fitted: int
+
+    def short(self, meeting: Sequence[int], *, concatenated: bool) -> set[int]:
+        """Those of the layers meeting in a sum or concatenation that end a short way."""
+        found: set[int] = set()
+        for one in meeting:
+            for other in meeting:
+                if one != other and other not in found and self._is_short(one, other, concatenated=concatenated):
+                    found.add(one)
+        return found
+
+    def _is_short(self, one: int, other: int, *, concatenated: bool) -> bool:
+        """Whether the way that ends in `one` is a short one beside that which ends in `other`."""
+        before, shared = self.before, self.before[one] & self.before[other]
+        if before[other] >> one & 1:  # handed on as it is, while the other way leads on from it
+            return bool(before[other] & ~before[one] & self.after[one] & self.solid)
+        if not shared or before[one] >> other & 1:
+            return False
+        behind = self.after[shared.bit_length() - 1]  # where the two ways part
+        way, round_it = before[one] & ~before[other] & behind, before[other] & ~before[one] & behind
+        own = (way & self.heavy).bit_count()
+        return own < (round_it & self.heavy).bit_count() and (not way & ~self.fitted if concatenated else own <= 1)
 
 
 def find_groups(
@@ -116,6 +137,7 @@ def find_groups(
     current: dict[str, str] = {}  # a module -> its use that is open
     met: dict[str, set[str]] = {}  # a use of a group -> modules of the layers that it has
     left: set[str] = set()  # uses after which something outside has run
+    around: set[str] = set()  # uses that the layer before stands in
     begins = _first_layers(layers, separator)
     for layer in layers:
         name = _USE.sub("", layer.layer_id)
@@ -134,7 +156,8 @@ def find_groups(
             met[use].add(name)
             parent = use
         inside = {current[path] for path in paths}
-        left |= {use for use in current.values() if use not in inside}
+        left |= around - inside
+        around = inside
         if parent:
             held[parent].append(layer.layer_id)
     return tuple(replace(group, layers=tuple(held[name])) for name, group in found.items())
