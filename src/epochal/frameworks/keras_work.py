@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from epochal.facts import Shape
+from epochal.facts.products import einsum_products
 
 __all__ = ["multiply_adds"]
 
@@ -41,7 +42,7 @@ def _count(what: Any, given: list[Shape], made: list[Shape]) -> int | None:
     if isinstance(what, layers.Dense):
         return math.prod(made[0]) * given[0][-1]
     if isinstance(what, layers.EinsumDense):
-        return _einsum(what.equation, given[0], tuple(what.kernel.shape))
+        return einsum_products(what.equation, (given[0], tuple(what.kernel.shape)))
     if isinstance(what, layers.MultiHeadAttention):
         return _attention(what, given)
     if isinstance(what, layers.RNN):
@@ -57,7 +58,7 @@ def _count(what: Any, given: list[Shape], made: list[Shape]) -> int | None:
     if kind in ("Matmul", "Dot", "Tensordot"):
         return math.prod(made[0]) * given[0][-1] if kind != "Tensordot" else None
     if kind == "Einsum":
-        return _einsum(what.subscripts, *given)
+        return einsum_products(what.subscripts, given)
     return 0
 
 
@@ -89,17 +90,3 @@ def _attention(what: Any, given: list[Shape]) -> int:
     into = heads * (targets * query[-1] * wide + sources * value[-1] * (wide + deep))
     out = targets * heads * deep * int(what.output_dense.kernel.shape[-1])
     return int(into + heads * targets * sources * (wide + deep) + out)
-
-
-def _einsum(equation: str, *given: Shape) -> int | None:
-    """Of two operands: a product for each combination of their indices."""
-    terms = equation.replace(" ", "").split("->")[0].split(",")
-    if len(terms) != 2 or len(given) != 2:
-        return None
-    sizes: dict[str, int] = {}
-    for term, shape in zip(terms, given, strict=True):
-        left, dots, right = term.partition("...")
-        letters = [*left, *(f".{n}" for n in range(len(shape) - len(left) - len(right), 0, -1) if dots), *right]
-        for letter, size in zip(letters, shape, strict=True):
-            sizes[letter] = max(int(size), sizes.get(letter, 1))
-    return math.prod(sizes.values())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from epochal.facts import Shape
+from epochal.facts.products import einsum_products
 
 __all__ = ["multiply_adds"]
 
@@ -85,22 +86,11 @@ def _bilinear(given: list[Shape], output: Shape, _: Mapping[str, Any]) -> int:
     return math.prod(output[:-1]) * (math.prod(given[2]) + given[2][0] * given[2][2])
 
 
-def _einsum(given: list[Shape], _output: Shape, settings: Mapping[str, Any]) -> int:
-    """Of two operands: a product for each combination of their indices."""
-    equation = str(settings["equation"]).replace(" ", "")
-    terms = equation.split("->")[0].split(",")
-    if len(terms) != 2 or len(given) != 2:
-        raise ValueError("not two operands")
-    sizes: dict[str, int] = {}
-    for term, shape in zip(terms, given, strict=True):
-        left, dots, right = term.partition("...")
-        letters = [*left, *(f".{n}" for n in range(len(shape) - len(left) - len(right), 0, -1) if dots), *right]
-        for letter, size in zip(letters, shape, strict=True):
-            sizes[letter] = max(size, sizes.get(letter, 1))
-    return math.prod(sizes.values())
+def _einsum(given: list[Shape], _output: Shape, settings: Mapping[str, Any]) -> int | None:
+    return einsum_products(str(settings["equation"]), given)
 
 
-_COUNTS: dict[str, Callable[[list[Shape], Shape, Mapping[str, Any]], int]] = {
+_COUNTS: dict[str, Callable[[list[Shape], Shape, Mapping[str, Any]], int | None]] = {
     "linear": _linear,
     **dict.fromkeys(("mm", "matmul", "bmm", "mv", "dot", "vdot", "inner", "rmatmul", "imatmul"), _product),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), _added_product),
