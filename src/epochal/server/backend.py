@@ -114,7 +114,9 @@ class Backend:
         """What the lens can look at in a run."""
         from epochal.wire.looking import catalogue_document
 
-        return _json(catalogue_document(self._wire.run(project, run_id)))
+        run = self._wire.run(project, run_id)
+        self._looking.warm(run)
+        return _json(catalogue_document(run))
 
     def look(self, project: str, run_id: str, question: LensQuestion) -> Response:
         """Begin to look."""

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-import sys
 import threading
 import time
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import IO, Any
+from queue import Empty
+from typing import Any
 
 import numpy as np
 
 from epochal.errors import EpochalError, NetworkMissingError, NotFoundError, UsageError
 from epochal.server.asking import BusyError
+from epochal.server.lens_job import ENDED, Job
+from epochal.server.lens_process import Process
 from epochal.store.reader import StoredRun
 from epochal.wire.asking import askable
-from epochal.wire.frames import encode
 from epochal.wire.schema_lens import LensQuestion
 
 __all__ = ["Looking"]
@@ -34,42 +30,6 @@ _BYTES_KEPT = 96 << 20
 _PICTURES_KEPT = 24
 _STOP_SECS = 0.6
 _TICK_SECS = 0.05
-_ENDED = ("done", "failed", "cancelled")
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """One question, and what was found so far."""
-
-    job_id: str
-    run_id: str
-    step: int
-    methods: list[str]
-    header: dict[str, Any]
-    arrays: dict[str, Any]
-    threads: int = 1
-    state: str = "waiting"
-    version: int = 0
-    stop: bool = False
-    begun: float = 0.0
-    seconds: float = 0.0
-    input: dict[str, Any] | None = None
-    results: dict[str, dict[str, Any]] = field(default_factory=dict)
-    failures: list[dict[str, Any]] = field(default_factory=list)
-    error: dict[str, str] | None = None
-    maps: dict[str, bytes] = field(default_factory=dict)
-    pictures: dict[str, bytes] = field(default_factory=dict)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of what was found."""
-        return sum(map(len, self.maps.values())) + sum(map(len, self.pictures.values()))
-
-    def end(self, state: str, error: dict[str, str] | None = None) -> None:
-        """No more comes."""
-        self.state, self.error = state, error
-        self.seconds = time.monotonic() - self.begun if self.begun else 0.0
-        self.version += 1
 
 
 class Looking:
@@ -84,30 +44,22 @@ class Looking:
         self._most_secs = most_secs
         self._idle_secs = idle_secs
         self._lock = threading.Condition()
-        self._waiting: deque[_Job] = deque()
-        self._jobs: OrderedDict[str, _Job] = OrderedDict()
+        self._waiting: deque[Job] = deque()
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._pictures: OrderedDict[str, bytes] = OrderedDict()
         self._thread: threading.Thread | None = None
-        self._worker: _Worker | None = None
+        self._worker: Process | None = None
+        self._running: Job | None = None
+        self._warm = ""
         self._closed = False
 
     def ask(self, run: StoredRun, question: LensQuestion) -> dict[str, Any]:
         """Put a question into the queue; its LensJob. Raises what is wrong with it, BusyError for one too many."""
         from epochal.wire.looking import checked_methods, checked_options
 
-        known = askable(run)
-        if known is None:
-            raise NetworkMissingError(
-                f"Run {run.info().name!r} has no network that can be looked into.",
-                hint="run.watch(model, inputs=one_batch) records one, with a snapshot at each epoch.",
-            )
+        _check_askable(run)
         methods = checked_methods(run, question.methods)
-        steps = run.snapshot_steps()
-        step = max((s for s in steps if question.step is None or s <= question.step), default=steps[0])
         header: dict[str, Any] = {
-            "path": str(run.path),
-            "step": step,
-            "stamp": run.snapshot_path(step).stat().st_mtime_ns,
             "methods": methods,
             "options": checked_options(methods, question.options),
             "target": question.target,
@@ -119,19 +71,52 @@ class Looking:
             "example": question.example,
             "at": None,
         }
-        arrays = self._input(run, question, header, step)
-        job = _Job(uuid.uuid4().hex, f"{run.project}/{run.run_id}", step, methods, header, arrays)
+        step = _step(run, question.step)
+        return self.put(run, "look", step, header, self._input(run, question, header, step), methods)
+
+    def put(
+        self,
+        run: StoredRun,
+        task: str,
+        step: int,
+        header: Mapping[str, Any],
+        arrays: Mapping[str, Any] | None = None,
+        methods: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Put a task of `lens_worker.TASKS` about a run's network at a step into the queue; its LensJob.
+
+        `header` and `arrays` are what the task is given, `methods` the names of what it will find.
+        """
+        job = _new_job(run, task, step, header, arrays or {}, methods)
         with self._lock:
             if len(self._waiting) >= _WAITING_AT_MOST:
                 raise BusyError("Too many questions wait for the lens.", hint="try again in a while")
             self._jobs[job.job_id] = job
-            self._waiting.append(job)
             self._forget()
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._work, name="epochal-lens", daemon=True)
-                self._thread.start()
-            self._lock.notify_all()
+            self._queue(job)
             return self._document(job)
+
+    def warm(self, run: StoredRun) -> None:
+        """Start the process and let it load a run's network, if nothing else is asked of it: somebody will ask soon."""
+        try:
+            if askable(run) is None:
+                return
+            job = _new_job(run, "warm", _step(run, None), {}, {}, ())
+        except (EpochalError, OSError):
+            return
+        with self._lock:
+            ready = self._warm == job.header["path"] and (self._worker is not None or self._running is not None)
+            if self._closed or self._waiting or self._running is not None or ready:
+                return
+            self._queue(job)
+
+    def _queue(self, job: Job) -> None:
+        self._waiting.append(job)
+        self._warm = job.header["path"]
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._work, name="epochal-lens", daemon=True)
+            self._thread.start()
+        self._lock.notify_all()
 
     def keep(self, picture: bytes) -> str:
         """Keep an uploaded picture for a while; the name to ask for it. It is first read by the process that looks."""
@@ -177,7 +162,7 @@ class Looking:
                 self._worker.kill()
             self._lock.notify_all()
 
-    def _job(self, job_id: str) -> _Job:
+    def _job(self, job_id: str) -> Job:
         job = self._jobs.get(job_id)
         if job is None:
             raise NotFoundError("There is no such question to the lens.", hint="only the last ones are kept: ask again")
@@ -217,16 +202,13 @@ class Looking:
             raise NotFoundError("This picture is no longer kept.", hint="Choose it again.")
         return {"picture": np.frombuffer(picture, np.uint8)}
 
-    def _document(self, job: _Job) -> dict[str, Any]:
-        running = 1 if any(j.state == "running" for j in self._jobs.values()) else 0
-        ahead = self._waiting.index(job) + running if job in self._waiting else 0
-        seconds = job.seconds if job.state in _ENDED else time.monotonic() - job.begun if job.begun else 0.0
-        return {
-            "id": job.job_id, "run": job.run_id, "step": job.step, "state": job.state, "ahead": ahead,
-            "version": job.version, "methods": job.methods, "input": job.input,
-            "results": [job.results[name] for name in job.methods if name in job.results],
-            "failures": list(job.failures), "error": job.error, "threads": job.threads, "seconds": round(seconds, 3),
-        }  # fmt: skip
+    def _document(self, job: Job) -> dict[str, Any]:
+        waits = job in self._waiting
+        first = self._running if waits else None
+        # The process may be getting ready: nobody asked that before.
+        asked = first is not None and first.header["task"] != "warm"
+        ahead = self._waiting.index(job) + asked if waits else 0
+        return job.document(ahead, "" if first is None or asked else first.doing)
 
     def _forget(self) -> None:
         """Let go of the oldest questions that have ended."""
@@ -234,7 +216,7 @@ class Looking:
         for job_id, job in list(self._jobs.items()):
             if len(self._jobs) <= _JOBS_KEPT and size <= _BYTES_KEPT:
                 return
-            if job.state in _ENDED:
+            if job.state in ENDED:
                 size -= job.nbytes
                 del self._jobs[job_id]
 
@@ -247,19 +229,21 @@ class Looking:
                 if not self._waiting or self._closed:
                     worker, self._worker, self._thread = self._worker, None, None
                     break
-                job = self._waiting.popleft()
-                job.state, job.begun = "running", time.monotonic()
-                job.version += 1
+                self._running = job = self._waiting.popleft()
+                job.begin()
             try:
                 self._one(job)
             except (OSError, ValueError) as error:  # the process is gone
                 self._drop_worker()
                 with self._lock:
                     job.end("failed", {"code": "worker", "message": f"The lens stopped: {error}", "hint": "Ask again."})
+            finally:
+                with self._lock:
+                    self._running = None
         if worker is not None:
             worker.kill()
 
-    def _one(self, job: _Job) -> None:
+    def _one(self, job: Job) -> None:
         try:
             training = self._training()
         except (EpochalError, OSError):
@@ -267,7 +251,9 @@ class Looking:
         with self._lock:
             job.threads = 1 if training else max(1, (os.cpu_count() or 1) - 1)
             if self._worker is None or not self._worker.alive:
-                self._worker = _Worker()
+                self._worker = Process()
+                job.doing = "starting"
+                job.version += 1
             worker = self._worker
         worker.send({**job.header, "job": job.job_id, "threads": job.threads}, job.arrays)
         stopped = 0.0
@@ -292,40 +278,37 @@ class Looking:
                 with self._lock:
                     job.end(*(("cancelled", None) if job.stop else ("failed", _GONE)))
                 return
-            if message[0].get("job") == job.job_id and self._hear(job, *message):
-                return
-
-    def _hear(self, job: _Job, said: dict[str, Any], arrays: dict[str, Any]) -> bool:
-        """Take in what the process says; True where that was all."""
-        with self._lock:
-            job.version += 1
-            match said["say"]:
-                case "input":
-                    job.input = said["input"]
-                    if "pixels" in arrays:
-                        header = {"method": "", "channels": [], "total": 1}
-                        job.maps[""] = encode(header, {"pixels": arrays["pixels"][None]})
-                case "result":
-                    name = said["result"]["method"]
-                    job.results[name] = said["result"]
-                    job.maps[name] = arrays["maps"].tobytes()
-                    if "picture" in arrays:
-                        job.pictures[name] = arrays["picture"].tobytes()
-                case "failed":
-                    job.failures.append({"method": said["method"], "error": said["error"]})
-                case "error":
-                    job.end("failed", said["error"])
-                    return True
-                case _:
-                    job.end("cancelled" if job.stop else "done")
-                    return True
-            return False
+            with self._lock:
+                if message[0].get("job") == job.job_id and job.hear(*message):
+                    return
 
     def _drop_worker(self) -> None:
         with self._lock:
             worker, self._worker = self._worker, None
         if worker is not None:
             worker.kill()
+
+
+def _check_askable(run: StoredRun) -> None:
+    if askable(run) is None:
+        raise NetworkMissingError(
+            f"Run {run.info().name!r} has no network that can be looked into.",
+            hint="run.watch(model, inputs=one_batch) records one, with a snapshot at each epoch.",
+        )
+
+
+def _step(run: StoredRun, wanted: int | None) -> int:
+    """The last snapshot that is not after a step; the last of all for None."""
+    steps = run.snapshot_steps()
+    return max((step for step in steps if wanted is None or step <= wanted), default=steps[0])
+
+
+def _new_job(
+    run: StoredRun, task: str, step: int, header: Mapping[str, Any], arrays: Mapping[str, Any], methods: Sequence[str]
+) -> Job:
+    where = {"task": task, "path": str(run.path), "step": step, "stamp": run.snapshot_path(step).stat().st_mtime_ns}
+    about = f"{run.project}/{run.run_id}"
+    return Job(uuid.uuid4().hex, about, step, list(methods), {**where, **header}, dict(arrays))
 
 
 _GONE = {"code": "worker", "message": "The lens stopped while it looked: it may have run out of memory.", "hint": ""}
@@ -337,58 +320,3 @@ def _too_long(seconds: float) -> dict[str, str]:
         "message": f"It took longer than {seconds:g} seconds and was stopped.",
         "hint": "Choose fewer methods or smaller settings; epochal lens in a terminal has no limit.",
     }
-
-
-# Not `-m`: that would look for modules in the folder where the server was started, which may be anybody's.
-_BEGIN = "import sys; sys.path.append(sys.argv[1]); from epochal.server.lens_worker import main; main()"
-
-
-class _Worker:
-    """The process, and a thread that hears it."""
-
-    def __init__(self) -> None:
-        threads = str(max(1, (os.cpu_count() or 1) - 1))
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            environment.setdefault(name, threads)
-        self._process = subprocess.Popen(  # noqa: S603 - this Python, with our own module
-            [sys.executable, "-P", "-c", _BEGIN, str(Path(__file__).parents[2])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        self.said: SimpleQueue[tuple[dict[str, Any], dict[str, Any]] | None] = SimpleQueue()
-        assert self._process.stdin is not None  # noqa: S101 - they were asked for
-        assert self._process.stdout is not None  # noqa: S101
-        self._in: IO[bytes] = self._process.stdin
-        self._out: IO[bytes] = self._process.stdout
-        threading.Thread(target=self._listen, name="epochal-lens-hears", daemon=True).start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can still be asked."""
-        return self._process.poll() is None
-
-    def send(self, header: dict[str, Any], arrays: dict[str, Any]) -> None:
-        """Ask it."""
-        body = encode(header, arrays)
-        self._in.write(len(body).to_bytes(8, "little") + body)
-        self._in.flush()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
-        self._process.wait()
-        with contextlib.suppress(OSError):
-            self._in.close()
-
-    def _listen(self) -> None:
-        from epochal.server.lens_worker import read_message
-
-        with contextlib.suppress(EpochalError, OSError, ValueError):
-            while (message := read_message(self._out)) is not None:  # type: ignore[arg-type]
-                self.said.put(message)
-        with contextlib.suppress(OSError):
-            self._out.close()
-        self.said.put(None)

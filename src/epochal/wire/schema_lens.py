@@ -152,6 +152,9 @@ class LensJob(Document):
     step: int = Field(description="The step of the snapshot that is looked at")
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
     ahead: int = Field(description="Questions that are answered before")
+    doing: Literal["", "starting", "loading", "looking"] = Field(
+        description="What is going on: a process starts, it loads the network, or it looks; empty where nothing is"
+    )
     version: int = Field(description="Goes up whenever something is new")
     methods: list[str]
     input: LensInput | None

@@ -264,6 +264,8 @@ export interface LensJob {
   state: 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
   /** Questions that are answered before */
   ahead: number;
+  /** What is going on: a process starts, it loads the network, or it looks; empty where nothing is */
+  doing: '' | 'starting' | 'loading' | 'looking';
   /** Goes up whenever something is new */
   version: number;
   methods: string[];

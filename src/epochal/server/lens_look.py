@@ -1,0 +1,190 @@
+"""The task of looking: what the network says of an input, and what each method finds in it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from epochal.errors import EpochalError, UsageError
+from epochal.lens.methods import METHODS
+from epochal.lens.methods import look as look_with
+from epochal.lens.photos import Photo
+from epochal.network import Network
+from epochal.network.confidence import confidences
+from epochal.network.dense import DenseNetwork
+from epochal.server.lens_desk import Desk, told
+from epochal.store.reader import StoredRun
+from epochal.views.predictions import find_item
+from epochal.wire.looking import GROUP, drawn, packed, said_of
+
+__all__ = ["look"]
+
+Array = npt.NDArray[Any]
+
+_TOP = 5
+_MOST_ROW = 4096
+_OFF = 0.05
+"""So far may confidences be from those recorded before the picture is held to be another input."""
+
+
+def look(desk: Desk, asked: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    """Say what the network says of the input, then what each method found, as soon as it is known."""
+    network = desk.network(asked)
+    photo = desk.opened.input(StoredRun(asked["path"]), network, asked, arrays)
+    _Look(desk, asked, network, photo).go()
+
+
+@final
+class _Look:
+    """One question."""
+
+    def __init__(self, desk: Desk, asked: Mapping[str, Any], network: Network, photo: Photo) -> None:
+        self._desk, self._asked, self._network, self._photo = desk, asked, network, photo
+        self._run = StoredRun(asked["path"])
+        self._job = str(asked["job"])
+
+    def go(self) -> None:
+        """Look."""
+        said, sure = self._seen()
+        expected = self._recorded()
+        if expected is not None and (note := _compared(sure, expected[0], shown=expected[1])):
+            said["notes"].append(note)
+        pixels = self._photo.pixels
+        self._desk.say(self._job, "input", {} if pixels is None else {"pixels": pixels}, input=said)
+        target = self._asked["target"] if self._asked["target"] is not None else _best(said)
+        for names in _groups(self._asked["methods"]):
+            if self._desk.stopped(self._asked):
+                return
+            self._group(names, target)
+
+    def _group(self, names: Sequence[str], target: int | None) -> None:
+        """Several methods that share a forward; each by itself where one of them cannot."""
+        asked = self._asked
+        start = time.perf_counter()
+        options = {name: value for name, value in asked["options"].items() if name in names}
+        try:
+            layer = self._layer(names)
+            if "maximize" in names:
+                options = {"maximize": self._previewed(options.get("maximize", {}))}
+                layer = asked["layer"] if asked["channel"] is not None else None
+            found = look_with(
+                self._network, self._photo.array, names,
+                target=target, channel=asked["channel"], layer=layer, options=options,
+            )  # fmt: skip
+        except (EpochalError, MemoryError, RuntimeError, ValueError, TypeError) as error:
+            if len(names) > 1:
+                for name in names:
+                    self._group([name], target)
+                return
+            self._desk.say(self._job, "failed", method=names[0], error=told(error))
+            return
+        seconds = (time.perf_counter() - start) / len(names)
+        for name, result in found.items():
+            self._found(name, result, seconds)
+
+    def _found(self, name: str, result: Any, seconds: float) -> None:
+        photo = self._photo.pixels
+        body = packed(name, result, None if photo is None else (photo.shape[0], photo.shape[1]))
+        picture = b""
+        with contextlib.suppress(EpochalError, ValueError):  # a picture to keep is an extra
+            caption = "" if self._network.step is None else f"step {self._network.step:,}"
+            picture = drawn(name, result, photo, title=self._photo.name, caption=caption, mode=self._asked["theme"])
+        arrays = {"maps": np.frombuffer(body, np.uint8), "picture": np.frombuffer(picture, np.uint8)}
+        self._desk.say(self._job, "result", arrays, result=said_of(name, result, seconds))
+
+    def _previewed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of `maximize`, with first sights of the picture on the way."""
+        start = time.perf_counter()
+
+        def preview(so_far: Any) -> bool:
+            said = said_of("maximize", so_far, time.perf_counter() - start) | {"done": False}
+            body = packed("maximize", so_far, None)
+            self._desk.say(self._job, "result", {"maps": np.frombuffer(body, np.uint8)}, result=said)
+            return not self._desk.stopped(self._asked)
+
+        found = {**settings, "preview": preview}
+        if self._network.preparation is None:
+            found["preparation"] = self._desk.opened.preparation(self._run, self._network)[0]
+        return found
+
+    def _layer(self, names: Sequence[str]) -> str | None:
+        """The layer to look at: where none is named, a class activation map chooses its own."""
+        if self._asked["layer"] is not None:
+            return str(self._asked["layer"])
+        if "feature_maps" not in names:
+            return None
+        if isinstance(self._network, DenseNetwork):
+            return self._network.chain.links[0].layer
+        from epochal.lens.asking import Subject
+        from epochal.lens.layers import last_useful_layer, named_layers
+
+        subject = Subject(self._network)
+        with subject.asking(gradients=False):
+            try:
+                return last_useful_layer(subject.module, lambda: subject.outputs(subject.example(self._photo.array)))
+            except UsageError:
+                return next(reversed(named_layers(subject.module)))
+
+    def _recorded(self) -> tuple[Array, bool] | None:
+        """What was recorded of the example at this very step, and whether its picture is one for people."""
+        if self._asked["example"] is None:
+            return None
+        item = find_item(self._run, self._asked["series"], "predictions", self._asked["at"])
+        if item.step != self._network.step:
+            return None
+        row = self._desk.opened.examples(self._run, self._asked).probabilities[int(self._asked["example"])]
+        return row.astype(np.float64), item.meta.get("shown") is True
+
+    def _seen(self) -> tuple[dict[str, Any], Array]:
+        """A LensInput: what the network says of the input; and how sure it is of each class."""
+        photo = self._photo
+        shape = self._network.input_shape or photo.array.shape
+        outputs: Any = self._network(photo.array.reshape(1, *shape).astype(np.float32))
+        outputs = outputs[0] if isinstance(outputs, tuple | list) and len(outputs) == 1 else outputs
+        if not isinstance(outputs, np.ndarray) or outputs.shape[:1] != (1,) or not outputs.size:
+            raise UsageError("The network does not answer with one row of numbers.")
+        flat = outputs.reshape(-1).astype(np.float64)
+        sure, meaning = confidences(flat, self._network.graph)
+        best = np.argsort(-np.nan_to_num(flat, nan=-np.inf), kind="stable")[:_TOP]
+        answers = [
+            {"index": int(i), "score": float(flat[i]), "confidence": float(sure[i]) if i < len(sure) else None}
+            for i in best
+        ]
+        height, width = (0, 0) if photo.pixels is None else photo.pixels.shape[:2]
+        values = photo.array.reshape(-1)[:_MOST_ROW].tolist() if photo.pixels is None else []
+        said = {
+            "name": photo.name, "height": height, "width": width, "values": values, "answers": answers,
+            "meaning": meaning, "notes": list(photo.notes),
+        }  # fmt: skip
+        return said, sure
+
+
+def _compared(said: Array, recorded: Array, *, shown: bool) -> str:
+    """A note where the network says something else of an example than was recorded at the same step."""
+    if said.shape != recorded.shape or not np.abs(said - recorded).max(initial=0.0) > _OFF:
+        return ""
+    if shown:
+        raise UsageError(
+            "These pictures were recorded for people: of them the network says something else than was recorded.",
+            hint="Leave shown= out of run.watch(examples=...), or record what the network takes.",
+        )
+    return "the network says something else of this example than was recorded: it was given other numbers"
+
+
+def _best(said: Mapping[str, Any]) -> int | None:
+    return said["answers"][0]["index"] if said["answers"] else None
+
+
+def _groups(methods: Sequence[str]) -> Iterator[list[str]]:
+    """Those that share a forward together, then the others one by one, the quick ones first."""
+    shared = [name for name in methods if name in GROUP]
+    if shared:
+        yield shared
+    rest = [name for name in methods if name not in GROUP]
+    for name in sorted(rest, key=lambda one: METHODS[one].kind in ("attribution", "maximum")):
+        yield [name]
