@@ -263,3 +263,27 @@ def test_dead_units_are_a_film(tmp_path: Path) -> None:
     reader = RunReader(stored(run))
     assert reader.film("dead/act/relu").frames.tolist() == [1.0, 0.75, 0.5, 0.25]
     assert np.isnan(reader.film("dead/param/w").frames).all()
+
+
+def test_nothing_is_looked_at_where_nothing_is_wanted(tmp_path: Path) -> None:
+    looked = 0
+
+    class Quiet:
+        @property
+        def parameters(self) -> Arrays:
+            nonlocal looked
+            looked += 1
+            return arrays
+
+    arrays = {"w": np.zeros(5)}
+    with begin(tmp_path) as run:
+        run.watch(Quiet(), parameters=False, gradients=False, activations=False, snapshots=None)
+        run.log({"x": 1.0}, step=0, epoch=0)
+        before = looked
+        for step in range(1, 20):
+            run.log({"x": 1.0}, step=step, epoch=step)
+        assert looked == before
+        run.snapshot()
+    assert stored(run).snapshot_steps() == [19]
+    assert stored(run).statistics_series() == []
+    assert RunReader(stored(run)).info.recorder["looks"] == 0

@@ -210,6 +210,8 @@ run.log_predictions(inputs, labels, probabilities, class_names=names, step=step)
     environment: 'Machine',
     recorder: 'Recorder',
     cost: (percent: string) => `Watching cost ${percent} of the training`,
+    costAsked: 'More than the budget: each epoch and period asked for is looked at, however short the training',
+    costAdvance: 'More than the budget: first looks come in advance, so that a short training keeps its steps',
     loading: 'Loading',
   },
   help: {

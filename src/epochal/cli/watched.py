@@ -24,7 +24,18 @@ def watched_text(recorder: Mapping[str, Any]) -> str:
         texts[-1] += f", {thinned:,} of them thinned"
     if skipped := _count(recorder, "skipped"):
         texts.append(f"{skipped:,} looks left out")
+    if isinstance(budget, int | float) and share > budget:
+        texts.append(_over(recorder))
     return " · ".join(texts)
+
+
+def _over(recorder: Mapping[str, Any]) -> str:
+    """Why it cost more than the budget: a first training lasts a second, and its reader wonders."""
+    spent = sum(float(recorder.get(name) or 0) for name in ("caller_seconds", "writer_seconds"))
+    text = f"{number(spent)} s, over the budget because "
+    if 2 * _count(recorder, "asked") >= _count(recorder, "looks"):
+        return text + "each epoch and period asked for is looked at, however short the training"
+    return text + "first looks come in advance, so that a short training keeps its steps"
 
 
 def _count(recorder: Mapping[str, Any], name: str) -> int:

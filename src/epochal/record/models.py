@@ -16,7 +16,8 @@ Choose = Callable[[str], bool]
 class Model:
     """One watched model. `name` is "" for one that has none: its tensors keep their own names.
 
-    `parameters`, `gradients` and `chosen` say what statistics are made of; `identity` is the `id` of the user's object.
+    `parameters`, `gradients`, `activations` and `chosen` say what statistics are made of; `identity` is the
+    `id` of the user's object.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Model:
     gradients: bool = True
     chosen: Choose = lambda _: True
     identity: int = 0
+    activations: bool = True
     awaits_inputs: bool = False
     first: int = 0
     """Where its gradients begin among those of all models."""
@@ -82,6 +84,11 @@ class Models:
             model.slopes = frozenset(f"grad/{fact.name}" for fact in slopes[model.first :])
         self.facts, self.slopes = facts, slopes
         self.framework = ", ".join(dict.fromkeys(model.probe.framework for model in self.every))
+
+    @property
+    def measured(self) -> bool:
+        """Whether statistics are made of anything."""
+        return any(model.parameters or model.gradients or model.activations for model in self.every)
 
     @property
     def size(self) -> int:

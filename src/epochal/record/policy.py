@@ -122,6 +122,8 @@ class Policy:
     due_time: float = 0.0
     due_step: float = inf
     ready: bool = True
+    idle: bool = False
+    """Whether a look would read nothing: no statistics are wanted, and snapshots come when they are called."""
     epoch: int | None = None
     first_step: int | None = None
     last_step: int | None = None
@@ -131,6 +133,8 @@ class Policy:
     """The last step at which a snapshot of the period that the user gave was taken, or could not be."""
     stride: int = 1
     looks: int = 0
+    asked: int = 0
+    """Looks that the user asked for: no account covers them."""
     snapshots_taken: int = 0
     skipped: int = 0
 
@@ -151,9 +155,13 @@ class Policy:
         if before is not None and step > before:
             self.stride = step - before
         self.last_step = step
+        if self.idle:
+            self.due_time = self.due_step = inf
+            return NOTHING
         asked, snapshot = self._asked(step, epoch)
         seen = step == self.last_look
         if asked and not (seen and (not snapshot or step == self.last_snapshot)):
+            self.asked += not seen
             return _LOOKS[not seen, snapshot]
         if seen:
             return NOTHING

@@ -125,7 +125,8 @@ class Watcher:
         start = thread_time()
         slot = self._pool.take()
         known = slot is not None and len(slot.layout.facts) > 0  # an estimator may have none before it is fitted
-        if untrained and known and slot is not None and self._stage(slot, step, None, now, gradients=False):
+        wanted = untrained and known and not self.policy.idle
+        if wanted and slot is not None and self._stage(slot, step, None, now, gradients=False):
             slot.statistics, slot.snapshot = True, self.policy.snapshots is not None
             self._first = self._pool.settle(slot)
         self._models.arm()
@@ -174,7 +175,8 @@ class Watcher:
         self._place_first(step)
         if self.policy.last_snapshot == step:
             return True
-        return self.look(Look(statistics=self.policy.last_look != step, snapshot=True), step, epoch, now)
+        statistics = self.policy.last_look != step and not self.policy.idle
+        return self.look(Look(statistics=statistics, snapshot=True), step, epoch, now)
 
     def look(self, look: Look, step: int, epoch: float | None, now: float) -> bool:
         """Take a look now, after the writer has freed memory for it if there is none; say whether it did."""
@@ -215,7 +217,7 @@ class Watcher:
             policy.account.loop = perf_counter() - self._began
             if policy.snapshots is not None:
                 self._snapshot(step, epoch, now)
-            elif self._pool.ready:
+            elif self._pool.ready and not policy.idle:
                 self._look(Look(statistics=True), step, epoch, now)
         self._place_first(step)
 
@@ -252,6 +254,7 @@ class Watcher:
         models.gather()
         layout = Layout(models.facts, chosen=models.wanted)
         grad_layout = Layout(models.slopes, chosen=models.wanted_slope)
+        self.policy.idle = self.policy.snapshots is None and not models.measured
         self.policy.bytes = layout.bytes + (grad_layout.bytes if self.gradient_snapshots else 0)
         if left_out := models.left_out:
             names = ", ".join(left_out[:8]) + (", ..." if len(left_out) > 8 else "")
@@ -411,6 +414,7 @@ class Watcher:
                 "budget": account.budget,
                 "share": round(account.share, 5),
                 "looks": policy.looks,
+                "asked": policy.asked,
                 "snapshots": policy.snapshots_taken,
                 "thinned": shelf.thinned,
                 "skipped": policy.skipped,

@@ -143,6 +143,7 @@ class Watching(Edge):
                 gradients=gradients,
                 chosen=_chooser(targets),
                 identity=id(model),
+                activations=activations,
             )
             try:
                 self._watch(self._writer, watched, inputs, schedule)
