@@ -77,13 +77,7 @@ class Guard:
         self.told(message, once=once)
 
     def told(self, message: str, *, once: object) -> None:
-        """Warn the first time of something that is counted elsewhere, or that is no loss."""
-        if once not in self._told:
-            self._told.add(once)
-            warn_user(message)
-
-    def say(self, message: str, *, once: object) -> None:
-        """Warn of something that is no loss, the first time only (`once` says which kind)."""
+        """Warn the first time of something that is counted elsewhere, or that is no loss (`once` says which kind)."""
         if once not in self._told:
             self._told.add(once)
             warn_user(message)

@@ -92,7 +92,7 @@ class Notes:
 
     def note_once(self, message: str) -> None:
         """Warn, once, of something that is no loss: for code that records on a user's behalf."""
-        self._guard.say(message, once=message)
+        self._guard.told(message, once=message)
 
     def keep_file(self, path: str | os.PathLike[str], name: str | None = None) -> Path | None:
         """Copy a file or a folder into the run, as `files/<name>`; return where it lies, None when it was not kept.
