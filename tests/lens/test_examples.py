@@ -29,7 +29,7 @@ def all_answers(network: nn.Sequential, data: Any, layers: int) -> Any:
 
 @pytest.mark.parametrize("k", [1, 9])
 def test_they_are_those_of_all_answers_sorted(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("epochal.lens.examples._MOST_EXAMPLES", 37)  # several batches, the last of them smaller
+    monkeypatch.setattr("epochal.lens.source._MOST_EXAMPLES", 37)  # several batches, the last of them smaller
     network = plain_cnn()
     data = np.random.default_rng(0).normal(size=(200, 1, 28, 28)).astype(np.float32)
     found = top_examples(network, data, layer=["0", "3", "6", "10"], k=k)

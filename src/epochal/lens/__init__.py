@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from epochal.lens.maps import FeatureMaps, feature_maps
     from epochal.lens.maximum import Maximized, maximize, maximizing
     from epochal.lens.photos import open_photo
+    from epochal.lens.similarity import Similarity, cka, cka_steps
 
 __all__ = [
     "Attribution",
@@ -37,8 +38,11 @@ __all__ = [
     "Filters",
     "Maximized",
     "SanityCheck",
+    "Similarity",
     "TopExamples",
     "attributions",
+    "cka",
+    "cka_steps",
     "class_images",
     "deconvolution",
     "feature_maps",
@@ -72,8 +76,11 @@ _HOMES = {
     "Filters": "kernels",
     "Maximized": "maximum",
     "SanityCheck": "attribute.sanity_check",
+    "Similarity": "similarity",
     "TopExamples": "examples",
     "attributions": "attribute.together",
+    "cka": "similarity",
+    "cka_steps": "similarity",
     "deconvolution": "attribute.deconvolution",
     "feature_maps": "maps",
     "filters": "kernels",

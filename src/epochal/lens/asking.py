@@ -42,11 +42,13 @@ class Subject:
     """A network as the lens asks it: one batch in, one tensor of scores [N, classes, ...] out, in eval mode.
 
     `image` arguments are one example as the network takes it, without the batch (with a batch of one, it is taken off).
-    Raises UsageError for what is no network or takes more than one input of floating numbers.
+    Raises UsageError for what is no network or takes more than one input of floating numbers. With `whole` it may take
+    whole numbers, such as words: these have no gradient, but what layers make of them can be compared.
     """
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, *, whole: bool = False) -> None:
         self.network = network
+        self.whole = whole
         self.module, self._call = _opened(network)
         self.step: int | None = getattr(network, "step", None)
         self.keras = is_keras(self.module)
@@ -66,7 +68,7 @@ class Subject:
             expected = self.network.takes
             if len(expected) != 1:
                 raise UsageError(f"The lens looks at networks with one input; this one takes {len(expected)}.")
-            if not expected[0].dtype.is_floating_point:
+            if not expected[0].dtype.is_floating_point and not self.whole:
                 raise UsageError("This network takes whole numbers, such as words: they have no gradient.")
             self.dtype, shape = expected[0].dtype, expected[0].shape
             self.shape = shape[1:]
@@ -91,13 +93,15 @@ class Subject:
             if array.dtype.kind not in "fiub":
                 raise UsageError(f"An image is an array of numbers; this is {array.dtype}.")
             value = torch.from_numpy(np.array(array))
-        if not value.dtype.is_floating_point:
+        words = self.whole and not value.dtype.is_floating_point
+        if not value.dtype.is_floating_point and not words:
             raise UsageError(
                 f"The image is {str(value.dtype).removeprefix('torch.')}; a gradient needs floating numbers.",
                 hint="Give it as the network takes it, scaled as in its training: for instance image / 255.",
             )
         with torch.inference_mode(mode=False):
-            batch = self._with_batch(value).to(self.device, self.dtype, copy=True).contiguous()
+            kind = value.dtype if words and self.dtype.is_floating_point else self.dtype
+            batch = self._with_batch(value).to(self.device, kind, copy=True).contiguous()
         if not torch.isfinite(batch).all():
             raise UsageError("The image holds values that are not finite.")
         return batch
@@ -134,19 +138,22 @@ class Subject:
         return torch.cat(parts)
 
     def _scores(self, batch: Tensor) -> Tensor:
-        try:
-            found = self._call(batch)
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-            first = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
-            raise NetworkError(
-                f"The network could not run on an input {list(batch.shape)}: {type(error).__name__}: {first}"
-            ) from error
-        scores = _one_tensor(found)
+        scores = _one_tensor(self.run(batch))
         if scores.ndim == 0 or len(scores) != len(batch):
             raise NetworkError(
                 f"The network puts out {list(scores.shape)} for a batch of {len(batch)}; [N, classes] is needed."
             )
         return scores[:, None] if scores.ndim == 1 else scores
+
+    def run(self, batch: Tensor) -> Any:
+        """What the network puts out for a batch of the size that it takes, as it comes."""
+        try:
+            return self._call(batch)
+        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+            first = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
+            raise NetworkError(
+                f"The network could not run on an input {list(batch.shape)}: {type(error).__name__}: {first}"
+            ) from error
 
     @contextmanager
     def asking(self, *, gradients: bool) -> Iterator[None]:
@@ -396,29 +403,36 @@ def _opened(network: Any) -> tuple[nn.Module, Callable[[Tensor], Any]]:
 
 
 class _DenseModule(nn.Module):
-    """A chain of linear layers as PyTorch runs it."""
+    """A chain of linear layers as PyTorch runs it; its layers have the names of the chain's."""
 
     def __init__(self, network: DenseNetwork) -> None:
         super().__init__()
         chain, state = network.chain, network.state()
         kind = np.result_type(state[chain.links[0].weight].dtype, np.float32)
         self._functions = [link.functions for link in chain.links]
+        self._names = [link.layer for link in chain.links]
         self._size = prod(chain.input_shape)
-        self.weights = nn.ParameterList()
-        self.biases = nn.ParameterList()
         for link in chain.links:
             weight = state[link.weight]
             weight = weight.transpose(link.layout) if link.layout else weight
             bias = np.zeros(link.outputs) if link.bias is None else state[link.bias]
-            self.weights.append(nn.Parameter(torch.from_numpy(weight.astype(kind))))
-            self.biases.append(nn.Parameter(torch.from_numpy(bias.astype(kind))))
+            layer = nn.Linear(link.inputs, link.outputs, device="meta")
+            layer.weight = nn.Parameter(torch.from_numpy(weight.astype(kind)))
+            layer.bias = nn.Parameter(torch.from_numpy(bias.astype(kind)))
+            inside: nn.Module = self
+            *path, last = link.layer.split(".")
+            for part in path:
+                if part not in inside._modules:
+                    inside.add_module(part, nn.Module())
+                inside = inside.get_submodule(part)
+            inside.add_module(last, layer)
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, ...] to [N, classes]."""
         flow = x.reshape(len(x), self._size)
-        for weight, bias, functions in zip(self.weights, self.biases, self._functions, strict=True):
-            flow = F.linear(flow, weight, bias)
+        for name, functions in zip(self._names, self._functions, strict=True):
+            flow = self.get_submodule(name)(flow)
             for function in functions:
                 flow = _apply(flow, function)
         return flow

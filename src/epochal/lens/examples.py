@@ -6,7 +6,7 @@ Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final, overload
@@ -24,6 +24,7 @@ from epochal.lens.field import Box, Fields
 from epochal.lens.layers import find_layer, keeping
 from epochal.lens.outputs import channel_axis, first_tensor
 from epochal.lens.rules import deconvolution
+from epochal.lens.source import Source
 from epochal.network import Preparation
 from epochal.picture import PanelsScene, theme
 from epochal.picture import save as save_scene
@@ -36,9 +37,6 @@ Progress = Callable[[int, int], object]
 
 CITATION = "Strongest examples of each unit, cut to what it sees (Zeiler and Fergus 2014)"
 _UNITS = 12
-_MOST_EXAMPLES = 128
-_MOST_NUMBERS = 1 << 21
-"""Of a batch: larger ones are slower, since what layers put out no longer fits beside the processor."""
 
 
 @overload
@@ -62,7 +60,7 @@ def top_examples(
     if k < 1:
         raise UsageError("k must be at least 1.")
     subject = Subject(network)
-    source = _Source(subject, data)
+    source = Source(subject, data)
     names = [layer] if isinstance(layer, str) else list(layer)
     rankings = {name: _Ranking(k) for name in names}
     handles = [_listening(subject.module, name, ranking) for name, ranking in rankings.items()]
@@ -90,7 +88,7 @@ class TopExamples:
     -1 for layers without places. `count` examples were looked at.
     """
 
-    def __init__(self, layer: str, ranking: _Ranking, subject: Subject, source: _Source) -> None:
+    def __init__(self, layer: str, ranking: _Ranking, subject: Subject, source: Source) -> None:
         self.layer, self._subject, self._source = layer, subject, source
         self.values, self.indices, self.places = ranking.arrays(layer)
         self.count, self.k = len(source), ranking.k
@@ -221,61 +219,6 @@ class TopExamples:
         # Colours from 0 to 1 are shown as they are, others from the least to the largest of the whole example.
         scale = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
         return as_pixels((colours - scale[0]) / ((scale[1] - scale[0]) or 1.0))
-
-
-@final
-class _Source:
-    """The data: batches one after the other, and single examples again."""
-
-    def __init__(self, subject: Subject, data: Any) -> None:
-        self._subject = subject
-        # A loader may shuffle: its own order would not say which example is which.
-        held = getattr(data, "dataset", data) if isinstance(data, torch.utils.data.DataLoader) else data
-        if not hasattr(held, "__len__") or not hasattr(held, "__getitem__"):
-            raise UsageError(
-                f"A {type(held).__name__} cannot be asked for its examples again.",
-                hint="Give an array [N, ...] or a data set with a length and items.",
-            )
-        if not len(held):
-            raise UsageError("There are no examples.")
-        self._data = held
-        self._whole = isinstance(held, Tensor) or hasattr(held, "__array__")
-        self.first = subject.example(self._input(0))
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def parts(self) -> Iterator[range]:
-        """The examples in parts, each for one forward."""
-        fixed = self._subject.fixed
-        if fixed is None:
-            size = max(1, min(_MOST_EXAMPLES, _MOST_NUMBERS // max(1, self.first.numel())))
-            yield from (range(i, min(len(self), i + size)) for i in range(0, len(self), size))
-        else:
-            yield from (range(i, min(len(self), i + fixed)) for i in range(0, len(self), fixed))
-
-    def one(self, index: int) -> Tensor:
-        """One input, as the network takes it."""
-        return self._as_tensor(self._input(index)).to(self._subject.device, self._subject.dtype)
-
-    def batch(self, part: range) -> Tensor:
-        """Several of them."""
-        if self._whole:
-            chosen = self._as_tensor(self._data[part.start : part.stop])
-        else:
-            chosen = torch.stack([self._as_tensor(self._input(i)) for i in part])
-        return chosen.to(self._subject.device, self._subject.dtype)
-
-    def _input(self, index: int) -> Any:
-        item = self._data[index]
-        return item[0] if isinstance(item, tuple | list) else item
-
-    @staticmethod
-    def _as_tensor(value: Any) -> Tensor:
-        if isinstance(value, Tensor):
-            return value.detach()
-        array = np.asarray(value)
-        return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 @final

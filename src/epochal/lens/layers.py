@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from epochal.errors import NetworkError, NotFoundError, UsageError
 
-__all__ = ["Kept", "find_layer", "is_keras", "keeping", "last_useful_layer", "named_layers"]
+__all__ = ["Kept", "find_layer", "is_keras", "keeping", "last_useful_layer", "named_layers", "weighted_layers"]
 
 _FAR = 8
 """So many layers with weights may come after the last convolution for it to be a good place to look by default."""
@@ -54,6 +54,11 @@ def named_layers(module: nn.Module) -> dict[str, nn.Module]:
     if is_keras(module):
         return dict(_keras_layers(module))
     return {name: inner for name, inner in module.named_modules() if name}
+
+
+def weighted_layers(module: nn.Module) -> list[str]:
+    """The names of the layers that have a matrix or kernel of their own, in the order of the network."""
+    return [name for name, inner in named_layers(module).items() if _has_weight(inner)]
 
 
 def find_layer(module: nn.Module, name: str) -> tuple[nn.Module, int]:
@@ -105,7 +110,7 @@ def last_useful_layer(module: nn.Module, forward: Any) -> str:
     That is its activation or the block around it, before anything is pooled. `forward` runs the module once. Raises
     UsageError where there is none, so that the caller names a layer.
     """
-    weighted = [name for name, inner in named_layers(module).items() if _has_weight(inner)]
+    weighted = weighted_layers(module)
     with keeping(module, None) as kept:
         forward()
     order = [name for name in kept.outputs if name not in kept.several]

@@ -3,6 +3,7 @@
 from epochal.picture.charts import Curve, CurveChart, UnitChart
 from epochal.picture.colours import DIVERGING, INTENSITY, NAMES, limit_of, table
 from epochal.picture.grid import GridScene
+from epochal.picture.labelled import LabelledMatrix, NamedBars
 from epochal.picture.matrices import MatricesScene, Matrix, tiles
 from epochal.picture.movie import MOVIE_FORMATS, PICTURE_FORMATS, SLOWEST, Progress, replacing, save
 from epochal.picture.panels import Panel, PanelsScene
@@ -10,6 +11,7 @@ from epochal.picture.pixels import PixelsScene
 from epochal.picture.scale import ColourScale
 from epochal.picture.scene import Scene, pictures, svg
 from epochal.picture.spread import SpreadChart
+from epochal.picture.surface import Surface
 from epochal.picture.theme import Theme, theme
 
 __all__ = [
@@ -23,14 +25,17 @@ __all__ = [
     "Curve",
     "CurveChart",
     "GridScene",
+    "LabelledMatrix",
     "MatricesScene",
     "Matrix",
+    "NamedBars",
     "Panel",
     "PanelsScene",
     "PixelsScene",
     "Progress",
     "Scene",
     "SpreadChart",
+    "Surface",
     "Theme",
     "UnitChart",
     "limit_of",
