@@ -1,4 +1,4 @@
-"""ONNX files: `residual.onnx` was made and checked with onnx 1.23; what it holds is written out below."""
+"""ONNX files: those in `tests/data` were made and checked with onnx 1.23; what they hold is written out below."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import epochal
 from epochal.errors import DamagedError, NotFoundError
 from epochal.facts import Skip
 from epochal.network.onnx import read_onnx
+from epochal.network.onnx_file import Node, Sizes
+from epochal.network.onnx_work import Batch, multiply_adds
 from tests.cli.command import going
 
 SAMPLE = Path(__file__).parents[1] / "data" / "residual.onnx"
@@ -45,6 +47,36 @@ def test_a_residual_network() -> None:
     rng = np.random.default_rng(0)  # as the file was made
     np.testing.assert_array_equal(arrays["stem.weight"], rng.normal(size=(4, 3, 3, 3)).astype("f4"))
     assert "shape" not in arrays
+
+
+def test_multiply_adds_of_products_that_are_no_layers() -> None:
+    graph, arrays = read_onnx(SAMPLE.with_name("counted.onnx"))
+    steps, by_id = 7, {layer.layer_id: layer for layer in graph.layers}
+    counts = {name: layer.multiply_adds for name, layer in by_id.items() if layer.multiply_adds}
+    assert counts == {
+        "lstm": steps * 2 * 4 * 8 * (3 + 8),  # both directions; the sequence comes first and the batch second
+        "gru": steps * 3 * 5 * (3 + 5),
+        "einsum": steps * 3 * 4,
+        "product": steps * 4 * 6,  # of rows that are all steps of all examples
+        "attention": 2 * steps * steps * 4,
+        "conv": 3 * 9 * 7,  # its weight is kept in bytes
+    }
+    assert [(p.name, p.role) for p in by_id["lstm"].parameters] == [("lw", "weight"), ("lr", "weight"), ("lb", "bias")]
+    assert [(p.name, p.dtype, p.shape) for p in by_id["conv"].parameters] == [("cw", "int8", (9, 7, 1))]
+    assert set(arrays) == {"lw", "lr", "lb", "gw", "gr", "ew", "mw"}
+
+
+def test_a_batch_that_is_fixed_is_shared_out_and_an_unknown_size_is_no_count() -> None:
+    sizes: dict[str, Sizes] = {"x": (4, 5, 6), "w": (6, 3), "y": (4, 5, 3), "rows": (20, 6), "z": (20, 3)}
+    product = Node(op="MatMul", inputs=["x", "w"], outputs=["y"])
+    flat = Node(op="MatMul", inputs=["rows", "w"], outputs=["z"])
+    assert [multiply_adds(node, sizes, Batch.of(4)) for node in (product, flat)] == [5 * 6 * 3] * 2
+    assert multiply_adds(product, sizes | {"y": (4, "", 3)}, Batch.of(4)) is None
+    assert multiply_adds(product, sizes | {"x": (4, 5, "")}, Batch.of(4)) == 5 * 6 * 3, "the other side tells it"
+    assert multiply_adds(product, sizes | {"y": ("n", 5, 3)}, Batch.of("n")) == 5 * 6 * 3
+    assert multiply_adds(product, sizes | {"y": ("n", "t", 3)}, Batch.of("n")) is None
+    assert multiply_adds(Node(op="FusedMatMul", domain="com.microsoft"), sizes, Batch.of(4)) is None
+    assert multiply_adds(Node(op="Loop"), sizes, Batch.of(4)) is None
 
 
 def test_a_file_is_served_with_its_network(tmp_path: Path) -> None:
