@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from epochal.lens.maps import FeatureMaps, feature_maps
     from epochal.lens.maximum import Maximized, maximize, maximizing
     from epochal.lens.photos import open_photo
+    from epochal.lens.probes import Probes, linear_probes
     from epochal.lens.similarity import Similarity, cka, cka_steps
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "FeatureMaps",
     "Filters",
     "Maximized",
+    "Probes",
     "SanityCheck",
     "Similarity",
     "TopExamples",
@@ -55,6 +57,7 @@ __all__ = [
     "input_x_gradient",
     "integrated_gradients",
     "layer_cam",
+    "linear_probes",
     "lrp",
     "maximize",
     "maximizing",
@@ -75,6 +78,7 @@ _HOMES = {
     "FeatureMaps": "maps",
     "Filters": "kernels",
     "Maximized": "maximum",
+    "Probes": "probes",
     "SanityCheck": "attribute.sanity_check",
     "Similarity": "similarity",
     "TopExamples": "examples",
@@ -91,6 +95,7 @@ _HOMES = {
     "input_x_gradient": "attribute.input_x_gradient",
     "integrated_gradients": "attribute.integrated_gradients",
     "layer_cam": "attribute.cams",
+    "linear_probes": "probes",
     "lrp": "attribute.lrp",
     "maximize": "maximum",
     "maximizing": "maximum",
