@@ -78,13 +78,14 @@ class Running:
 
 
 @contextlib.contextmanager
-def going(*arguments: str | Path, **env: str) -> Iterator[Running]:
+def going(*arguments: str | Path, cwd: Path | None = None, **env: str) -> Iterator[Running]:
     """Run a command until the block ends."""
     process = subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=cwd,
         env=environment(PYTHONUNBUFFERED="1", **env),
     )
     running = Running(process)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 import epochal
 from epochal.store.safetensors import pack_tensors
@@ -64,3 +66,45 @@ def test_files_and_options_that_cannot_be_are_said(tmp_path: Path) -> None:
         assert done.returncode in (1, 2)
         assert why in done.stderr
         assert "Traceback" not in done.stderr
+
+
+_FACTORY = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU6(), nn.Flatten(), nn.Linear(256, 2)).eval()
+"""
+
+
+@pytest.mark.torch
+def test_programs_and_code_become_runs_that_can_be_looked_into(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs PyTorch (epochal[torch])")
+    (tmp_path / "models.py").write_text(_FACTORY)
+    held: dict[str, Any] = {}
+    exec(_FACTORY, held)
+    own, x = held["build"](), torch.rand(3, 3, 8, 8)
+    torch.export.save(torch.export.export(own, (x[:1],), strict=False), tmp_path / "net.pt2")
+    for words in (("net.pt2",), ("models:build", "--input-shape", "3", "8", "8")):
+        with going("view", *words, "--dir", tmp_path / "runs", "--no-open", "--port", "0", cwd=tmp_path) as view:
+            base, _, place = view.wait_for("Studio").split()[-1].partition("#")
+            assert place.startswith("/lens")
+            run_id = place.partition("run=")[2]
+            with urllib.request.urlopen(f"{base}api/v1/runs/{run_id}/lens", timeout=20) as answer:
+                lens = json.load(answer)
+            assert view.interrupt() == 0
+        assert lens["picture"] == [8, 8, 3]
+        assert [(layer["name"], layer["kind"]) for layer in lens["layers"]] == [
+            ("0", "Conv2d"), ("1", "ReLU6"), ("2", "Flatten"), ("3", "Linear")]  # fmt: skip
+        assert "grad_cam" in {method["name"] for method in lens["methods"] if not method["reason"]}
+        reader = epochal.open(tmp_path / "runs").run(run_id)
+        np.testing.assert_allclose(reader.network()(x[:1].numpy()), own(x[:1]).detach(), atol=1e-6)
+
+
+def test_a_network_without_the_shape_of_its_input_is_not_guessed(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch (epochal[torch])")
+    (tmp_path / "models.py").write_text(_FACTORY)
+    done = command("view", "models:build", "--no-open", "--port", "0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--input-shape" in done.stderr

@@ -16,8 +16,8 @@ from torch import nn
 
 import epochal
 from epochal.errors import NetworkMissingError, NotFoundError, UntrustedNetworkError, UsageError
-from epochal.network import Network, open_recorded
-from epochal.network.recorded import choose_step
+from epochal.network import Network, Preparation, open_recorded
+from epochal.network.recorded import bring_to, choose_step
 from epochal.store import StoredRun
 from tests.frameworks.torch_networks import Deciding, Grouped, Residual, Shared
 from tests.network.attacks import Entries, guard_code, honest, packed, pickled_example_inputs
@@ -279,3 +279,33 @@ def test_guard_code_in_a_run_is_never_run(residual: tuple[StoredRun, list[Any]],
     with pytest.raises(UntrustedNetworkError):
         open_recorded(run)
     assert not marker.exists()
+
+
+def test_a_config_tells_the_names_of_classes_and_how_photos_become_inputs(tmp_path: Path) -> None:
+    told = Preparation(size=(6, 6), shorter=8, mean=(0.5, 0.4, 0.3), deviation=(0.2,))
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(32, 2))
+    config = {"class_names": ["cat", "dog"], "preparation": told.settings()}
+    with epochal.init(project="test", dir=tmp_path, config=config, strict=True) as run:
+        run.watch(network, inputs=(torch.zeros(2, 3, 6, 6),))
+        run.snapshot(step=0)
+    opened = open_recorded(stored(run))
+    assert opened.classes == ("cat", "dog")
+    assert opened.preparation == told
+
+
+@pytest.mark.parametrize(
+    "said", ["as usual", {"size": [5, 5]}, {"size": [6, 6], "mean": [1, 2]}, {"size": 3}, {"size": [6, 6], "of": 1}]
+)
+def test_what_is_no_preparation_for_the_network_is_none(said: object, tmp_path: Path) -> None:
+    with epochal.init(project="test", dir=tmp_path, config={"preparation": said}, strict=True) as run:
+        run.watch(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten()), inputs=(torch.zeros(2, 3, 6, 6),))
+        run.snapshot(step=0)
+    assert open_recorded(stored(run)).preparation is None
+
+
+def test_a_network_takes_the_parameters_of_another_step(residual: tuple[StoredRun, list[Any]]) -> None:
+    run, _ = residual
+    network = open_recorded(run, 0)
+    assert bring_to(network, run, 3)
+    assert network.step == 3
+    np.testing.assert_allclose(network(*(x.numpy() for x in (batch(),))), open_recorded(run, 3)(batch().numpy()))

@@ -1,27 +1,56 @@
-"""`epochal view net.npz`: a network from a file as a run of one step."""
+"""`epochal view NETWORK`: a network from a file, a library or the user's own code as a run of one step."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from epochal.cli.terminal import Terminal
 from epochal.errors import UsageError
 from epochal.facts import Graph
 from epochal.network.elsewhere import ACTIVATIONS, OUTPUTS, chain_graph, read_arrays
+from epochal.network.sources import LIBRARIES
 
-__all__ = ["ACTIVATIONS", "OUTPUTS", "is_network", "record_file"]
+if TYPE_CHECKING:
+    from epochal.network import Network
 
-_SUFFIXES = (".npz", ".safetensors", ".pt", ".pth", ".onnx")
+__all__ = ["ACTIVATIONS", "OUTPUTS", "is_named", "is_network", "open_typed", "record_file"]
+
+_SUFFIXES = (".npz", ".safetensors", ".pt", ".pth", ".pt2", ".onnx")
+_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_PROJECT = "opened"
 
 
-def is_network(path: str) -> bool:
-    """Whether a word is the name of such a file rather than of a folder."""
-    return path.lower().endswith(_SUFFIXES) and not Path(path).is_dir()
+def is_network(word: str) -> bool:
+    """Whether a word is the name of such a file, or of a network, rather than of a folder."""
+    return not Path(word).is_dir() and (word.lower().endswith(_SUFFIXES) or is_named(word))
+
+
+def is_named(word: str) -> bool:
+    """Whether a word names a network of a library (`timm:resnet18`) or code (`package.module:function`)."""
+    library, colon, name = word.partition(":")
+    return bool(colon and name) and not Path(word).exists() and (library in LIBRARIES or bool(_CODE.fullmatch(word)))
+
+
+def open_typed(
+    word: str, *, weights: str | None = None, input_shape: Sequence[int] | None = None, **how: Any
+) -> Network:
+    """The network that a word means which the person at this terminal typed: it may name code, which is run."""
+    from epochal.network.sources import open_code, open_source
+
+    if is_named(word) and word.partition(":")[0] not in LIBRARIES:
+        # Modules of this folder are found, as with `python -m`.
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        return open_code(word, weights=weights, input_shape=input_shape)
+    return open_source(word, weights=weights, input_shape=input_shape, **how)
 
 
 class _Arrays:
@@ -44,9 +73,11 @@ class _Network(_Arrays):
 
 
 def record_file(path: Path, root: Path, args: argparse.Namespace, terminal: Terminal) -> str:
-    """Record the network of a file below `root`; return the page of the Studio that shows it."""
+    """Record the network of a file, or that a name means, below `root`; return the page of the Studio that shows it."""
     from epochal.record import init
 
+    if path.suffix.lower() == ".pt2" or is_named(args.folder):
+        return _record_network(root, args)
     if path.suffix.lower() == ".onnx":
         return _record_onnx(path, root, args)
     arrays = read_arrays(path)
@@ -69,7 +100,7 @@ def record_file(path: Path, root: Path, args: argparse.Namespace, terminal: Term
     config = {"file": path.name, "input_shape": args.input_shape, "activation": args.activation, "output": args.output}
     given = {key: value for key, value in config.items() if value is not None}
     with init(
-        project="opened", name=path.stem, dir=root, config=given, system=False, console=False, code=False, strict=True
+        project=_PROJECT, name=path.stem, dir=root, config=given, system=False, console=False, code=False, strict=True
     ) as run:
         run.watch(holder, budget=None)
         run.snapshot(step=0)
@@ -86,7 +117,7 @@ def _record_onnx(path: Path, root: Path, args: argparse.Namespace) -> str:
     graph, arrays = read_onnx(path)
     root.mkdir(parents=True, exist_ok=True)
     with init(
-        project="opened", name=path.stem, dir=root, config={"file": path.name}, system=False, console=False, code=False,
+        project=_PROJECT, name=path.stem, dir=root, config={"file": path.name}, system=False, console=False, code=False,
         strict=True,
     ) as run:  # fmt: skip
         if arrays:
@@ -95,3 +126,39 @@ def _record_onnx(path: Path, root: Path, args: argparse.Namespace) -> str:
         else:
             run.log_graph(_Network(arrays, graph))
     return f"#/network?run={run.project}/{run.id}"
+
+
+def _record_network(root: Path, args: argparse.Namespace) -> str:
+    """A network that can be asked: exported as in a training, with the names of its classes and how it takes photos."""
+    from epochal.record import init
+
+    if args.activation or args.output:
+        raise UsageError("This network says itself what its layers do.", hint="Leave the options out.")
+    word = args.folder
+    network = open_typed(word, weights=args.weights, input_shape=args.input_shape)
+    shape = network.input_shape
+    if shape is None:
+        raise UsageError(f"{word} does not say what it takes.", hint="Say it: --input-shape 3 224 224.")
+    fixed = getattr(network, "takes", None)
+    size = fixed[0].shape[0] if fixed and fixed[0].shape and fixed[0].shape[0] > 0 else 2
+    config: dict[str, Any] = {"network": word}
+    if network.classes:
+        config["class_names"] = list(network.classes)
+    if network.preparation is not None:
+        config["preparation"] = network.preparation.settings()
+    name = Path(word).stem if word.lower().endswith(_SUFFIXES) else word.partition(":")[2]
+    root.mkdir(parents=True, exist_ok=True)
+    with init(
+        project=_PROJECT, name=name, dir=root, config=config, system=False, console=False, code=False, strict=True
+    ) as run:
+        blank = np.zeros((size, *shape), np.float32)
+        run.watch(network.module, inputs=(_as_taken(network.module, blank),), gradients=False, activations=False)
+        run.snapshot(step=0)
+    return f"#/lens?run={run.project}/{run.id}"
+
+
+def _as_taken(module: Any, batch: npt.NDArray[Any]) -> Any:
+    """The batch as a tensor in the type of the module's parameters."""
+    torch: Any = sys.modules["torch"]  # it made the module
+    like = next((p for p in module.parameters() if p.dtype.is_floating_point), None)
+    return torch.as_tensor(batch, dtype=None if like is None else like.dtype)

@@ -6,11 +6,11 @@ import argparse
 import inspect
 import math
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from epochal.cli.elsewhere import open_typed
 from epochal.cli.options import add_dir, add_json, existing_root, within
 from epochal.cli.terminal import Terminal, columns
 from epochal.errors import NotFoundError, UsageError
@@ -30,7 +30,6 @@ epochal lens net.pt2 --method top_examples --layer features.3 --data test.npz --
 epochal lens models.small:build --weights small.safetensors photo.jpg --input-shape 3x64x64
 epochal lens latest --layers
 """
-_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _TOP = 5
 
 
@@ -106,20 +105,11 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _open(args: argparse.Namespace, step: int | None = None) -> Network:
-    from epochal.network.sources import LIBRARIES, open_code, open_source
-
     text = args.network
-    shape = _shape(args.input_shape)
-    library = text.partition(":")[0]
-    if _CODE.fullmatch(text) and library not in LIBRARIES and not Path(text).exists():
-        # The word was typed by the person at this terminal; modules of this folder are found, as with `python -m`.
-        if str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))
-        return open_code(text, weights=args.weights, input_shape=shape)
     if step is not None:
         text = f"{text.rpartition('@')[0] or text}@{step}"
     root = existing_root(args.dir) if args.dir else None
-    return open_source(text, root=root, input_shape=shape, weights=args.weights, trust=args.trust)
+    return open_typed(text, weights=args.weights, input_shape=_shape(args.input_shape), root=root, trust=args.trust)
 
 
 def _method(word: str) -> str:

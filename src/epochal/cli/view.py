@@ -23,18 +23,25 @@ epochal view
 epochal view experiments/runs --port 7000
 epochal view --no-open
 epochal view net.npz --input-shape 28 28 --activation sigmoid
+epochal view epochal:efficientnet-lite0
+epochal view net.pt2 --dir experiments/runs
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument(
-        "folder", nargs="?", metavar="DIR|FILE", help="folder of runs, or a network: .npz, .safetensors, .pt, .onnx"
+        "folder",
+        nargs="?",
+        metavar="DIR|NETWORK",
+        help="folder of runs, or a network: a .pt2, .npz, .safetensors, .pt or .onnx file, epochal:efficientnet-lite0, "
+        "torchvision:NAME, timm:NAME, transformers:NAME, keras:NAME, or package.module:function, which is run",
     )
     parser.add_argument("--dir", metavar="DIR", help="the same (default: $EPOCHAL_DIR, otherwise ./epochal-runs)")
     add_port(parser)
     parser.add_argument("--no-open", action="store_true", help="do not open a browser")
-    network = parser.add_argument_group("a network from a file")
+    network = parser.add_argument_group("a network")
+    network.add_argument("--weights", metavar="FILE", help="parameters for a named model or for code")
     network.add_argument(
         "--input-shape", nargs="+", type=int, metavar="N", help="shape of one example, such as 28 28 (default: flat)"
     )
@@ -51,9 +58,9 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             root = resolve_root(folder)
             page = record_file(Path(args.folder), root, args, terminal)
             return serve_until_interrupted(args, terminal, browse=not args.no_open, root=root, page=page)
-    if args.input_shape or args.activation or args.output:
+    if args.input_shape or args.activation or args.output or args.weights:
         raise UsageError(
-            "--input-shape, --activation and --output say what a network from a file is.",
+            "--input-shape, --activation, --output and --weights say what a network is.",
             hint="Name the file: epochal view net.npz --input-shape 28 28.",
         )
     return serve_until_interrupted(args, terminal, browse=not args.no_open)

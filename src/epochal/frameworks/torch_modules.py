@@ -21,6 +21,8 @@ _ACTIVATIONS: tuple[type[nn.Module], ...] = (
     nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.GLU, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold,
 )  # fmt: skip
 
+_ACTIVATION_NAMES = frozenset(activation.__name__ for activation in _ACTIVATIONS)
+
 _FUNCTIONAL_ACTIVATIONS = {
     "relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "LeakyReLU", "prelu": "PReLU", "rrelu": "RReLU", "elu": "ELU",
     "celu": "CELU", "selu": "SELU", "gelu": "GELU", "silu": "SiLU", "mish": "Mish", "sigmoid": "Sigmoid",
@@ -44,11 +46,21 @@ _ATTRIBUTES = (
 
 
 def kind_of(module: nn.Module) -> str:
-    """The class's name; a parametrised module is named by the class that it was before (`Linear`)."""
+    """The class's name; a parametrised module, and one of an exported program, by the class that it was before."""
     cls = type(module)
+    if was := _before_export(module):
+        return was
     if hasattr(module, "parametrizations") and cls.__name__.startswith("Parametrized") and cls.__bases__:
         cls = cls.__bases__[0]
     return cls.__name__
+
+
+def _before_export(module: nn.Module) -> str:
+    """The class that a module of an exported program was made from, empty for others."""
+    if type(module).__module__ != "torch.export.unflatten":  # which takes a second to import
+        return ""
+    told: Any = getattr(module, "type_name", None)
+    return str(told() or "").rpartition(".")[2] if callable(told) else ""
 
 
 def is_layer(name: str, module: nn.Module) -> bool:
@@ -66,6 +78,8 @@ def activation_name(what: nn.Module | str) -> str | None:
     """The activation that a module or a function is (`ReLU`), None where it is none."""
     if isinstance(what, str):
         return _FUNCTIONAL_ACTIVATIONS.get(what.rstrip("_"))
+    if was := _before_export(what):
+        return was if was in _ACTIVATION_NAMES else None
     return type(what).__name__ if isinstance(what, _ACTIVATIONS) else None
 
 

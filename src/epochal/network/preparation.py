@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,21 @@ class Preparation:
                 raise UsageError(f"{what} has {len(getattr(self, what))} numbers for {self.channels} channels.")
         if self.channels not in (1, 3) or min(self.size) < 1 or not all(d > 0 for d in self.deviation):
             raise UsageError("A preparation has 1 or 3 channels, a size of at least one pixel and deviations above 0.")
+
+    @staticmethod
+    def told(value: object) -> Preparation | None:
+        """The preparation that a run's config tells (`settings` of one), None where it tells none that can be."""
+        if not isinstance(value, Mapping) or "size" not in value:
+            return None
+        known: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in value.items()}
+        try:
+            return Preparation(**known)
+        except (TypeError, UsageError):
+            return None
+
+    def settings(self) -> dict[str, Any]:
+        """What it says as plain values, for a run's config: `config={"preparation": preparation.settings()}`."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -13,13 +13,14 @@ from epochal.errors import MissingExtraError, NetworkMissingError, NotFoundError
 from epochal.facts import Graph
 from epochal.facts.chain import dense_chain
 from epochal.network.dense import DenseNetwork, can_run
+from epochal.network.preparation import Preparation
 
 if TYPE_CHECKING:
     from epochal.network.network import Network
     from epochal.network.program import ExportedNetwork
     from epochal.store import StoredRun
 
-__all__ = ["open_each", "open_quickly", "open_recorded"]
+__all__ = ["bring_to", "class_names", "open_each", "open_quickly", "open_recorded"]
 
 
 def open_recorded(run: StoredRun, step: int | None = None, *, model: str | None = None, trust: bool = False) -> Network:
@@ -45,7 +46,7 @@ def open_recorded(run: StoredRun, step: int | None = None, *, model: str | None 
     network: ExportedNetwork = _torch_file().load_network(
         Path(path), graph=graph, step=chosen, state=state, trust=trust
     )
-    return network
+    return _named(network, run)
 
 
 def open_quickly(run: StoredRun, step: int | None = None, *, model: str | None = None) -> Network:
@@ -93,7 +94,35 @@ def _rebuilt(run: StoredRun, graph: Graph, step: int | None, model: str | None, 
     chosen = choose_step(list(run.snapshot_steps("params")), step)
     if chosen is None:
         raise NotFoundError("There are no parameters: this run has no snapshots.", hint=_SNAPSHOT_HINT)
-    return DenseNetwork(graph, _own(run.snapshot(chosen), model or "", names), step=chosen)
+    return _named(DenseNetwork(graph, _own(run.snapshot(chosen), model or "", names), step=chosen), run)
+
+
+def bring_to(network: Network, run: StoredRun, step: int) -> bool:
+    """Give a network that was opened from a run the parameters of another step; False where it must be opened anew."""
+    names, model = _chosen(run, None)
+    if isinstance(network, DenseNetwork):
+        return False
+    cast("ExportedNetwork", network).become(_own(run.snapshot(step), model or "", names), step)
+    return True
+
+
+def class_names(run: StoredRun) -> tuple[str, ...]:
+    """The names of the classes, as the config tells them (`classes` or `class_names`), empty where it does not."""
+    config = run.info().config
+    for key in ("class_names", "classes"):
+        named = config.get(key)
+        if isinstance(named, list) and all(isinstance(one, str) for one in named):
+            return tuple(named)
+    return ()
+
+
+def _named(network: Network, run: StoredRun) -> Network:
+    """The network with the names of its classes and the preparation of photos that the run's config tells."""
+    network.classes = class_names(run)
+    told = Preparation.told(run.info().config.get("preparation"))
+    if told is not None and network.input_shape in (None, told.input_shape):
+        network.preparation = told
+    return network
 
 
 def choose_step(steps: Sequence[int], step: int | None) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from math import prod
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -14,7 +15,7 @@ from epochal.errors import NetworkError, UsageError
 from epochal.lens.photos import Photo, preparation_of, prepare, read_photo
 from epochal.network import Network, Preparation
 from epochal.network.dense import DenseNetwork
-from epochal.network.recorded import open_quickly
+from epochal.network.recorded import bring_to, open_quickly
 from epochal.store.reader import StoredRun
 from epochal.views.predictions import find_item, read_predictions
 
@@ -30,19 +31,23 @@ class Opened:
     """Networks and examples that were asked for last."""
 
     def __init__(self) -> None:
-        self._networks: OrderedDict[tuple[str, int, int], Network] = OrderedDict()
+        self._networks: OrderedDict[str, tuple[Network, int, int]] = OrderedDict()
         self._examples: OrderedDict[tuple[str, str, int | None], Any] = OrderedDict()
 
     def network(self, run: StoredRun, step: int, stamp: int) -> Network:
-        """A run's network at a step whose file is of this moment."""
-        key = (str(run.path), step, stamp)
-        network = self._networks.pop(key, None)
-        if network is None:
-            network = open_quickly(run, step)
-        self._networks[key] = network
+        """A run's network at a step whose file is of this moment; the last one of the run takes its parameters."""
+        path = str(run.path)
+        program = run.network_path()
+        made = 0 if program is None else Path(program).stat().st_mtime_ns
+        held = self._networks.pop(path, None)
+        if held is None or held[1] != made or (held[0].step, held[2]) != (step, stamp):
+            if held is None or held[1] != made or not bring_to(held[0], run, step):
+                held = (open_quickly(run, step), made, stamp)
+            held = (held[0], made, stamp)
+        self._networks[path] = held
         while len(self._networks) > _KEPT:
             self._networks.popitem(last=False)
-        return network
+        return held[0]
 
     def input(self, run: StoredRun, network: Network, asked: Mapping[str, Any], arrays: Mapping[str, Array]) -> Photo:
         """The input that is asked for, as the network takes it."""
@@ -62,6 +67,8 @@ class Opened:
 
     def preparation(self, run: StoredRun, network: Network) -> tuple[Preparation, tuple[str, ...]]:
         """How photos become inputs: as the run's recorded pictures were scaled, where there are some."""
+        if network.preparation is not None:
+            return network.preparation, ()
         shape = network.input_shape or ()
         if len(shape) == 3 and shape[2] in (1, 3) and shape[0] not in (1, 3):
             known = Preparation(
@@ -71,8 +78,6 @@ class Opened:
             notes: tuple[str, ...] = ("the network does not say how photos were prepared: colours go from 0 to 1",)
         else:
             known, notes = preparation_of(network)
-        if network.preparation is not None:
-            return known, notes
         for name, series in run.media_series().items():
             if "predictions" not in series.kinds:
                 continue

@@ -10,9 +10,10 @@ from epochal.facts import Graph
 from epochal.facts.chain import dense_chain
 from epochal.lens.films import CLASS_IMAGES, recorded_class_images
 from epochal.network.dense import can_run
+from epochal.network.recorded import class_names
 from epochal.store.reader import StoredRun
 
-__all__ = ["MOST_VALUES", "askable", "class_images_document", "class_names"]
+__all__ = ["MOST_VALUES", "askable", "class_images_document"]
 
 MOST_VALUES = 200_704
 """Numbers in one input: 224 x 224 pixels in four channels."""
@@ -39,17 +40,7 @@ def askable(run: StoredRun) -> dict[str, Any] | None:
         size *= side
     if not 0 < size <= MOST_VALUES:
         return None
-    return {"shape": list(shape), "classes": class_names(run)}
-
-
-def class_names(run: StoredRun) -> list[str]:
-    """The names of the classes, as the config tells them (`classes` or `class_names`), empty where it does not."""
-    config = run.info().config
-    for key in ("class_names", "classes"):
-        named = config.get(key)
-        if isinstance(named, list) and all(isinstance(one, str) for one in named):
-            return named
-    return []
+    return {"shape": list(shape), "classes": list(class_names(run))}
 
 
 def class_images_document(run: StoredRun) -> dict[str, Any] | None:
