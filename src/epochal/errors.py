@@ -11,6 +11,7 @@ EpochalError
 ├── NetworkError               a recorded network
 │   ├── UntrustedNetworkError  the file could run code when loaded
 │   └── NetworkMissingError    no network was recorded, or it cannot be rebuilt
+├── DivergedError             a loss is not finite, and the training was asked to end then
 ├── MissingExtraError          an optional package is needed (also an ImportError)
 └── PictureError               a picture or film file cannot be made
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 __all__ = [
     "DamagedError",
+    "DivergedError",
     "EpochalError",
     "EpochalWarning",
     "FormatVersionError",
@@ -115,6 +117,12 @@ class NetworkMissingError(NetworkError):
     """No network was recorded, or it cannot be rebuilt."""
 
     code = "network_missing"
+
+
+class DivergedError(EpochalError):
+    """A loss is not a finite number any more, and the training was asked to end then."""
+
+    code = "diverged"
 
 
 class MissingExtraError(EpochalError, ImportError):
