@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, recall_score, roc_auc_score
+from sklearn.metrics import average_precision_score, confusion_matrix, recall_score, roc_auc_score
 
 import epochal
 from tests.e2e.conftest import STUDIO
@@ -210,6 +210,33 @@ def test_two_runs_side_by_side(page: Any, live: str, root: Path) -> None:
         assert listed(page) == np.flatnonzero(expected).tolist()
     share = 100 * float((other == LABELS).mean())
     page.get_by_text(f"B {share:.0f} %").first.wait_for()
+
+
+@pytest.mark.parametrize("other", ["rival", "first step"])
+def test_confusions_side_by_side_with_their_difference(page: Any, live: str, root: Path, other: str) -> None:
+    """What is beside: another run at the same step, or the same run at another step."""
+    ours, rival = (epochal.open(root).run(f"said/{name}").info for name in ("ours", "rival"))
+    beside = "@0" if other == "first step" else f"said/{rival.run_id}"
+    theirs = SAID[0] if other == "first step" else P[2][::-1].argmax(axis=1)
+    a, b = (confusion_matrix(LABELS, said) for said in (SAID[2], theirs))
+    open_at(page, f"{live}#/examples?run=said/{ours.run_id}&", step=20, beside=beside)
+    name = "step 0" if other == "first step" else "rival · step 20"
+    for title, counts in {"A · ours · step 20": a, f"B · {name}": b, "A − B": a - b}.items():
+        table = page.get_by_role("table", name=title, exact=True)
+        table.wait_for()
+        texts = table.locator("tbody td").all_inner_texts()
+        assert [int(t.strip().replace("−", "-") or 0) for t in texts] == counts.ravel().tolist(), title
+    row, column = divmod(int(np.argmax(np.abs(a - b) * (1 - np.eye(CLASSES)))), CLASSES)
+    cell = page.get_by_role("table", name=f"B · {name}").locator(f"tbody tr:nth-child({row + 1}) td").nth(column)
+    cell.get_by_role("button").click()
+    assert listed(page) == np.flatnonzero((row == LABELS) & (theirs == column)).tolist()
+    cell = page.get_by_role("table", name="A − B").locator(f"tbody tr:nth-child({row + 1}) td").nth(column)
+    cell.get_by_role("button").click()
+    only = (SAID[2] == column) != (theirs == column)
+    assert listed(page) == np.flatnonzero((row == LABELS) & only).tolist()
+    assert cell.get_by_role("button").get_attribute("aria-pressed") == "true"
+    page.get_by_role("combobox", name="Predicted by").select_option("by A")
+    assert listed(page) == np.flatnonzero((row == LABELS) & (SAID[2] == column)).tolist()
 
 
 def test_missing_predictions_say_what_to_add(page: Any, live: str, root: Path) -> None:

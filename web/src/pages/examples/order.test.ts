@@ -67,6 +67,19 @@ describe('which examples are shown', () => {
     expect(counted(both)).toMatchObject({ differs: 4, better: 1, worse: 1 })
   })
 
+  test('said by this one, by the one beside it, or by one of the two alone', () => {
+    const both = { ...moment(3), other: Uint8Array.of(0, 0, 2, 1, 0, 255) } // ours: 0, 2, 1, 0, 0, 1
+    const of = (by: 'a' | 'b' | 'one', said: number) => [
+      ...ordered(both, { which: 'all', truth: null, said, by, order: 'number' }),
+    ]
+    expect([of('a', 1), of('b', 1), of('one', 1)]).toEqual([[2, 5], [3], [2, 3, 5]])
+    expect([of('a', 0), of('b', 0), of('one', 0)]).toEqual([
+      [0, 3, 4],
+      [0, 1, 4],
+      [1, 3],
+    ])
+  })
+
   test('the same examples are the same answers and the same file', () => {
     const set = { examples: 2, classes: 2, truth: Uint32Array.of(0, 1), inputs_blob: 'x' } as ExampleSet
     expect(sameExamples(set, { ...set, truth: Uint32Array.of(0, 1) })).toBe(true)

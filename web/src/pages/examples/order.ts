@@ -3,10 +3,14 @@ import type { Answers } from '../../maths/scores'
 
 export const WHICH = ['all', 'right', 'wrong', 'flipped', 'forgotten', 'never', 'differs', 'better', 'worse'] as const
 export type Which = (typeof WHICH)[number]
-/** Those that are told only beside another run. */
+/** Those that are told only where something is beside. */
 export const BESIDE: ReadonlySet<Which> = new Set<Which>(['differs', 'better', 'worse'])
 export const ORDERS = ['number', 'least', 'most', 'loss', 'flips', 'truth', 'said'] as const
 export type Order = (typeof ORDERS)[number]
+
+/** Whose prediction is asked for: this one's (A), that of what is beside it (B), or that of only one of the two. */
+export const BY = ['a', 'b', 'one'] as const
+export type By = (typeof BY)[number]
 
 /** What is known of the examples of one set, at one of its steps. */
 export interface Moment {
@@ -21,7 +25,7 @@ export interface Moment {
   firstRight: Uint32Array | null
   /** How often what was said of each example changed so far. */
   flips: Uint16Array | null
-  /** What another run says of the same examples, null where none is beside. */
+  /** What another run, or this one at another step, says of the same examples; null where none is beside. */
   other: Answers | null
   /** Place of this step among the set's. */
   place: number
@@ -31,8 +35,10 @@ export interface Wanted {
   which: Which
   /** Only examples of this class. */
   truth: number | null
-  /** Only examples that are said to be of this class. */
+  /** Only examples that are said to be of this class, */
   said: number | null
+  /** by this one, by what is beside it, or by one of the two alone. */
+  by?: By
   order: Order
 }
 
@@ -81,12 +87,18 @@ export function ordered(m: Moment, wanted: Wanted): Uint32Array {
   const found: number[] = []
   for (let i = 0; i < m.predicted.length; i += 1) {
     if (wanted.truth !== null && m.truth?.[i] !== wanted.truth) continue
-    if (wanted.said !== null && m.predicted[i] !== wanted.said) continue
+    if (wanted.said !== null && !isSaid(m, i, wanted.said, wanted.by ?? 'a')) continue
     if (test(m, i)) found.push(i)
   }
   const key = keyOf(m, wanted.order)
   if (!key) return Uint32Array.from(found)
   return sorted(found, key)
+}
+
+function isSaid(m: Moment, i: number, said: number, by: By): boolean {
+  const [ours, theirs] = [m.predicted[i] === said, m.other?.[i] === said]
+  if (by === 'b') return theirs
+  return by === 'one' ? ours !== theirs : ours
 }
 
 /** So many examples have numbers that fit beside a key of 32 bits in one exact number. */

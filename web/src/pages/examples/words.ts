@@ -1,5 +1,5 @@
 /** Words of the Examples page. Sentence case, no full stop. */
-import type { Order, Which } from './order'
+import type { By, Order, Which } from './order'
 
 const count = (n: number, one: string, many = one + 's') => `${n.toLocaleString('en')} ${n === 1 ? one : many}`
 
@@ -21,10 +21,11 @@ const TITLES: Record<Which, string> = {
   flipped: 'Another prediction than at the step beside',
   forgotten: 'Was right at a step before, is wrong at the playhead',
   never: 'Was wrong at every step up to the playhead',
-  differs: 'This run (A) and the other (B) predict different classes',
-  better: 'This run (A) is right where the other (B) is wrong',
-  worse: 'The other run (B) is right where this one (A) is wrong',
+  differs: 'A, at the playhead, and B, which is beside it, predict different classes',
+  better: 'A, at the playhead, is right where B, which is beside it, is wrong',
+  worse: 'B, which is beside, is right where A, at the playhead, is wrong',
 }
+const BY: Record<By, string> = { a: 'by A', b: 'by B', one: 'by one alone' }
 const ORDER: Record<Order, string> = {
   number: 'Number',
   least: 'Least confident',
@@ -76,6 +77,7 @@ export const exampleWords = {
   pairs: 'Most frequent confusions',
   pairsAbout: (classes: number) => `${classes} classes are too many for a matrix`,
   noPairs: 'Nothing is confused',
+  pair: (truth: string, said: string) => `${truth} → ${said}`,
   figures: 'Figures',
   classes: 'Classes',
   table: 'Table of classes',
@@ -112,11 +114,23 @@ export const exampleWords = {
   heavy: (size: string) => `The examples take ${size}`,
   loadInputs: 'Load them',
   inputsFailed: 'The examples themselves cannot be read',
-  beside: 'Beside',
-  alone: 'no other run',
+  beside: 'A | B',
+  besideTitle:
+    'What the network says at the playhead (A) beside another run at the same step, or this run at another one (B)',
+  alone: 'nothing beside',
+  thisRun: 'This run',
+  otherRuns: 'Other runs',
+  besideStep: (step: string, first: boolean, here: boolean) =>
+    `at step ${step}${first ? ', the first' : here ? ', here' : ''}`,
+  byLabel: 'Predicted by',
+  by: BY,
+  sideA: (name: string) => `A · ${name}`,
+  sideB: (name: string) => `B · ${name}`,
+  sides: 'A − B',
+  sidesAbout: 'green: A is better, red: A is worse',
   otherSays: (name: string) => `B: ${name}`,
   otherRight: (share: string) => `B ${share}`,
-  otherSet: 'The other run was asked about other examples',
+  otherSet: 'What is beside was asked about other examples',
   lacking: 'The confidences of this step are not here; what was predicted is',
   loading: 'Loading',
 }
