@@ -7,6 +7,7 @@ optimiser, random numbers, the place in the epoch, and the rows that were logged
 from __future__ import annotations
 
 import os
+import pickle  # for the name of its error alone
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,8 +30,8 @@ def read_checkpoint(folder: str | os.PathLike[str]) -> Mapping[str, Any] | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # noqa: BLE001 - damage shows in many ways, and then the training begins anew
-        return None
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError, pickle.UnpicklingError):
+        return None  # damage shows in many ways, and then the training begins anew
     return found if isinstance(found, dict) and found.get("format") == FORMAT else None
 
 

@@ -40,14 +40,14 @@ _OTHER_WORDS = {
 class Settings:
     """How a network is trained.
 
-    `learning_rate` None takes the optimiser's own (`OPTIMISERS`). `momentum` is that of sgd.
-    `schedule` is how the learning rate goes on over the epochs: "constant", "step" (times `decay` each `decay_every`
-    epochs), "exponential" (times `decay` each epoch), "cosine" or "linear" (to nothing at the end), "one_cycle" (up
-    over the first third, and down to nothing); before it, it grows over `warmup` epochs. `clip` is the largest norm of
-    all gradients. `augmentation` is what is done to each training example, at random: one of `AUGMENTATIONS` or several,
-    with how much of it after a colon: "rotate:30" turns by up to 30 degrees.
-    `early_stop` ends the training after so many epochs without a lower validation loss, `stop_on_nan` as soon as a loss
-    is not finite. `device` is "auto" (an accelerator where there is one), "cpu", "cuda", "mps".
+    `learning_rate` None takes the optimiser's own (`OPTIMISERS`). `momentum` is that of sgd. `schedule` is how the
+    learning rate goes on over the epochs: "constant", "step" (times `decay` each `decay_every` epochs),
+    "exponential" (times `decay` each epoch), "cosine" or "linear" (to nothing at the end), "one_cycle" (up over the
+    first third, and down to nothing); before it, it grows over `warmup` epochs. `clip` is the largest norm of all
+    gradients. `augmentation` is what is done to each training example, at random: one of `AUGMENTATIONS`, or
+    several, with how much of it after a colon: "rotate:30" turns by up to 30 degrees. `early_stop` ends the
+    training after so many epochs without a lower validation loss, `stop_on_nan` as soon as a loss is not finite.
+    `device` is "auto" (an accelerator where there is one), "cpu", "cuda", "mps".
     """
 
     epochs: int = 10
