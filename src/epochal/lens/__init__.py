@@ -9,6 +9,7 @@ from epochal.errors import MissingExtraError
 from epochal.lens.attribution import Attribution
 from epochal.lens.class_images import ClassImages, class_images
 from epochal.lens.films import film, recorded_class_images
+from epochal.lens.spectrum import PowerLaw, Spectra, spectra
 
 if TYPE_CHECKING:
     from epochal.lens.attribute.cams import grad_cam, grad_cam_plus_plus, guided_grad_cam, layer_cam
@@ -38,9 +39,11 @@ __all__ = [
     "FeatureMaps",
     "Filters",
     "Maximized",
+    "PowerLaw",
     "Probes",
     "SanityCheck",
     "Similarity",
+    "Spectra",
     "TopExamples",
     "attributions",
     "cka",
@@ -69,6 +72,7 @@ __all__ = [
     "sanity_check",
     "score_cam",
     "smoothgrad",
+    "spectra",
     "top_examples",
     "vargrad",
 ]

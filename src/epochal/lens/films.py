@@ -15,7 +15,8 @@ from epochal.facts import Graph, Shape
 from epochal.facts.chain import Chain, dense_chain
 from epochal.film import Film
 from epochal.lens.class_images import axes_of, back_project, chain_weights
-from epochal.network.recorded import open_each
+from epochal.lens.spectrum import Weights, spectra
+from epochal.network.recorded import open_each, recorded_parameters
 from epochal.store import StoredRun
 
 __all__ = ["CLASS_IMAGES", "ClassImageFrames", "film", "known_steps", "looks", "recorded_class_images"]
@@ -95,6 +96,12 @@ def looks(
 
     What comes must be used before the next one is asked for: a network's parameters are changed from step to step.
     """
+    if method is spectra:
+        # What looks at weights alone needs no network, and no PyTorch.
+        for step in steps:
+            _, graph, tensors = recorded_parameters(run, step, model=model)
+            yield step, method(Weights(graph, tensors, step), **how)
+        return
     chosen = dict(how)
     for name in _left_open(method, how):
         # Another class or layer at each step would make a film of several things.

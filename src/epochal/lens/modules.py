@@ -1,16 +1,17 @@
-"""What lenses read of modules: their kernels."""
+"""What lenses read of modules: their kernels and weights."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
 from epochal.errors import UsageError
 from epochal.lens.layers import is_keras, named_layers
 
-__all__ = ["kernels_of"]
+__all__ = ["kernels_of", "weights_of"]
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +33,34 @@ def kernels_of(module: Any) -> dict[str, Array]:
             if weight.ndim == 4 and own in ("weight", "kernel"):
                 kernels = _copy(weight)
                 found[name] = kernels.swapaxes(0, 1) if isinstance(layer, nn.ConvTranspose2d) else kernels
+    return found
+
+
+def weights_of(module: Any) -> dict[str, Array]:
+    """Name -> copies of its weights of two or more axes, outputs first; `layer.name` where it is not the `weight`."""
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"A {type(module).__name__} is no network that the lens knows.")
+    found: dict[str, Array] = {}
+    seen: set[int] = set()
+    for name, layer in {**named_layers(module), "": module}.items():
+        if is_keras(layer):
+            for weight in getattr(layer, "_trainable_variables", ()):
+                if len(weight.shape) < 2 or id(weight) in seen:
+                    continue
+                seen.add(id(weight))
+                value = _copy(weight.value)
+                first = value.ndim - (2 if "Transpose" in type(layer).__name__ else 1)
+                plain = weight.name in ("kernel", "embeddings")
+                found[name if plain else f"{name}/{weight.name}"] = np.moveaxis(value, first, 0)
+            continue
+        for own, weight in layer.named_parameters(recurse=False):
+            if weight.ndim < 2 or not weight.dtype.is_floating_point or id(weight) in seen:
+                continue
+            seen.add(id(weight))
+            value = _copy(weight)
+            turned = "ConvTranspose" in type(layer).__name__ and own == "weight"
+            whole = ".".join(part for part in (name, "" if own == "weight" else own) if part) or own
+            found[whole] = value.swapaxes(0, 1) if turned else value
     return found
 
 

@@ -77,6 +77,17 @@ def open_each(run: StoredRun, steps: Iterable[int], *, model: str | None = None)
             yield moving
 
 
+def recorded_parameters(
+    run: StoredRun, step: int | None = None, *, model: str | None = None
+) -> tuple[int, Graph | None, dict[str, Any]]:
+    """The step, the graph (None where there is none) and the tensors at a snapshot by name; no network is opened."""
+    names, model = _chosen(run, model)
+    chosen = choose_step(list(run.snapshot_steps("params")), step)
+    if chosen is None:
+        raise NotFoundError("There are no parameters: this run has no snapshots.", hint=_SNAPSHOT_HINT)
+    return chosen, run.graph(model), _own(run.snapshot(chosen), model or "", names)
+
+
 def _chosen(run: StoredRun, model: str | None) -> tuple[list[str], str | None]:
     """The names of the run's models, and the one that is meant."""
     names = run.models()
