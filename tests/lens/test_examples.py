@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,34 @@ def test_a_trained_network_puts_alike_pictures_together() -> None:
     hits = [(labels[top["linear"].indices[c]] == c).mean() for c in range(10)]
     assert np.mean(hits) > 0.9
     assert top["layer3.2"].field(0) == (0, 0, 32, 32)
+
+
+def test_parts_merge_into_what_one_pass_finds_in_any_order() -> None:
+    network = plain_cnn()
+    random = np.random.default_rng(2)
+    data = random.normal(size=(120, 1, 28, 28)).astype(np.float32)
+    data[90] = data[3]  # equal answers in different parts
+    whole = top_examples(network, data, layer="3", k=6)
+    cuts = [0, 4, 50, 51, 120]
+    parts = [
+        top_examples(network, data[a:b], layer="3", k=6, first=a) for a, b in pairwise(cuts)
+    ]
+    a, b, c, d = parts
+    for merged in (
+        a.merged(b).merged(c).merged(d),
+        a.merged(b.merged(c.merged(d))),
+        d.merged(b).merged(c.merged(a)),
+    ):
+        np.testing.assert_array_equal(merged.indices, whole.indices)
+        np.testing.assert_allclose(merged.values, whole.values, rtol=1e-5)
+        np.testing.assert_array_equal(merged.places, whole.places)
+        np.testing.assert_array_equal(merged.crop(5, 2), whole.crop(5, 2))
+        np.testing.assert_allclose(merged.deconvolved(5, 2), whole.deconvolved(5, 2), rtol=1e-4, atol=1e-6)
+        assert merged.count == 120
+    assert b.indices.min() == 4, "merging changes no part"
+    with pytest.raises(UsageError, match="Example 4 is in both parts"):
+        whole.merged(b)
+    with pytest.raises(UsageError, match="cannot be merged"):
+        a.merged(top_examples(network, data[50:], layer="0", k=6, first=50))
+    with pytest.raises(UsageError, match="another number of examples"):
+        a.merged(top_examples(network, data[50:], layer="3", k=2, first=50))

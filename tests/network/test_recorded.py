@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import shutil
 import subprocess
 import sys
@@ -309,3 +310,12 @@ def test_a_network_takes_the_parameters_of_another_step(residual: tuple[StoredRu
     assert bring_to(network, run, 3)
     assert network.step == 3
     np.testing.assert_allclose(network(*(x.numpy() for x in (batch(),))), open_recorded(run, 3)(batch().numpy()))
+
+
+def test_a_network_is_sent_to_another_process_by_its_file(residual: tuple[StoredRun, list[Any]]) -> None:
+    network = open_recorded(residual[0], 1)
+    with torch.no_grad():
+        next(iter(network.module.parameters())).add_(1)
+    came = pickle.loads(pickle.dumps(network))
+    assert came.step == 1
+    np.testing.assert_array_equal(came(batch().numpy()), network(batch().numpy()))

@@ -6,23 +6,27 @@ Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import pairwise
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, final, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from epochal.errors import NetworkError, NotFoundError, UsageError
+from epochal.errors import NotFoundError, UsageError
 from epochal.film import Film
 from epochal.lens.asking import Subject, to_array
 from epochal.lens.colouring import as_pixels, panels_of
 from epochal.lens.field import Box, Fields
 from epochal.lens.layers import find_layer, keeping
-from epochal.lens.outputs import channel_axis, first_tensor
+from epochal.lens.outputs import channel_axis
+from epochal.lens.ranking import Ranking, rank
 from epochal.lens.rules import deconvolution
 from epochal.lens.source import Source
 from epochal.network import Preparation
@@ -41,14 +45,35 @@ _UNITS = 12
 
 @overload
 def top_examples(
-    network: Any, data: Any, *, layer: str, k: int = 9, progress: Progress | None = None
+    network: Any,
+    data: Any,
+    *,
+    layer: str,
+    k: int = 9,
+    first: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> TopExamples: ...
 @overload
 def top_examples(
-    network: Any, data: Any, *, layer: Sequence[str], k: int = 9, progress: Progress | None = None
+    network: Any,
+    data: Any,
+    *,
+    layer: Sequence[str],
+    k: int = 9,
+    first: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, TopExamples]: ...
 def top_examples(
-    network: Any, data: Any, *, layer: str | Sequence[str], k: int = 9, progress: Progress | None = None
+    network: Any,
+    data: Any,
+    *,
+    layer: str | Sequence[str],
+    k: int = 9,
+    first: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> TopExamples | dict[str, TopExamples]:
     """The `k` examples that each unit of a layer, or of several, answers to most, from one pass over the data.
 
@@ -56,27 +81,33 @@ def top_examples(
     or begin with one (of a PyTorch DataLoader its data set is taken, in the data set's order). Only numbers are kept
     on the way: examples are fetched from the data again when they are looked at. A unit is a channel; its answer is the
     largest over all places. `progress(done, total)` is called after each batch.
+
+    With `workers` that many processes of Ray share the data set, on this machine or on those of a cluster that Ray was
+    connected to before (`pip install 'epochal[ray]'`); all must be able to read it. A part of a data set, of which
+    `first` is the number of the first example, gives what `TopExamples.merged` puts together.
     """
     if k < 1:
         raise UsageError("k must be at least 1.")
+    if first < 0:
+        raise UsageError("first is the number of an example, from 0.")
     subject = Subject(network)
     source = Source(subject, data)
     names = [layer] if isinstance(layer, str) else list(layer)
-    rankings = {name: _Ranking(k) for name in names}
-    handles = [_listening(subject.module, name, ranking) for name, ranking in rankings.items()]
-    try:
-        with subject.asking(gradients=False):
-            for part in source.parts():
-                for ranking in rankings.values():
-                    ranking.begin(part.start, len(part))
-                subject.outputs(source.batch(part))
-                if progress is not None:
-                    progress(part.stop, len(source))
-    finally:
-        for handle in handles:
-            handle.remove()
-    found = {name: TopExamples(name, ranking, subject, source) for name, ranking in rankings.items()}
+    told = None if progress is None else partial(_tell, progress, len(source))
+    if workers is None:
+        rankings = rank(subject, source, names, k, source.parts(), first=first, done=told)
+    else:
+        from epochal.lens.examples_ray import rank_on_ray
+
+        for name in names:
+            find_layer(subject.module, name)
+        rankings = rank_on_ray(network, source, names, k, first=first, workers=workers, done=told)
+    found = {name: TopExamples(name, ranking, subject, [(first, source)]) for name, ranking in rankings.items()}
     return found[layer] if isinstance(layer, str) else found
+
+
+def _tell(progress: Progress, total: int, done: int) -> None:
+    progress(done, total)
 
 
 @final
@@ -88,19 +119,36 @@ class TopExamples:
     -1 for layers without places. `count` examples were looked at.
     """
 
-    def __init__(self, layer: str, ranking: _Ranking, subject: Subject, source: Source) -> None:
-        self.layer, self._subject, self._source = layer, subject, source
+    def __init__(self, layer: str, ranking: Ranking, subject: Subject, pieces: Sequence[tuple[int, Source]]) -> None:
+        self.layer, self._subject, self._ranking = layer, subject, ranking
+        self._pieces = sorted(pieces, key=itemgetter(0))
         self.values, self.indices, self.places = ranking.arrays(layer)
-        self.count, self.k = len(source), ranking.k
+        self.count, self.k = sum(len(source) for _, source in pieces), ranking.k
         self.step: int | None = subject.step
         self.caption = CITATION
         bad = ranking.not_finite
         self.notes: tuple[str, ...] = (f"{bad:,} answers were not a number and were left out",) if bad else ()
         self.numbers = {"examples": self.count, "units": len(self.values)}
 
+    def merged(self, other: TopExamples) -> TopExamples:
+        """What one pass over the examples of both would have found; neither is changed.
+
+        Parts of one data set, each found with the number of its `first` example, can be merged in any order. Raises
+        UsageError for parts that overlap or are of other layers.
+        """
+        if other.layer != self.layer:
+            raise UsageError(f"Parts of {self.layer!r} and {other.layer!r} cannot be merged.")
+        pieces = sorted([*self._pieces, *other._pieces], key=itemgetter(0))
+        for (start, source), (follows, _) in pairwise(pieces):
+            if start + len(source) > follows:
+                raise UsageError(
+                    f"Example {follows} is in both parts.", hint="Say the number of each part's first example: first=."
+                )
+        return TopExamples(self.layer, self._ranking.merged(other._ranking), self._subject, pieces)
+
     def example(self, unit: int, rank: int = 0) -> Array:
         """The whole input that is `rank`-th strongest for a unit."""
-        return to_array(self._source.one(self._index(unit, rank)))
+        return to_array(self._one(self._index(unit, rank)))
 
     def field(self, unit: int, rank: int = 0) -> Box | None:
         """The part (top, left, bottom, right) of that input which the unit sees there; None for layers without places.
@@ -109,7 +157,7 @@ class TopExamples:
         """
         self._index(unit, rank)
         row, column = (int(p) for p in self.places[unit, rank])
-        return None if row < 0 or len(self._source.first.shape) != 4 else self._fields(row, column)
+        return None if row < 0 or len(self._pieces[0][1].first.shape) != 4 else self._fields(row, column)
 
     def crop(self, unit: int, rank: int = 0) -> Array:
         """That part of the input; all of it for layers without places."""
@@ -117,7 +165,7 @@ class TopExamples:
 
     def deconvolved(self, unit: int, rank: int = 0) -> Array:
         """What in the example the unit answers to: its answer led back by the deconvolution rule, cut to its field."""
-        batch = self._source.one(self._index(unit, rank))[None]
+        batch = self._one(self._index(unit, rank))[None]
         row, column = (int(p) for p in self.places[unit, rank])
         with self._subject.asking(gradients=True), keeping(self._subject.module, [self.layer]) as kept:
             leaf = batch.clone().requires_grad_()
@@ -190,7 +238,11 @@ class TopExamples:
 
     @cached_property
     def _fields(self) -> Fields:
-        return Fields(self._subject, self.layer, tuple(self._source.first.shape[1:]))
+        return Fields(self._subject, self.layer, tuple(self._pieces[0][1].first.shape[1:]))
+
+    def _one(self, index: int) -> Tensor:
+        start, source = self._pieces[bisect_right(self._pieces, index, key=itemgetter(0)) - 1]
+        return source.one(index - start)
 
     def _index(self, unit: int, rank: int) -> int:
         if not (0 <= unit < len(self.indices) and 0 <= rank < self.k) or self.indices[unit, rank] < 0:
@@ -219,89 +271,3 @@ class TopExamples:
         # Colours from 0 to 1 are shown as they are, others from the least to the largest of the whole example.
         scale = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
         return as_pixels((colours - scale[0]) / ((scale[1] - scale[0]) or 1.0))
-
-
-@final
-class _Ranking:
-    """The k largest answers so far of each unit.
-
-    An answer that is larger than the least of its unit's k waits with its example and place; those that wait are sorted
-    in when there are many of them, so that most batches cost a maximum and a comparison.
-    """
-
-    def __init__(self, k: int) -> None:
-        self.k = k
-        self.uses = self.not_finite = 0
-        self._first = self._count = self._number = 0
-        self._least: Tensor | None = None
-        self._shape: tuple[int, ...] = ()
-        self._waiting: list[tuple[Array, Array, Array, Array]] = []
-        empty = np.empty(0, np.int64)
-        self._held: tuple[Array, Array, Array, Array] = (empty, np.empty(0, np.float32), empty, empty)
-
-    def begin(self, first: int, count: int) -> None:
-        """The next forward is that of the `count` examples from `first` on."""
-        self._first, self._count, self.uses = first, count, 0
-
-    def add(self, output: Tensor) -> None:
-        """What the layer puts out [N, units, ...places] for them; N is larger where the batch had to be filled up."""
-        output = output.detach()[: self._count]
-        flat = output.flatten(2) if output.ndim > 2 else output[..., None]
-        best = flat.amax(dim=2) if flat.shape[2] > 1 else flat[..., 0]
-        if self._least is None:
-            self._least, self._shape = best.new_full((best.shape[1],), float("-inf")), tuple(output.shape[2:])
-        if not torch.isfinite(best.sum()):
-            self.not_finite += int(torch.isnan(best).sum())
-        rows, units = (best > self._least).nonzero(as_tuple=True)
-        if not len(rows):
-            return
-        places = flat[rows, units].argmax(dim=1) if flat.shape[2] > 1 else torch.zeros_like(rows)
-        found = (units, best[rows, units], rows + self._first, places)
-        self._waiting.append(tuple(to_array(part) for part in found))  # type: ignore[arg-type]
-        self._number += len(rows)
-        if self._number >= 2 * self.k * len(self._least):
-            self._sort()
-
-    def _sort(self) -> None:
-        """Sort in what waits: by unit, then the largest, then the first example."""
-        units, values, indices, places = (
-            np.concatenate(parts) for parts in zip(self._held, *self._waiting, strict=True)
-        )
-        order = np.lexsort((indices, -values, units))
-        ranks = np.arange(len(order)) - np.searchsorted(units[order], units[order])
-        kept = order[ranks < self.k]
-        self._held = (units[kept], values[kept], indices[kept], places[kept])
-        self._waiting, self._number = [], 0
-        if self._least is not None:
-            full = ranks == self.k - 1
-            least = np.full(len(self._least), -np.inf, np.float32)
-            least[units[order[full]]] = values[order[full]]
-            self._least = torch.from_numpy(least).to(self._least)
-
-    def arrays(self, layer: str) -> tuple[Array, Array, Array]:
-        """Values and indices [units, k] and places [units, k, 2]."""
-        if self._least is None:
-            raise NetworkError(f"Layer {layer!r} put out no tensor of numbers.")
-        self._sort()
-        units, found, examples, flat = self._held
-        ranks = np.arange(len(units)) - np.searchsorted(units, units)
-        values = np.full((len(self._least), self.k), -np.inf, found.dtype)
-        indices = np.full(values.shape, -1, np.int64)
-        places = np.full((*values.shape, 2), -1, np.int32)
-        values[units, ranks], indices[units, ranks] = found, examples
-        if len(self._shape) == 2:
-            places[units, ranks] = np.stack(np.divmod(flat, self._shape[1]), axis=1)
-        return values, indices, places
-
-
-def _listening(module: nn.Module, name: str, ranking: _Ranking) -> Any:
-    inner, use = find_layer(module, name)
-
-    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        ranking.uses += 1
-        tensor = first_tensor(output)
-        if ranking.uses == use and tensor is not None and tensor.ndim > 1:
-            axis = channel_axis(inner, tuple(tensor.shape[1:]))
-            ranking.add(tensor.movedim(axis + 1, 1))
-
-    return inner.register_forward_hook(hook)

@@ -42,14 +42,16 @@ class Source:
     def __len__(self) -> int:
         return len(self._data)
 
+    @property
+    def data(self) -> Any:
+        """What was given, of a loader its data set."""
+        return self._data
+
     def parts(self) -> Iterator[range]:
         """The examples in parts, each for one forward."""
         fixed = self._subject.fixed
-        if fixed is None:
-            size = max(1, min(_MOST_EXAMPLES, _MOST_NUMBERS // max(1, self.first.numel())))
-            yield from (range(i, min(len(self), i + size)) for i in range(0, len(self), size))
-        else:
-            yield from (range(i, min(len(self), i + fixed)) for i in range(0, len(self), fixed))
+        size = fixed or max(1, min(_MOST_EXAMPLES, _MOST_NUMBERS // max(1, self.first.numel())))
+        yield from (range(i, min(len(self), i + size)) for i in range(0, len(self), size))
 
     def one(self, index: int) -> Tensor:
         """One input, as the network takes it."""

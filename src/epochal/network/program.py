@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -20,6 +21,7 @@ from epochal.errors import NetworkMissingError, UsageError
 from epochal.facts import Graph, Shape
 from epochal.network.gate import pass_gate
 from epochal.network.network import Network, shown
+from epochal.network.preparation import Preparation
 
 __all__ = ["ExportedNetwork", "Input", "load_network"]
 
@@ -43,11 +45,12 @@ class ExportedNetwork(Network):
     work on it.
     """
 
-    __slots__ = ("_inputs", "_structure", "module")
+    __slots__ = ("_came", "_inputs", "_structure", "module")
 
     def __init__(self, program: ExportedProgram, *, graph: Graph | None, step: int | None) -> None:
         super().__init__(graph=graph, step=step)
         self.module: torch.nn.Module = torch.export.unflatten(program)
+        self._came: tuple[Path, bool, bool] | None = None
         self._inputs = _inputs_of(program)
         self._structure = program.call_spec.in_spec
 
@@ -117,6 +120,17 @@ class ExportedNetwork(Network):
         _give(self.module, state)
         self.step = step
 
+    def __reduce__(self) -> Any:
+        """Sent to another process, it is opened there from the same file, behind the same gate."""
+        if self._came is None:
+            raise TypeError("a network that was made from no file cannot be sent to another process")
+        path, trust, drop_samples = self._came
+        again = partial(
+            _opened_again, trust=trust, drop_samples=drop_samples, graph=self.graph, step=self.step, state=self.state(),
+            preparation=self.preparation, classes=self.classes,
+        )  # fmt: skip
+        return again, (path,)
+
     def _takes(self) -> str:
         return ", ".join(f"{one.name} {shown(one.shape)}" for one in self._inputs)
 
@@ -142,8 +156,17 @@ def load_network(
             f"PyTorch {torch.__version__} cannot rebuild the recorded network: {type(error).__name__}: {error}",
             hint="A network recorded by a newer PyTorch needs that version. Snapshots are readable without it.",
         ) from error
+    network._came = (path.absolute(), trust, drop_samples)
     if state:
         _give(network.module, state)
+    return network
+
+
+def _opened_again(
+    path: Path, *, preparation: Preparation | None, classes: tuple[str, ...], **how: Any
+) -> ExportedNetwork:
+    network = load_network(path, **how)
+    network.preparation, network.classes = preparation, classes
     return network
 
 
