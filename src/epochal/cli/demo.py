@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     import epochal
     from epochal.demos import Material, Progress, TableDemo, Trained
 
+VOLUMES = ("mnist3d",)
+"""Demos of three dimensions."""
 EXAMPLES = """
 epochal demo
 epochal demo digits --hidden 64 32 --epochs 60
 epochal demo mnist --hidden 30
+epochal demo mnist3d --filters 8 16 --hidden 64
+epochal demo mnist3d --data full_dataset_vectors.h5 --no-view --json
 epochal demo wine --no-view --json
 epochal demo --data flowers.csv --target species
 """
@@ -36,20 +40,31 @@ _SLOWEST_EPOCH = 0.5
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument(
-        "name", nargs="?", metavar="TABLE", help="iris, wine, breast_cancer, digits or mnist (default: iris)"
+        "name", nargs="?", metavar="TABLE", help="iris, wine, breast_cancer, digits, mnist or mnist3d (default: iris)"
     )
-    parser.add_argument("--data", metavar="FILE", help="a CSV file with a header instead; for mnist an .npz file")
+    parser.add_argument(
+        "--data",
+        metavar="FILE",
+        help="a CSV file with a header instead; for mnist an .npz file, for mnist3d an .h5 or .npz file",
+    )
     parser.add_argument("--target", metavar="COLUMN", help="the column of --data that holds the classes")
     network = parser.add_argument_group("network and training")
     network.add_argument(
-        "--hidden", nargs="*", type=_layer_size, metavar="N", help="hidden layers (default: 12 12; mnist: 30)"
+        "--hidden",
+        nargs="*",
+        type=_layer_size,
+        metavar="N",
+        help="hidden layers (default: 12 12; mnist: 30; mnist3d: 64)",
+    )
+    network.add_argument(
+        "--filters", nargs="+", type=_layer_size, metavar="N", help="mnist3d: of each stage (default: 8 16)"
     )
     network.add_argument("--activation", metavar="NAME", help="relu, tanh or sigmoid (default: relu; mnist: sigmoid)")
-    network.add_argument("--epochs", type=int, metavar="N", help="default: 150 (mnist: 10)")
+    network.add_argument("--epochs", type=int, metavar="N", help="default: 150 (mnist: 10, mnist3d: 6)")
     network.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same training (default: 0)")
     network.add_argument("--lr", type=float, metavar="X", help="learning rate (default: the optimizer's own)")
     network.add_argument("--optimizer", default="adam", metavar="NAME", help="adam, rmsprop or sgd (default: adam)")
-    network.add_argument("--batch-size", type=int, metavar="N", help="default: 16 (mnist: 32)")
+    network.add_argument("--batch-size", type=int, metavar="N", help="default: 16 (mnist: 32, mnist3d: 64)")
     network.add_argument("--engine", default="auto", metavar="NAME", help="torch, numpy or auto (default: auto)")
     network.add_argument("--batches", action="store_true", help="record the loss of every batch too")
     watching = parser.add_argument_group("watching")
@@ -68,6 +83,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Train and record; show it in the Studio while it trains, unless that is not wanted."""
+    if args.name in VOLUMES:
+        return _run_volumes(args, terminal)
+    if args.filters is not None:
+        raise UsageError("--filters is of the demo 'mnist3d'.", hint="epochal demo mnist3d --filters 8 16")
     if args.name and args.data and args.name != "mnist":
         raise UsageError(f"Both the table {args.name!r} and --data were given.", hint="Name one of them.")
     from epochal.demos import DEFAULTS, TableDemo
@@ -117,6 +136,42 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
+def _run_volumes(args: argparse.Namespace, terminal: Terminal) -> int:
+    """The same for a network of three dimensions."""
+    from epochal.cli.demo_volumes import VolumesDemo
+
+    demo = VolumesDemo(args, terminal)
+    root = _made(resolve_root(args.dir))
+    with ExitStack() as stack:
+        if not args.no_view:
+            from epochal.server import make_app, start_in_background
+
+            server = stack.enter_context(start_in_background(make_app(root), port=args.port))
+
+        def begun(started: epochal.Run) -> None:
+            kept.append(started)
+            if not args.no_view:
+                page = f"#/metrics?run={started.project}/{started.id}"
+                announce(server.address, terminal, browse=not args.no_open, page=page)
+
+        kept: list[epochal.Run] = []
+        try:
+            with terminal.progress("Training", unit="epochs") as update:
+                trained = demo.train(root, on_start=begun, on_epoch=update)
+        except KeyboardInterrupt:
+            if kept:
+                terminal.note(f"\nStopped. What was recorded until then is kept in {kept[0].path}")
+            raise
+        _tell(trained, args, terminal, root)
+        if not args.no_view:
+            terminal.note("\nThe Studio stays open. Ctrl-C ends it.")
+            try:
+                server.wait()
+            except KeyboardInterrupt:
+                terminal.note("")
+    return 0
+
+
 def _train(
     demo: TableDemo,
     material: Material,
@@ -162,7 +217,8 @@ def _train(
 def _tell(trained: Trained, args: argparse.Namespace, terminal: Terminal, root: Path) -> None:
     reader = open_workspace(root).run(f"{trained.project}/{trained.run_id}")
     if args.json:
-        terminal.json(summary.document(reader))
+        # Numbers that were logged under other names, such as val/accuracy, have their flat ones too.
+        terminal.json({**trained.metrics, **summary.document(reader)})
         return
     terminal.line()
     summary.show(reader, terminal)

@@ -43,9 +43,17 @@ BETTER: dict[str, Literal["min", "max"]] = {
 }  # fmt: skip
 
 
-def check(parameters: Mapping[str, Any], *, model: Model) -> None:
-    """Raise UsageError for parameters that neither the training nor the network of `model` has, or that cannot be."""
-    divide(parameters, find_model(model))
+def check(parameters: Mapping[str, Any], *, model: Model, data: str | Volumes | None = None) -> None:
+    """Raise UsageError for parameters that neither the training nor the network of `model` has, or that cannot be.
+
+    With `data` the network is made, too, so that what does not fit is said.
+    """
+    settings, wanted = divide(parameters, find_model(model))
+    if data is not None:
+        examples = find_data(data)
+        loss_of(settings, classes=bool(examples.classes))
+        with _seeded(0):
+            _made(find_model(model), examples, wanted)
 
 
 def train(
@@ -88,14 +96,19 @@ def train(
     settings, wanted = divide(parameters, factory)
     examples = find_data(data, validation=validation)
     with _seeded(seed):
-        given = given_by_data(factory, input_shape=tuple(examples.shape), classes=len(examples.classes) or 1)
-        network = factory(**given, **wanted)
-        if not isinstance(network, nn.Module):
-            raise UsageError(f"The factory gave a {type(network).__name__}, not a torch.nn.Module.")
+        network = _made(factory, examples, wanted)
         training = _Training(run, settings, network, examples, seed, dict(parameters))
         training.begin(restore)
         training.epochs(should_stop, on_epoch)
         return training.end()
+
+
+def _made(factory: Callable[..., Any], data: Volumes, wanted: Mapping[str, Any]) -> nn.Module:
+    given = given_by_data(factory, input_shape=tuple(data.shape), classes=len(data.classes) or 1)
+    network = factory(**given, **wanted)
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"The factory gave a {type(network).__name__}, not a torch.nn.Module.")
+    return network
 
 
 @dataclass(slots=True)
