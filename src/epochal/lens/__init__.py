@@ -10,6 +10,7 @@ from epochal.lens.attribution import Attribution
 from epochal.lens.class_images import ClassImages, class_images
 from epochal.lens.films import film, recorded_class_images
 from epochal.lens.spectrum import PowerLaw, Spectra, spectra
+from epochal.lens.surface import Landscape
 
 if TYPE_CHECKING:
     from epochal.lens.attribute.cams import grad_cam, grad_cam_plus_plus, guided_grad_cam, layer_cam
@@ -27,17 +28,20 @@ if TYPE_CHECKING:
     from epochal.lens.attribute.together import attributions
     from epochal.lens.examples import TopExamples, top_examples
     from epochal.lens.kernels import Filters, filters
+    from epochal.lens.landscape import loss_landscape
     from epochal.lens.maps import FeatureMaps, feature_maps
     from epochal.lens.maximum import Maximized, maximize, maximizing
     from epochal.lens.photos import open_photo
     from epochal.lens.probes import Probes, linear_probes
     from epochal.lens.similarity import Similarity, cka, cka_steps
+    from epochal.lens.within import inside
 
 __all__ = [
     "Attribution",
     "ClassImages",
     "FeatureMaps",
     "Filters",
+    "Landscape",
     "Maximized",
     "PowerLaw",
     "Probes",
@@ -58,9 +62,11 @@ __all__ = [
     "guided_backprop",
     "guided_grad_cam",
     "input_x_gradient",
+    "inside",
     "integrated_gradients",
     "layer_cam",
     "linear_probes",
+    "loss_landscape",
     "lrp",
     "maximize",
     "maximizing",
@@ -97,9 +103,11 @@ _HOMES = {
     "guided_backprop": "attribute.guided_backprop",
     "guided_grad_cam": "attribute.cams",
     "input_x_gradient": "attribute.input_x_gradient",
+    "inside": "within",
     "integrated_gradients": "attribute.integrated_gradients",
     "layer_cam": "attribute.cams",
     "linear_probes": "probes",
+    "loss_landscape": "landscape",
     "lrp": "attribute.lrp",
     "maximize": "maximum",
     "maximizing": "maximum",

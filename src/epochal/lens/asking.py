@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import prod
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F  # noqa: N812 - as everybody writes it
 from torch import Tensor, nn
 
-from epochal.errors import MissingExtraError, NetworkError, UsageError
+from epochal.errors import EpochalError, NetworkError, UsageError
 from epochal.facts import Shape
-from epochal.facts.chain import Function
 from epochal.lens.layers import Kept, is_keras, keeping, named_layers
+from epochal.lens.opening import one_tensor, opened
 from epochal.lens.rules import Rule, plain
 from epochal.network import Network
 from epochal.network.dense import DenseNetwork
 from epochal.network.module import evaluating
 from epochal.network.program import ExportedNetwork
 
-__all__ = ["Forward", "Progress", "Subject", "Target", "batches", "pick", "to_array"]
+__all__ = ["Forward", "Part", "Progress", "Subject", "Target", "batches", "pick", "to_array"]
 
 Array = npt.NDArray[Any]
 Target = int | tuple[int, ...]
@@ -37,6 +38,20 @@ _MOST_NUMBERS = 1 << 19
 _MOST_EXAMPLES = 256
 
 
+class Part(ABC):
+    """A network in which something else is looked at than what it puts out at its end."""
+
+    network: Any
+
+    @abstractmethod
+    def scores(self, whole: Subject, batch: Tensor) -> Tensor:
+        """What is looked at instead, [N, ...] for a batch of N, by way of the whole network."""
+
+    @abstractmethod
+    def of(self, network: Any) -> Part:
+        """The same of another network."""
+
+
 @final
 class Subject:
     """A network as the lens asks it: one batch in, one tensor of scores [N, classes, ...] out, in eval mode.
@@ -47,9 +62,16 @@ class Subject:
     """
 
     def __init__(self, network: Any, *, whole: bool = False) -> None:
-        self.network = network
         self.whole = whole
-        self.module, self._call = _opened(network)
+        self.network: Any = network
+        self.module: nn.Module
+        self._call: Callable[[Tensor], Any]
+        if isinstance(network, Part):
+            inner = Subject(network.network)
+            self.network, self.module = inner.network, inner.module
+            self._call = partial(network.scores, inner)
+        else:
+            self.module, self._call = opened(network)
         self.step: int | None = getattr(network, "step", None)
         self.keras = is_keras(self.module)
         first = next((p for p in self.module.parameters() if p.dtype.is_floating_point), None)
@@ -138,7 +160,7 @@ class Subject:
         return torch.cat(parts)
 
     def _scores(self, batch: Tensor) -> Tensor:
-        scores = _one_tensor(self.run(batch))
+        scores = one_tensor(self.run(batch))
         if scores.ndim == 0 or len(scores) != len(batch):
             raise NetworkError(
                 f"The network puts out {list(scores.shape)} for a batch of {len(batch)}; [N, classes] is needed."
@@ -149,6 +171,8 @@ class Subject:
         """What the network puts out for a batch of the size that it takes, as it comes."""
         try:
             return self._call(batch)
+        except EpochalError:
+            raise
         except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
             first = str(error).strip().splitlines()[0][:300] if str(error).strip() else ""
             raise NetworkError(
@@ -350,105 +374,3 @@ def _fits(given: Shape, wanted: Shape) -> bool:
 
 def _shown(shape: Shape) -> str:
     return f"[{', '.join('any' if side < 0 else str(side) for side in shape)}]"
-
-
-def _one_tensor(found: Any) -> Tensor:
-    """The one tensor of what a network puts out; of several the one called logits, as Transformers' models do."""
-    if isinstance(found, Tensor):
-        scores = found
-    elif isinstance(logits := getattr(found, "logits", None), Tensor):
-        scores = logits
-    else:
-        values = list(found.values()) if isinstance(found, Mapping) else found
-        if not isinstance(values, list | tuple) or len(values) != 1 or not isinstance(values[0], Tensor):
-            count = len(values) if isinstance(values, list | tuple) else 0
-            raise NetworkError(
-                f"The network puts out {f'{count} values' if count else type(found).__name__}: one tensor is needed.",
-                hint="Give a module around it whose forward returns the scores alone.",
-            )
-        scores = values[0]
-    if not scores.dtype.is_floating_point:
-        raise NetworkError(f"The network puts out {scores.dtype}, which has no gradient.")
-    return scores
-
-
-def _opened(network: Any) -> tuple[nn.Module, Callable[[Tensor], Any]]:
-    """The module of a network, and what asks it about a batch."""
-    if isinstance(network, ExportedNetwork):
-        return network.module, network.run
-    if isinstance(network, DenseNetwork):
-        chain = _DenseModule(network)
-        return chain, chain
-    inner = getattr(network, "module", None)
-    if isinstance(network, Network | nn.DataParallel):
-        if not isinstance(inner, nn.Module):
-            raise UsageError(f"A {type(network).__name__} cannot be asked with gradients.")
-        network = inner
-    if is_keras(network) and not isinstance(network, nn.Module):
-        raise MissingExtraError(
-            "Keras runs on another backend than PyTorch here: the lens needs PyTorch's gradients.",
-            hint="Set KERAS_BACKEND=torch before Keras is imported, and load the model again.",
-        )
-    if not isinstance(network, nn.Module):
-        raise UsageError(
-            f"A {type(network).__name__} is no network that the lens knows.",
-            hint="Give an epochal Network, a torch.nn.Module, or a Keras model on the torch backend.",
-        )
-    # A compiled module runs the same operations as the one it was made from, hidden from the eye.
-    compiled = getattr(network, "_orig_mod", None)
-    module = compiled if isinstance(compiled, nn.Module) else network
-    if is_keras(module):
-        return module, lambda batch: module(batch, training=False)
-    return module, module
-
-
-class _DenseModule(nn.Module):
-    """A chain of linear layers as PyTorch runs it; its layers have the names of the chain's."""
-
-    def __init__(self, network: DenseNetwork) -> None:
-        super().__init__()
-        chain, state = network.chain, network.state()
-        kind = np.result_type(state[chain.links[0].weight].dtype, np.float32)
-        self._functions = [link.functions for link in chain.links]
-        self._names = [link.layer for link in chain.links]
-        self._size = prod(chain.input_shape)
-        for link in chain.links:
-            weight = state[link.weight]
-            weight = weight.transpose(link.layout) if link.layout else weight
-            bias = np.zeros(link.outputs) if link.bias is None else state[link.bias]
-            layer = nn.Linear(link.inputs, link.outputs, device="meta")
-            layer.weight = nn.Parameter(torch.from_numpy(weight.astype(kind)))
-            layer.bias = nn.Parameter(torch.from_numpy(bias.astype(kind)))
-            inside: nn.Module = self
-            *path, last = link.layer.split(".")
-            for part in path:
-                if part not in inside._modules:
-                    inside.add_module(part, nn.Module())
-                inside = inside.get_submodule(part)
-            inside.add_module(last, layer)
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, ...] to [N, classes]."""
-        flow = x.reshape(len(x), self._size)
-        for name, functions in zip(self._names, self._functions, strict=True):
-            flow = self.get_submodule(name)(flow)
-            for function in functions:
-                flow = _apply(flow, function)
-        return flow
-
-
-def _apply(flow: Tensor, function: Function) -> Tensor:
-    if function.name == "leakyrelu":
-        slope = function.attributes.get("negative_slope", function.attributes.get("alpha", 0.01))
-        return F.leaky_relu(flow, float(slope))
-    if function.name == "linear":
-        return flow
-    known: dict[str, Callable[[Tensor], Tensor]] = {
-        "relu": F.relu,
-        "sigmoid": torch.sigmoid,
-        "tanh": torch.tanh,
-        "softmax": lambda x: x.softmax(dim=-1),
-        "logsoftmax": lambda x: x.log_softmax(dim=-1),
-    }
-    return known[function.name](flow)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from epochal.errors import NetworkError, UsageError
 from epochal.film import Film
-from epochal.lens.asking import Subject
+from epochal.lens.asking import Part, Subject
 from epochal.lens.attribution import Attribution
 from epochal.lens.layers import is_keras, named_layers
 from epochal.network.dense import DenseNetwork
@@ -84,7 +84,10 @@ def sanity_check(
     if stages not in ("all", "cascade"):
         raise UsageError(f"stages is 'all' or 'cascade'; it is {stages!r}.")
     subject = Subject(network)
-    asked = ModuleNetwork(subject.module, input_shape=subject.shape) if isinstance(network, DenseNetwork) else network
+    asked = network
+    if isinstance(subject.network, DenseNetwork):
+        module = ModuleNetwork(subject.module, input_shape=subject.shape)
+        asked = network.of(module) if isinstance(network, Part) else module
     groups = _weights(subject.module)
     if not groups:
         raise NetworkError("This network has no weights that could be made random.")
