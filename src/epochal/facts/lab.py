@@ -31,7 +31,8 @@ class Trial:
 class TrialState:
     """How a trial stands: `run` is its run's id in the lab's project, `attempt` counts from 1 (0: never begun).
 
-    `metrics` are flat, as in `epochal demo --json`; `seconds` is the time of the last attempt.
+    `metrics` are flat, as in `epochal demo --json`; `seconds` is the time of the last attempt. `resumable` says that it
+    was broken off from outside, so that a lab that is gone on with takes it up again.
     """
 
     trial: Trial
@@ -42,6 +43,7 @@ class TrialState:
     traceback: str | None = None
     seconds: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    resumable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,24 @@
-"""The lab: train a family of networks and keep what became of each."""
+"""The lab: train a family of networks, keep what became of each, and learn which choice mattered.
+
+Names are imported when they are first used: the process of a trial needs little of this.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from epochal.lab.api import Lab, LabResult, rerun, run
+    from epochal.lab.session import Progress
+
+__all__ = ["Lab", "LabResult", "Progress", "rerun", "run"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(
+        importlib.import_module(f"epochal.lab.{'session' if name == 'Progress' else 'api'}"), name
+    )
+    return value

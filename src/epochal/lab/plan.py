@@ -13,7 +13,7 @@ from epochal.lab.settings import OPTUNA_SAMPLERS, SEED_LIMIT, LabSettings
 from epochal.lab.space import GRID_LIMIT
 from epochal.store.labs import new_lab_id
 
-__all__ = ["choose", "configurations", "lab_of", "plan", "seed_of"]
+__all__ = ["choose", "configurations", "lab_of", "plan", "seed_at"]
 
 
 def configurations(settings: LabSettings) -> list[dict[str, Any]]:
@@ -39,9 +39,9 @@ def configurations(settings: LabSettings) -> list[dict[str, Any]]:
     return found
 
 
-def seed_of(settings: LabSettings, repeat: int) -> int:
+def seed_at(first: int, repeat: int) -> int:
     """The seed of a repeat: the lab's for the first one, then one more each, the same in every configuration."""
-    return int((settings.seed + repeat) % (SEED_LIMIT + 1))
+    return (first + repeat) % (SEED_LIMIT + 1)
 
 
 def plan(settings: LabSettings) -> tuple[Trial, ...]:
@@ -52,7 +52,7 @@ def plan(settings: LabSettings) -> tuple[Trial, ...]:
             number=repeat * len(points) + index,
             configuration=index,
             repeat=repeat,
-            seed=seed_of(settings, repeat),
+            seed=seed_at(settings.seed, repeat),
             parameters=point,
         )
         for repeat in range(settings.repeats)
@@ -63,6 +63,7 @@ def plan(settings: LabSettings) -> tuple[Trial, ...]:
 def lab_of(settings: LabSettings, *, lab_id: str | None = None) -> LabInfo:
     """A new lab of these settings, with what is planned beforehand."""
     objective, mode = settings.objectives[0]
+    trials = plan(settings)
     budget = settings.budget
     return LabInfo(
         id=lab_id or new_lab_id(),
@@ -76,7 +77,7 @@ def lab_of(settings: LabSettings, *, lab_id: str | None = None) -> LabInfo:
         mode=mode,
         repeats=settings.repeats,
         source=settings.source,
-        trials=plan(settings),
+        trials=trials,
         space=dict(settings.space_source),
         settings={
             "objectives": [list(pair) for pair in settings.objectives],
@@ -86,6 +87,7 @@ def lab_of(settings: LabSettings, *, lab_id: str | None = None) -> LabInfo:
             "stop_on_nan": settings.stop_on_nan,
             "validation": settings.validation,
             "notes": settings.notes,
+            "planned": len(trials),
             "parameters": dict(settings.parameters),
             "budget": {"trials": budget.trials, "seconds": budget.seconds, "trial_seconds": budget.trial_seconds},
         },

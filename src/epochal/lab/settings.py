@@ -16,9 +16,9 @@ from epochal.store.layout import check_name
 
 __all__ = ["Budget", "LabSettings", "Machine", "Sampler", "settings_of"]
 
-Sampler = Literal["grid", "random", "tpe", "cmaes", "gp", "nsgaii", "qmc"]
-Pruner = Literal["median", "percentile", "halving", "hyperband", "threshold", "patient"]
-OPTUNA_SAMPLERS = ("tpe", "cmaes", "gp", "nsgaii", "qmc")
+Sampler = Literal["grid", "random", "tpe", "gp", "nsgaii", "qmc"]
+Pruner = Literal["median", "percentile", "halving", "hyperband"]
+OPTUNA_SAMPLERS = ("tpe", "gp", "nsgaii", "qmc")
 SEED_LIMIT = 2**32 - 1
 
 _LAB: tuple[str, ...] = (

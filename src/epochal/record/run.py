@@ -257,6 +257,21 @@ class Run(Watching, Lineage, Notes, Examples):
         with self._guard.over("run.alert()"):
             self._alerts.raise_alert(title, text, level, step=self.step, every=every)
 
+    def overhear(self, listener: Callable[[Mapping[str, float], int], None]) -> None:
+        """Call `listener(numbers, step)` with all numbers that are recorded from now on, after they were.
+
+        What it raises that is no Exception, such as KeyboardInterrupt, ends the call of `log` and so the training.
+        """
+        append = self._append
+        if append is None:
+            return
+
+        def both(numbers: Mapping[str, float], step: int, t: float) -> None:
+            append(numbers, step, t)
+            listener(numbers, step)
+
+        self._append = both
+
     def finish(self, status: EndStatus = "finished", *, error: str | None = None) -> None:
         """Write what is pending and end the run. A second call does nothing."""
         if self._writer is None or self._closed:

@@ -22,7 +22,8 @@ from epochal.store.layout import check_name, new_run_id, resolve_root
 from epochal.store.lines import LineFile, read_lines
 from epochal.store.process import HEARTBEAT_LIMIT_SECS, identity, is_alive
 
-__all__ = ["LABS_NAME", "LAB_FORMAT_VERSION", "LabLog", "is_running", "labs", "new_lab_id", "read_lab"]
+__all__ = ["LABS_NAME", "LAB_FORMAT_VERSION", "LabLog", "drop_outcome", "is_running", "labs", "new_lab_id"]
+__all__ += ["read_lab", "take_outcome", "write_outcome"]
 
 LABS_NAME = ".labs"
 LAB_FORMAT_VERSION = 1
@@ -113,17 +114,7 @@ class LabLog:
 
     def ended(self, state: TrialState) -> None:
         """Note how the attempt at a trial ended: finished, failed or stopped."""
-        self._add(
-            "ended",
-            number=state.trial.number,
-            attempt=state.attempt,
-            run=state.run,
-            status=state.status,
-            error=state.error,
-            traceback=state.traceback,
-            seconds=state.seconds,
-            metrics=dict(state.metrics),
-        )
+        self._add("ended", **_state_document(state))
 
     def note(self, event: str, **facts: Any) -> None:
         """Note something else, such as how the lab was started; readers pass over events that they do not know."""
@@ -176,26 +167,63 @@ def _states(trials: list[Trial], events: list[dict[str, Any]], *, running: bool)
         state = states.get(event.get("number", -1))
         if state is None:
             continue
-        begun = TrialState(
-            trial=state.trial, status="running", run=event.get("run"), attempt=int(event.get("attempt") or 1)
-        )
         if event.get("event") == "started":
-            states[state.trial.number] = begun
-        elif event.get("event") == "ended" and event.get("status") in _STATUSES:
-            seconds = event.get("seconds")
-            states[state.trial.number] = replace(
-                begun,
-                status=_STATUSES[event["status"]],
-                error=event.get("error"),
-                traceback=event.get("traceback"),
-                seconds=None if seconds is None else float(seconds),
-                metrics={str(k): from_json_number(v) for k, v in (event.get("metrics") or {}).items()},
+            states[state.trial.number] = TrialState(
+                trial=state.trial, status="running", run=event.get("run"), attempt=int(event.get("attempt") or 1)
             )
+        elif event.get("event") == "ended" and event.get("status") in _STATUSES:
+            states[state.trial.number] = _state(state.trial, event)
     if not running:
         for number, state in states.items():
             if state.status == "running":
-                states[number] = replace(state, status="stopped", error=_INTERRUPTED)
+                states[number] = replace(state, status="stopped", error=_INTERRUPTED, resumable=True)
     return [states[trial.number] for trial in sorted(trials, key=lambda trial: trial.number)]
+
+
+def _state_document(state: TrialState) -> dict[str, Any]:
+    names = ("attempt", "run", "status", "error", "traceback", "seconds", "resumable")
+    found = {"number": state.trial.number, **{name: getattr(state, name) for name in names}}
+    return {**found, "metrics": dict(state.metrics)}
+
+
+def _state(trial: Trial, given: Mapping[str, Any]) -> TrialState:
+    seconds = given.get("seconds")
+    return TrialState(
+        trial=trial,
+        status=_STATUSES[given["status"]],
+        run=given.get("run"),
+        attempt=int(given.get("attempt") or 1),
+        error=given.get("error"),
+        traceback=given.get("traceback"),
+        seconds=None if seconds is None else float(seconds),
+        metrics={str(k): from_json_number(v) for k, v in (given.get("metrics") or {}).items()},
+        resumable=given.get("resumable") is True,
+    )
+
+
+def write_outcome(lab: str | os.PathLike[str], state: TrialState) -> None:
+    """Leave word of how an attempt ended, for the process that runs the lab. Called in the process of the trial."""
+    path = _outcome(lab, state.trial.number, state.attempt)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, to_json(_state_document(state)), sync=True)
+
+
+def take_outcome(lab: str | os.PathLike[str], trial: Trial, attempt: int) -> TrialState | None:
+    """How an attempt ended, by its own word; None where it left none."""
+    try:
+        found = read_json(_outcome(lab, trial.number, attempt))
+    except (FileNotFoundError, DamagedError):
+        return None
+    return _state(trial, found) if found.get("status") in _STATUSES else None
+
+
+def drop_outcome(lab: str | os.PathLike[str], number: int, attempt: int) -> None:
+    """Take that word away once it stands in the events."""
+    _outcome(lab, number, attempt).unlink(missing_ok=True)
+
+
+def _outcome(lab: str | os.PathLike[str], number: int, attempt: int) -> Path:
+    return Path(lab) / "outcomes" / f"{number:06d}-{attempt}.json"
 
 
 def _folders(root: Path) -> list[Path]:

@@ -1,0 +1,263 @@
+"""Trials on a cluster of Ray that is there already: resources for each, and a new attempt where a machine was lost.
+
+All machines must see the folder of runs under the same path: results are in it, not in what Ray passes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from epochal.errors import EpochalError, MissingExtraError, NotFoundError, UsageError
+from epochal.facts.lab import TrialState
+from epochal.lab.metrics import metrics_of
+from epochal.lab.runner import Ended, Task
+from epochal.store import RunFolder
+from epochal.store.labs import take_outcome
+
+__all__ = ["RayRunner"]
+
+CONNECT_SECS = 4.0
+NODE_SECS = 15.0
+"""How long a cluster may take to notice that a machine is gone."""
+RESOURCES_SECS = 1.0
+_PORT = 6379
+_THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
+
+
+class RayRunner:
+    """Runs trials as tasks of the cluster at `address` (`host:port`, `ray://host:port`, `auto`), each in a process.
+
+    `jobs` bounds how many run at once; `cpus` is what each gets (1). `working_dir` is a folder of code that the cluster
+    hands to its machines. Raises MissingExtraError without Ray, NotFoundError where no cluster answers.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        jobs: int | None = None,
+        cpus: int | None = None,
+        working_dir: str | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._ray = ray = _ray()
+        self._jobs, self._cpus, self._working_dir = jobs, cpus or 1, working_dir
+        self._mine = not ray.is_initialized()
+        if self._mine:
+            _probe(address)
+            _connect(ray, address)
+        say(f"Ray at {address}: {_words(ray.cluster_resources())}")
+        self._tasks: dict[Any, Task] = {}
+        self._begun: dict[int, float] = {}
+        self._killed: set[int] = set()
+        self._known: tuple[float, dict[str, float]] = (-1e9, {})
+        self._need: dict[str, float] = {"CPU": float(self._cpus)}
+
+    @property
+    def slots(self) -> int:
+        """How many trials the machines that live now have room for."""
+        now = time.monotonic()
+        if now - self._known[0] > RESOURCES_SECS:
+            self._known = (now, dict(self._ray.cluster_resources()))
+        there = self._known[1]
+        room = min(int(there.get(name, 0.0) / need + 1e-9) for name, need in self._need.items())
+        return room if self._jobs is None else min(room, self._jobs)
+
+    def start(self, task: Task) -> None:
+        """Hand a task to the cluster."""
+        task = replace(task, threads=self._cpus)
+        self._need = {"CPU": float(self._cpus), **({"GPU": task.gpus} if task.gpus else {}), **task.resources}
+        environment = {f"{name}_NUM_THREADS": str(self._cpus) for name in _THREADS}
+        runtime: dict[str, Any] = {"env_vars": {**environment, "PYTHONHASHSEED": "0"}}
+        if self._working_dir:
+            runtime["working_dir"] = self._working_dir
+        options: dict[str, Any] = {
+            "num_cpus": self._cpus,
+            "num_gpus": task.gpus,
+            "max_retries": 0,  # the lab begins it again itself, and says so
+            "max_calls": 1,  # a process for each trial
+            "name": f"{task.lab_name} {task.trial.number}",
+            "runtime_env": runtime,
+        }
+        if task.memory:
+            options["memory"] = task.memory
+        if task.resources:
+            options["resources"] = dict(task.resources)
+        reference = self._ray.remote(_remote).options(**options).remote(task.to_json())
+        self._tasks[reference] = task
+        self._begun[task.trial.number] = time.monotonic()
+        self._killed.discard(task.trial.number)
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """What has ended; waits up to so many seconds for something to end."""
+        if not self._tasks:
+            time.sleep(seconds)
+            return []
+        ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
+        if ready and len(self._tasks) > 1:
+            ready, _ = self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
+        return [self._ended(reference) for reference in ready]
+
+    def kill(self, number: int) -> None:
+        """End the attempt at a trial at once."""
+        for reference, task in self._tasks.items():
+            if task.trial.number == number and number not in self._killed:
+                self._killed.add(number)
+                with contextlib.suppress(self._ray.exceptions.RayError):
+                    self._ray.cancel(reference, force=True)
+
+    def close(self) -> None:
+        """Kill what still runs, and leave the cluster."""
+        for task in list(self._tasks.values()):
+            self.kill(task.trial.number)
+        self._tasks.clear()
+        if self._mine:
+            self._ray.shutdown()
+
+    def _ended(self, reference: Any) -> Ended:
+        task = self._tasks.pop(reference)
+        try:
+            said, trouble = json.loads(self._ray.get(reference)), None
+        except Exception as error:  # noqa: BLE001 - errors of Ray and of what it could not run come as they like
+            said, trouble = {}, error
+        # Its own word counts, even where the machine was lost a moment after: then it is not trained twice.
+        if (state := take_outcome(task.lab_path, task.trial, task.attempt)) is not None:
+            return Ended(state=state)
+        run = RunFolder.of(Path(task.root), task.project, task.run_id)
+        there = run.run_json.is_file()
+        state = TrialState(
+            trial=task.trial,
+            status="failed",
+            run=task.run_id if there else None,
+            attempt=task.attempt,
+            seconds=time.monotonic() - self._begun[task.trial.number],
+            metrics=metrics_of(run.path, objective=task.objective) if there else {},
+        )
+        if trouble is None:
+            return Ended(state=replace(state, error=said.get("error"), traceback=said.get("traceback")))
+        return self._explained(task, state, trouble)
+
+    def _explained(self, task: Task, state: TrialState, error: Exception) -> Ended:
+        problems = self._ray.exceptions
+        text = str(error).strip()
+        if task.trial.number in self._killed:
+            return Ended(state=replace(state, error="the process of the trial was ended", resumable=True))
+        if isinstance(error, problems.OutOfMemoryError):
+            return Ended(state=replace(state, error="ended by Ray for lack of memory", traceback=text, resumable=True))
+        if isinstance(error, problems.RayTaskError):
+            return Ended(state=replace(state, error=text.splitlines()[-1], traceback=text))
+        if isinstance(error, problems.RuntimeEnvSetupError):
+            return Ended(state=replace(state, error=f"its surroundings could not be made: {_first(text)}"))
+        if self._node_lives(task):
+            why = "the process of the trial died on a machine that goes on living"
+            return Ended(state=replace(state, error=f"{why}: {_first(text)}", traceback=text, resumable=True))
+        lost = replace(state, error="the machine that trained it was lost", traceback=text, resumable=True)
+        return Ended(state=lost, lost=True)
+
+    def _node_lives(self, task: Task) -> bool:
+        """Whether the machine of a task is still there, once the cluster has had time to notice."""
+        try:
+            node = _node_file(task).read_text(encoding="ascii").strip()
+        except OSError:  # it had not begun
+            return False
+        deadline = time.monotonic() + NODE_SECS
+        while time.monotonic() < deadline:
+            if not any(facts["NodeID"] == node and facts["Alive"] for facts in self._ray.nodes()):
+                return False
+            time.sleep(0.25)
+        return True
+
+
+def _remote(text: str) -> str:
+    """What a machine of the cluster does: one attempt at a trial."""
+    import ray
+
+    from epochal.lab.trial import run_trial
+
+    task = Task.from_json(text)
+    if not (Path(task.lab_path) / "lab.json").is_file():
+        raise UsageError(
+            f"the machine {socket.gethostname()} does not see the lab's folder {task.lab_path}",
+            hint="all machines of the cluster must see the folder of runs under the same path",
+        )
+    with contextlib.suppress(OSError):
+        _node_file(task).parent.mkdir(exist_ok=True)
+        _node_file(task).write_text(ray.get_runtime_context().get_node_id(), encoding="ascii")
+    state = run_trial(task)
+    with contextlib.suppress(OSError):
+        _node_file(task).unlink()
+    return json.dumps({"status": state.status, "error": state.error, "traceback": state.traceback})
+
+
+def _node_file(task: Task) -> Path:
+    return Path(task.lab_path) / "outcomes" / f"{task.trial.number:06d}-{task.attempt}.node"
+
+
+def _first(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text.splitlines()[0]) if text else "Ray does not say why"
+
+
+def _words(resources: dict[str, float]) -> str:
+    named = {"CPU": "CPUs", "GPU": "GPUs"}
+    said = [f"{resources[key]:g} {word}" for key, word in named.items() if resources.get(key)]
+    nodes = sum(key.startswith("node:") and key != "node:__internal_head__" for key in resources)
+    return ", ".join([f"{nodes} machine{'s' * (nodes != 1)}", *said])
+
+
+def _probe(address: str) -> None:
+    """Say within seconds that nothing answers: Ray itself tries for half a minute and more."""
+    if address in ("auto", "local"):
+        return
+    found = re.fullmatch(r"(?:ray://)?\[?([^\]/]+?)\]?(?::(\d+))?", address)
+    if found is None or not found[1]:
+        hint = "write host:6379, ray://host:10001 or auto"
+        raise UsageError(f"The Ray address {address!r} cannot be read", hint=hint)
+    port = int(found[2] or (10001 if address.startswith("ray://") else _PORT))
+    try:
+        if not 0 < port < 65536:
+            raise UsageError(f"The Ray address {address!r} has no port {port}")
+        socket.create_connection((found[1], port), timeout=CONNECT_SECS).close()
+    except OSError as error:
+        raise NotFoundError(
+            f"No Ray cluster answers at {address}: {error.strerror or error}",
+            hint="is it running (ray status), and is the address that of its head, such as host:6379?",
+        ) from error
+
+
+def _connect(ray: Any, address: str) -> None:
+    try:
+        ray.init(
+            address=None if address == "local" else address,
+            log_to_driver=False,
+            logging_level="ERROR",
+            configure_logging=True,
+        )
+    except EpochalError:
+        raise
+    except Exception as error:  # Ray raises what its parts raise
+        raise NotFoundError(
+            f"No Ray cluster answers at {address}: {_first(str(error).strip())}",
+            hint="is it running (ray status), is it of this version of Ray and Python, and is the address its head's?",
+        ) from error
+
+
+def _ray() -> Any:
+    # Ray reports its use to its makers and waits half a minute for what does not answer, unless told otherwise.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_py_gcs_connect_timeout_s", "5")
+    os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", "5")
+    try:
+        import ray
+    except ImportError as error:
+        hint = "pip install 'epochal[ray]'"
+        raise MissingExtraError("Running trials on Ray needs the package ray.", hint=hint) from error
+    return ray
