@@ -31,8 +31,8 @@ class Landscape:
 
     The network itself lies at (0, 0); `centre` is its loss. `accuracy` is the share of right answers at the same
     places, None where examples have no classes. NaN stands where nothing was found yet. With a training's path,
-    `path` [P, 2] holds where the snapshots `path_steps` lie in the plane, `path_losses` [P] the loss of each with all of its own
-    parameters, and `variance` [2] the share of the snapshots' variance that lies along each direction.
+    `path` [P, 2] holds where the snapshots `path_steps` lie in the plane, `path_losses` [P] the loss of each with all
+    of its own parameters, and `variance` [2] the share of the snapshots' variance that lies along each direction.
     """
 
     array: Array
