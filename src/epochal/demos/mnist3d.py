@@ -210,7 +210,8 @@ def _digest(images: Images, count: tuple[int, int], seed: int, recipe: Recipe) -
 def _kept(path: Path, count: tuple[int, int], side: int) -> tuple[Grid, Grid] | None:
     """The grids from the cache, None where they are not there or not what they should be."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, for numpy leaves a damaged one open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             grids = file["training"], file["test"]
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
         return None
