@@ -189,9 +189,9 @@ class NumpyLearner:
         """What `run.watch` wants as inputs: nothing, since the network draws its own graph."""
         return None
 
-    def examples(self, x: Array, labels: Array) -> Any:
+    def examples(self, x: Array, labels: Array, shown: Array | None) -> Any:
         """Examples as `run.watch` wants them."""
-        return x, labels
+        return (x, labels) if shown is None else (x, labels, shown)
 
     def learn(self, x: Array, labels: Array) -> float:
         """Take one step of training on a batch and return its loss."""

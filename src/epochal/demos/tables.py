@@ -43,10 +43,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a table: `features` [n, d] float32, `labels` [n]."""
+    """One part of a table: `features` [n, d] float32 as a network takes them, `labels` [n].
+
+    `measured` [n, d] are the same rows as they were measured, None where that is what a network takes.
+    """
 
     features: npt.NDArray[np.float32]
     labels: Labels
+    measured: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +157,10 @@ def split(table: Table, *, validation: float, test: float, seed: int) -> Split:
 
     def part(indices: Sequence[int]) -> Part:
         rows = np.sort(np.array(indices))
-        return Part(features=((table.features[rows] - mean) / deviation).astype(np.float32), labels=table.labels[rows])
+        measured = table.features[rows]
+        return Part(
+            features=((measured - mean) / deviation).astype(np.float32), labels=table.labels[rows], measured=measured
+        )
 
     return Split(training=part(chosen[0]), validation=part(chosen[1]), test=part(chosen[2]))
 

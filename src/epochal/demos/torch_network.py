@@ -76,9 +76,10 @@ class TorchLearner:
         """A batch as `run.watch` wants its inputs."""
         return (torch.from_numpy(x.copy()),)
 
-    def examples(self, x: Array, labels: Array) -> Any:
+    def examples(self, x: Array, labels: Array, shown: Array | None) -> Any:
         """Examples as `run.watch` wants them."""
-        return torch.from_numpy(x.copy()), labels
+        given = torch.from_numpy(x.copy())
+        return (given, labels) if shown is None else (given, labels, shown)
 
     def learn(self, x: Array, labels: Array) -> float:
         """Take one step of training on a batch and return its loss."""

@@ -133,8 +133,7 @@ class TableDemo:
             parts=parts,
             shape=shape,
             classes=table.classes,
-            # z-scores, as the network takes them: so it can be asked about others like them.
-            columns=tuple(f"{column} (z)" for column in table.columns),
+            columns=table.columns,
         )
 
     def table(self) -> Table:
@@ -205,7 +204,7 @@ class Learner(Protocol):
     def example(self, x: Array) -> object:
         """A batch as `run.watch` wants its inputs, None where it needs none."""
 
-    def examples(self, x: Array, labels: Array) -> Any:
+    def examples(self, x: Array, labels: Array, shown: Array | None) -> Any:
         """Examples as `run.watch` wants them, None where it cannot ask the network."""
 
     def learn(self, x: Array, labels: Array) -> float:
@@ -261,7 +260,8 @@ def train(
             learner.network,
             inputs=learner.example(parts.training.features[:8]),
             snapshots="epoch" if data.looks == 1 else max(1, often),
-            examples=learner.examples(asked.features, asked.labels),
+            # Rows are kept as they were measured, beside what the network takes: z-scores.
+            examples=learner.examples(asked.features, asked.labels, asked.measured),
             class_names=data.classes,
             feature_names=data.columns or None,
         )
@@ -321,7 +321,8 @@ def _loop(
 def _first(part: Part, most: int) -> Part:
     """The first examples of a part, spread over it where it is larger."""
     rows = np.unique(np.linspace(0, len(part.labels) - 1, min(most, len(part.labels))).astype(int))
-    return Part(features=part.features[rows], labels=part.labels[rows])
+    measured = None if part.measured is None else part.measured[rows]
+    return Part(features=part.features[rows], labels=part.labels[rows], measured=measured)
 
 
 def _metrics(learner: Learner, parts: Split) -> dict[str, float]:

@@ -28,6 +28,7 @@ __all__ = ["PredictionHistory", "PredictionSet"]
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
@@ -37,7 +38,8 @@ class PredictionSet:
     `probabilities` [N, C] float32, `labels` [N] int64 or None, `ids` [N] whole numbers or texts or None, `class_names`
     of C or None. `inputs` are the examples, None where none were logged: pictures as uint8 [N, H, W, C] (the numbers
     that 0 and 255 stand for are in `range`, None for 0 and 255 themselves), texts as a tuple, anything else as it was;
-    `feature_names` are those of the columns of a table.
+    `feature_names` are those of the columns of a table. Where `shown` is set, `inputs` are for people, and the network
+    was given something else: of rows of a table `prepared` says what, `inputs * scale + offset` column by column.
     """
 
     name: str
@@ -49,6 +51,8 @@ class PredictionSet:
     inputs: Any = None
     range: tuple[float, float] | None = None
     feature_names: Sequence[str] | None = None
+    shown: bool = False
+    prepared: tuple[Floats, Floats] | None = None
 
     def __len__(self) -> int:
         return len(self.probabilities)
@@ -56,6 +60,25 @@ class PredictionSet:
     def __repr__(self) -> str:
         n, classes = self.probabilities.shape
         return f"PredictionSet({self.name!r}, step {self.step}, {n} examples, {classes} classes)"
+
+    @property
+    def given(self) -> npt.NDArray[Any] | None:
+        """The examples as the network was given them, [N, ...]; None where that is not known, as of texts.
+
+        Pictures are [N, H, W, C] float32 in the numbers that their 255 steps stand for.
+        """
+        if self.inputs is None or isinstance(self.inputs, tuple):
+            return None
+        inputs = np.asarray(self.inputs)
+        if self.shown:
+            if self.prepared is None or inputs.ndim != 2:
+                return None
+            scale, offset = self.prepared
+            return (inputs * scale + offset).astype(np.float32)
+        if inputs.dtype != np.uint8 or inputs.ndim != 4:
+            return inputs
+        low, high = self.range or (0.0, 255.0)
+        return (low + inputs.astype(np.float64) / 255 * (high - low)).astype(np.float32)
 
     @property
     def predicted(self) -> Ints:

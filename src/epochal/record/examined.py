@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from epochal.errors import UsageError
 from epochal.record.policy import Account
+from epochal.record.prepared import prepared_columns
 from epochal.record.probe import Probe
 
 __all__ = ["Examined", "Outputs", "as_probabilities", "split_examples"]
@@ -159,6 +160,8 @@ class Examined:
         self.inputs, self.labels, self.shown = split_examples(examples)
         self.otherwise = self.shown is not self.inputs and not same_numbers(self.shown, self.inputs)
         """Whether what is shown is something else than what the network is given."""
+        self.prepared = prepared_columns(self.shown, self.inputs) if self.otherwise else None
+        """How the one becomes the other, where both are rows of numbers."""
         self.rows = rows_of(self.inputs)
         # What a network says of itself is no guess.
         self.outputs = outputs or getattr(probe, "outputs", None)

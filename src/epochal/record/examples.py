@@ -95,6 +95,7 @@ class Examples(Edge):
                 "outputs": asked.outputs or "raw",
                 "seconds": round(seconds, 6),
                 **({"shown": True} if asked.otherwise else {}),
+                **({"prepared": asked.prepared} if asked.prepared is not None else {}),
             },
             doing="run.watch(examples=...)",
         )

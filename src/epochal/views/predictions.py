@@ -40,6 +40,7 @@ __all__ = [
 OUTLINE_BYTES = 32 << 20
 """So many bytes of answers are sent at once; of more, every n-th step."""
 Arrays = dict[str, npt.NDArray[Any]]
+Prepared = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -48,7 +49,8 @@ class ExampleSet:
 
     `inputs` says what they are: `pictures`, `numbers`, `texts`, or "" where none were logged; `inputs_blob` is the file
     that holds them, of `inputs_bytes`. `outputs` says what the network put out (`raw`, `softmax`, `sigmoid`), "" where
-    only probabilities were logged; `shown` that the network was given something else than these inputs.
+    only probabilities were logged; `shown` that the network was given something else than these inputs: of rows of a
+    table, `prepared` says what, `inputs * scale + offset` column by column.
     """
 
     examples: int
@@ -63,6 +65,7 @@ class ExampleSet:
     range: tuple[float, float] | None
     outputs: str
     shown: bool
+    prepared: Prepared | None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -170,6 +173,18 @@ def _range(item: MediaItem) -> tuple[float, float] | None:
     return (float(scale[0]), float(scale[1])) if isinstance(scale, list) and len(scale) == 2 else None
 
 
+def _prepared(item: MediaItem) -> Prepared | None:
+    found = item.meta.get("prepared")
+    if not isinstance(found, dict):
+        return None
+    try:
+        scale, offset = (np.array(found[name], np.float64) for name in ("scale", "offset"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    fits = scale.ndim == offset.ndim == 1 and scale.shape == offset.shape
+    return (scale, offset) if fits and np.isfinite(scale).all() and np.isfinite(offset).all() else None
+
+
 def _checked(probabilities: npt.NDArray[Any] | None, item: MediaItem) -> npt.NDArray[Any]:
     if probabilities is None or probabilities.ndim != 2 or probabilities.dtype.kind != "f":
         raise DamagedError(f"{item.filename} holds no probabilities")
@@ -209,6 +224,8 @@ def read_predictions(stored: StoredRun, name: str, step: int | None) -> Predicti
         inputs=inputs,
         range=_range(item),
         feature_names=_names(item, "feature_names"),
+        shown=item.meta.get("shown") is True,
+        prepared=_prepared(item),
     )
 
 
@@ -309,6 +326,7 @@ def _set_of(
         range=_range(item),
         outputs=str(item.meta.get("outputs", "")),
         shown=item.meta.get("shown") is True,
+        prepared=_prepared(item),
     )
 
 

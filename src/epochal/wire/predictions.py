@@ -62,6 +62,9 @@ def _set_document(each: ExampleSet) -> dict[str, Any]:
         "range": each.range,
         "outputs": each.outputs,
         "shown": each.shown,
+        "prepared": None
+        if each.prepared is None
+        else {name: values.tolist() for name, values in zip(("scale", "offset"), each.prepared, strict=True)},
     }
 
 

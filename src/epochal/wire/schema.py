@@ -444,6 +444,13 @@ class HistogramsHeader(Document):
     columns: list[str] = Field(description="What the columns of `statistics` are")
 
 
+class PreparedDocument(Document):
+    """How rows for people become those that the network is given: value * scale + offset, column by column."""
+
+    scale: list[float] = Field(description="0 of a column that is the same in all rows: of other values it is unknown")
+    offset: list[float]
+
+
 class ExampleSetDocument(Document):
     """Examples that a network was asked about at several steps."""
 
@@ -459,6 +466,7 @@ class ExampleSetDocument(Document):
     range: list[float] | None = Field(description="What 0 and 255 of a picture stand for")
     outputs: str = Field(description="What the network put out: raw, softmax or sigmoid; empty where not known")
     shown: bool = Field(description="Whether the inputs are for people, and the network was given something else")
+    prepared: PreparedDocument | None = Field(description="What it was given instead, where both are rows of a table")
 
 
 class PredictionsHeader(Document):

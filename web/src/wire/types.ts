@@ -50,6 +50,24 @@ export interface CodeDocument {
   packages: Record<string, string>;
 }
 
+/** The metric at one level less that at another; places in the parameter's levels. */
+export interface ComparisonDocument {
+  before: number;
+  after: number;
+  estimate: number;
+  /** 95 % interval over all comparisons of the parameter; null: one repeat */
+  low: number | null;
+  high: number | null;
+  /** Whether configurations that differ in nothing else were compared */
+  paired: boolean;
+  places: number;
+  /** Least and most trainings of a configuration that took part */
+  repeats: number[];
+  /** Whether the interval leaves out zero */
+  clear: boolean;
+  text: string;
+}
+
 /** The last lines that the training printed. */
 export interface ConsoleDocument {
   lines: ConsoleLineDocument[];
@@ -64,6 +82,13 @@ export interface ConsoleLineDocument {
   rank: number;
 }
 
+/** One quantity by the names of its series, of training and of data held back. */
+export interface CurvePairDocument {
+  name: string;
+  train: string | null;
+  validation: string | null;
+}
+
 /** A run went to the trash; it can be restored. */
 export interface DeletedDocument {
   id: string;
@@ -74,6 +99,39 @@ export interface EdgeDocument {
   source: string;
   target: string;
   skip: boolean;
+}
+
+/** What a parameter did. */
+export interface EffectDocument {
+  parameter: string;
+  levels: LevelDocument[];
+  comparisons: ComparisonDocument[];
+  largest: ComparisonDocument | null;
+  /** Of the variance of all trials, less what noise would have */
+  share: number | null;
+  conclusion: 'effect' | 'unclear' | 'one repeat' | 'confounded';
+  confounded: string[];
+  sentence: string;
+}
+
+/** What the finished trials of a lab tell of one metric. */
+export interface EffectsDocument {
+  metric: string;
+  mode: 'min' | 'max';
+  /** Whether differences are told in points of a hundred */
+  points: boolean;
+  trials: number;
+  configurations: number;
+  effects: EffectDocument[];
+  interactions: InteractionDocument[];
+  spread: SpreadDocument;
+  /** Share of the variance that no parameter and no pair explains */
+  rest: number | null;
+  /** Share of the variance that repeats have */
+  of_repeats: number | null;
+  notes: string[];
+  /** Whether Optuna is installed: /importance answers */
+  second_opinion: boolean;
 }
 
 /** What went wrong, in a stable word, a sentence and what to do. */
@@ -125,6 +183,8 @@ export interface ExampleSetDocument {
   outputs: string;
   /** Whether the inputs are for people, and the network was given something else */
   shown: boolean;
+  /** What it was given instead, where both are rows of a table */
+  prepared: PreparedDocument | null;
 }
 
 /** Header of the EPF1 container of a film: arrays steps [T] and frames [T, ...]. */
@@ -177,6 +237,80 @@ export interface HistogramsHeader {
   series: string;
   /** What the columns of statistics are */
   columns: string[];
+}
+
+/** A second opinion on which parameters mattered. */
+export interface ImportanceDocument {
+  metric: string;
+  evaluator: 'fanova' | 'mdi';
+  importance: Record<string, number>;
+}
+
+/** How much more a change of one parameter does beside another value of a second one. */
+export interface InteractionDocument {
+  parameters: string[];
+  levels: string[][];
+  estimate: number | null;
+  low: number | null;
+  high: number | null;
+  share: number;
+  clear: boolean;
+  sentence: string;
+}
+
+/** Header of the EPF1 container of a lab's curves, [K] of them one after the other. trial u4[K], name u4[K] (its place in names), length u4[K], and of all points steps i8, epochs f8, values f8. */
+export interface LabCurvesHeader {
+  arrays: ArrayDocument[];
+  names: string[];
+}
+
+/** A lab with all its trials. */
+export interface LabDocument {
+  lab: LabRow;
+  /** The text of its lab.toml, empty where it was made in Python */
+  source: string;
+  /** Those that differ between trials */
+  parameters: string[];
+  /** Those that do not */
+  fixed: Record<string, unknown>;
+  metrics: string[];
+  /** What its runs log, pairs of training and validation first */
+  curves: CurvePairDocument[];
+  trials: TrialDocument[];
+}
+
+/** One lab in the list of labs. */
+export interface LabRow {
+  /** project/lab_id */
+  id: string;
+  project: string;
+  lab_id: string;
+  name: string;
+  created: number;
+  model: string | null;
+  data: string | null;
+  /** The function that trains, where it is not a model on data */
+  train: string | null;
+  objective: string;
+  mode: 'min' | 'max';
+  repeats: number;
+  /** Whether the process that runs it lives */
+  running: boolean;
+  /** As many as are planned */
+  trials: number;
+  /** How many are waiting, running, finished, failed and stopped */
+  counts: Record<string, number>;
+  /** Time that all trials took together */
+  seconds: number;
+  best_trial: number | null;
+  best: number | null;
+  /** Changes when anything of the lab changed on disk */
+  version: string;
+}
+
+/** All labs, newest first. */
+export interface LabTable {
+  labs: LabRow[];
 }
 
 /** A node of the graph. */
@@ -361,6 +495,18 @@ export interface LensResult {
   done: boolean;
 }
 
+/** A value of a parameter, or a stretch of values, and how its finished trials did. */
+export interface LevelDocument {
+  label: string;
+  value: unknown;
+  /** Of a stretch: its least value */
+  low: number | null;
+  high: number | null;
+  mean: number;
+  trials: number;
+  configurations: number;
+}
+
 /** The values of one series by step, those of one step in the order logged. */
 export interface MediaDocument {
   series: string;
@@ -448,6 +594,13 @@ export interface PredictionsHeader {
   /** Of each step, what /blob is asked for: safetensors, probabilities [N, C] */
   blobs: string[];
   sets: ExampleSetDocument[];
+}
+
+/** How rows for people become those that the network is given: value * scale + offset, column by column. */
+export interface PreparedDocument {
+  /** 0 of a column that is the same in all rows: of other values it is unknown */
+  scale: number[];
+  offset: number[];
 }
 
 /** One example for the network to answer. */
@@ -565,6 +718,19 @@ export interface SparkDocument {
   values: (number | null)[];
 }
 
+/** Repeats of one configuration against configurations. */
+export interface SpreadDocument {
+  repeats_std: number | null;
+  configurations_std: number | null;
+  /** Of the variance, between configurations; null where nothing was repeated */
+  share: number | null;
+  low: number | null;
+  high: number | null;
+  configurations: number;
+  repeats: number[];
+  sentence: string;
+}
+
 /** What this Studio is. */
 export interface StudioDocument {
   version: string;
@@ -595,6 +761,24 @@ export interface TensorDocument {
   rows: number;
   /** How much its mean moved over the run, in units of its first std */
   change: number | null;
+}
+
+/** One training of a lab. */
+export interface TrialDocument {
+  trial: number;
+  /** Trials of one configuration have equal parameters */
+  configuration: number;
+  repeat: number;
+  seed: number;
+  status: 'waiting' | 'running' | 'finished' | 'failed' | 'stopped';
+  /** project/run_id of the run that recorded it */
+  run: string | null;
+  attempt: number;
+  error: string | null;
+  traceback: string | null;
+  seconds: number | null;
+  parameters: Record<string, unknown>;
+  metrics: Record<string, number | null>;
 }
 
 /** A layer with parameters, as the Weights page shows it. */
