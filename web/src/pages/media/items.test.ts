@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { MediaItemDocument, MediaSeriesDocument } from '../../wire/types'
-import { byStep, grouped, sizeText, stepAt, stepsOf } from './items'
+import { byStep, grouped, rangeOf, sizeText, stepAt, stepsOf } from './items'
 
 const item = (step: number, index = 0): MediaItemDocument => ({
   step,
@@ -61,6 +61,15 @@ describe('series', () => {
     expect(names('CHART')).toEqual(['val/confusion'])
     expect(names('none')).toEqual([])
   })
+})
+
+it('finds one scale for all steps', () => {
+  const of = (meta: Record<string, unknown>) => ({ ...item(0), meta })
+  expect(rangeOf([of({ low: 0, high: 2 }), of({ low: -1, high: 1 }), of({ low: null, high: null })])).toEqual({
+    low: -1,
+    high: 2,
+  })
+  expect(rangeOf([of({}), of({ width: 3 })])).toBeNull()
 })
 
 it('says sizes shortly', () => {

@@ -29,6 +29,17 @@ export function byStep(items: readonly MediaItemDocument[]): Map<number, MediaIt
   return found
 }
 
+/** Between which values those of all items lie; null where none says it. */
+export function rangeOf(items: readonly MediaItemDocument[]): { low: number; high: number } | null {
+  let [low, high] = [Infinity, -Infinity]
+  for (const { meta } of items) {
+    if (typeof meta.low !== 'number' || typeof meta.high !== 'number') continue
+    low = Math.min(low, meta.low)
+    high = Math.max(high, meta.high)
+  }
+  return low <= high ? { low, high } : null
+}
+
 export interface Group {
   /** What stands before the last slash of the names, empty for names without one. */
   prefix: string

@@ -2,12 +2,13 @@
 import { settled } from '../../films/loaded.svelte'
 import { source } from '../../source/source'
 import type { MediaDocument, MediaItemDocument, MediaSeriesDocument, RunRow } from '../../wire/types'
-import { byStep, stepAt, stepsOf } from './items'
+import { byStep, rangeOf, stepAt, stepsOf } from './items'
 
 export class SeriesItems {
   document = $state.raw<MediaDocument | null>(null)
   problem = $state<string | null>(null)
   readonly steps = $derived(stepsOf(this.document?.items ?? []))
+  readonly range = $derived(rangeOf(this.document?.items ?? []))
   readonly #byStep = $derived(byStep(this.document?.items ?? []))
   #asked = ''
 

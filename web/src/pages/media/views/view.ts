@@ -6,5 +6,7 @@ export interface ViewProps {
   item: MediaItemDocument
   small?: boolean
   large?: boolean
+  /** Between which values those of the whole series lie, where that is known: one scale for all steps. */
+  range?: { low: number; high: number } | null
   onopen?: () => void
 }
