@@ -18,13 +18,14 @@ from epochal.wire.schema import (
     PredictionsHeader,
     SeriesKept,
 )
+from epochal.wire.schema_lab import LabCurvesHeader
 from epochal.wire.schema_lens import LensHeader
 
 __all__ = ["describe"]
 
 _OTHERS = (
-    ErrorDocument, EventDocument, ExampleHeader, FramesHeader, HistogramsHeader, LensHeader, PredictionsHeader,
-    SeriesKept,
+    ErrorDocument, EventDocument, ExampleHeader, FramesHeader, HistogramsHeader, LabCurvesHeader, LensHeader,
+    PredictionsHeader, SeriesKept,
 )  # fmt: skip
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from epochal.server.backend import Backend
 from epochal.server.live import EventStream
+from epochal.server.routes_lab import add_labs
 from epochal.wire.queries import (
     BlobQuery,
     ConsoleQuery,
@@ -177,6 +178,7 @@ def make_router(backend: Backend) -> APIRouter:
         return backend.look(project, run_id, question)
 
     _add_lens(router, backend)
+    add_labs(router, backend)
 
     @router.get(
         run + "/media", operation_id="media", response_model=MediaDocument, responses=_UNCHANGED, tags=["media"]

@@ -42,9 +42,10 @@ from epochal.wire.documents import (
     row_document,
     to_json,
 )
+from epochal.wire.labs import LABS, LabAnswers
 from epochal.wire.media import blob_type, thin_items
 from epochal.wire.paths import parse_path
-from epochal.wire.predictions import encode_example, encode_outline
+from epochal.wire.predictions import encode_example, encode_outline, names_document
 from epochal.wire.queries import (
     BlobQuery,
     ConsoleQuery,
@@ -134,6 +135,7 @@ class Wire:
     ) -> None:
         self._library = library
         self.table = RunsTable(library)
+        self._labs = LabAnswers(library)
         self._studio = {
             "version": __version__,
             "live": live,
@@ -153,6 +155,9 @@ class Wire:
     def ask(self, what: str, project: str = "", run_id: str = "", *, query: str = "", known_etags: str = "") -> Answer:
         """Answer a question; `known_etags` are those the asker has answers for already."""
         asked = _Asked(what, query, known_etags)
+        if what in LABS:
+            body, media_type = self._labs.answer(what, project, run_id, query)
+            return _document(body, asked, media_type=media_type)
         match what:
             case "studio":
                 read_query(PlainQuery, query)
@@ -248,6 +253,7 @@ class Wire:
         if version != row.version:
             document = detail_document(read_detail(run.stored, row, changes=run.changes))
             document |= {"ask": askable(run.stored), "class_images": class_images_document(run.stored)}
+            document |= {"names": names_document(run.stored)}
             body = to_json(document)
             run.detail = (row.version, body)
             # Its notices are known only once all numbers were read.
@@ -403,11 +409,13 @@ def _film(run: _Opened, query: FramesQuery) -> FilmStack:
     return make_film(images, **chosen)
 
 
-def _document(body: bytes, asked: _Asked, *, etag: str = "", immutable: bool = False) -> Answer:
+def _document(body: bytes, asked: _Asked, *, etag: str = "", immutable: bool = False, media_type: str = JSON) -> Answer:
     """A small document is told from others by its content."""
     etag = etag or _etag(body)
     unchanged = etag in asked.known_etags
-    return Answer(body=b"" if unchanged else body, media_type=JSON, etag=etag, immutable=immutable, unchanged=unchanged)
+    return Answer(
+        body=b"" if unchanged else body, media_type=media_type, etag=etag, immutable=immutable, unchanged=unchanged
+    )
 
 
 def _for_ever(query: PlainQuery, row: RunFacts) -> bool:

@@ -39,24 +39,30 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "cmap": None,
     },
     "events": {},
+    "labs": {},
+    "lab": {},
+    "lab/effects": {"metric": None},
+    "lab/importance": {"metric": None},
+    "lab/curves": {"name": (), "first": None, "count": None, "points": 400},
 }
 """What can be asked, with each question's parameters in the order they are spelled, and their defaults."""
 
-_OF_STUDIO = ("studio", "runs", "events")
+_OF_STUDIO = ("studio", "runs", "events", "labs")
 _UNESCAPED = "!*'()"  # besides letters, digits and _.-~ these stay as they are in encodeURIComponent
 
 
 def path_of(what: str, run: str = "", /, *, version: str | None = None, **parameters: Any) -> str:
     """The address of a question: `path_of("frames", "iris/2026", series="param/0.weight", mode="change")`.
 
-    `run` is `project/run_id`. `version`, the run's, stands last as `v`; a static export's addresses have none.
+    `run` is `project/run_id`, of a question about a lab `project/lab_id`. `version`, the run's, stands last as `v`; a
+    static export's addresses have none.
     """
     if what not in PARAMETERS:
         raise UsageError(f"there is no question {what!r}", hint=f"known: {', '.join(PARAMETERS)}")
     known = PARAMETERS[what]
     if unknown := sorted(set(parameters) - set(known)):
         raise UsageError(f"{what} has no parameter {unknown[0]!r}", hint=f"known: {', '.join(known) or 'none'}")
-    path = f"{API}/{what}" if what in _OF_STUDIO else _run_path(what, run)
+    path = f"{API}/{what}" if what in _OF_STUDIO else _path_below(what, run)
     pairs = [
         f"{name}={_escape(item)}"
         for name, default in known.items()
@@ -78,19 +84,26 @@ def parse_path(path: str) -> tuple[str, str, str]:
             return "run", unquote(project), unquote(run_id)
         case ["", "api", "v1", "runs", project, run_id, what] if what in PARAMETERS and what not in (
             "run",
+            "lab",
             *_OF_STUDIO,
         ):
             return what, unquote(project), unquote(run_id)
+        case ["", "api", "v1", "labs", project, lab_id]:
+            return "lab", unquote(project), unquote(lab_id)
+        case ["", "api", "v1", "labs", project, lab_id, what] if f"lab/{what}" in PARAMETERS:
+            return f"lab/{what}", unquote(project), unquote(lab_id)
         case _:
             raise NotFoundError(f"there is nothing at {path}")
 
 
-def _run_path(what: str, run: str) -> str:
-    project, slash, run_id = run.partition("/")
-    if not (project and slash and run_id) or "/" in run_id:
-        raise UsageError(f"a run is named project/run_id, not {run!r}")
-    path = f"{API}/runs/{_escape(project)}/{_escape(run_id)}"
-    return path if what == "run" else f"{path}/{what}"
+def _path_below(what: str, of: str) -> str:
+    """The address of a question about a run or a lab."""
+    kind, _, more = what.partition("/") if what.startswith("lab") else ("run", "", "" if what == "run" else what)
+    project, slash, its_id = of.partition("/")
+    if not (project and slash and its_id) or "/" in its_id:
+        raise UsageError(f"a {kind} is named project/{kind}_id, not {of!r}")
+    path = f"{API}/{kind}s/{_escape(project)}/{_escape(its_id)}"
+    return f"{path}/{more}" if more else path
 
 
 def _escape(value: Any) -> str:

@@ -22,6 +22,8 @@ __all__ = [
     "FramesMode",
     "FramesQuery",
     "HistogramsQuery",
+    "LabCurvesQuery",
+    "LabEffectsQuery",
     "MediaQuery",
     "PlainQuery",
     "PredictionsQuery",
@@ -125,6 +127,23 @@ class ConsoleQuery(PlainQuery):
     """How many of the lines that were printed."""
 
     last: int = Field(default=2000, ge=1, le=1_000_000, description="So many lines from the end")
+
+
+class LabEffectsQuery(PlainQuery):
+    """Which metric of a lab's trials."""
+
+    metric: str | None = Field(
+        default=None, max_length=1000, description="A metric of its trials; left out: the lab's objective"
+    )
+
+
+class LabCurvesQuery(PlainQuery):
+    """Which series of a lab's trials, of which trials, and how many points of each."""
+
+    name: list[str] = Field(min_length=1, max_length=20, description="Series to send")
+    first: int | None = Field(default=None, ge=0, le=_STEP_MAX, description="Trials from this number on")
+    count: int | None = Field(default=None, ge=1, le=_STEP_MAX, description="So many numbers of trials")
+    points: int = Field(default=400, ge=8, le=100_000, description="About how many points at most of each curve")
 
 
 class ExportQuery(BaseModel):

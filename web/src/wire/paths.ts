@@ -13,6 +13,11 @@ const PARAMETERS = {
   studio: {},
   runs: {},
   events: {},
+  labs: {},
+  lab: {},
+  'lab/effects': { metric: null },
+  'lab/importance': { metric: null },
+  'lab/curves': { name: null, first: null, count: null, points: 400 },
   run: {},
   graph: {},
   scalars: { name: null, points: 2000, start: null, end: null },
@@ -28,7 +33,12 @@ const PARAMETERS = {
 
 export type Question = keyof typeof PARAMETERS
 
-/** The address of a question; `run` is `project/run_id`, `version` the run's, where the answer then can't change. */
+const OF_STUDIO = new Set<Question>(['studio', 'runs', 'events', 'labs'])
+
+/**
+ * The address of a question; `run` is `project/run_id`, or `project/lab_id` of a question about a lab, `version` the
+ * run's, where the answer then can't change.
+ */
 export function pathOf(what: Question, run = '', parameters: Parameters = {}, version: string | null = null): string {
   const parts: string[] = []
   for (const [name, standard] of Object.entries(PARAMETERS[what])) {
@@ -37,7 +47,7 @@ export function pathOf(what: Question, run = '', parameters: Parameters = {}, ve
     for (const one of Array.isArray(value) ? value : [value]) parts.push(`${name}=${encodeURIComponent(String(one))}`)
   }
   if (version !== null) parts.push(`v=${encodeURIComponent(version)}`)
-  const path = what === 'studio' || what === 'runs' || what === 'events' ? `${API}/${what}` : runPath(what, run)
+  const path = OF_STUDIO.has(what) ? `${API}/${what}` : what.startsWith('lab') ? labPath(what, run) : runPath(what, run)
   return parts.length ? `${path}?${parts.join('&')}` : path
 }
 
@@ -45,6 +55,12 @@ function runPath(what: Question, run: string): string {
   const cut = run.indexOf('/')
   const base = `${API}/runs/${encodeURIComponent(run.slice(0, cut))}/${encodeURIComponent(run.slice(cut + 1))}`
   return what === 'run' ? base : `${base}/${what}`
+}
+
+function labPath(what: Question, lab: string): string {
+  const cut = lab.indexOf('/')
+  const base = `${API}/labs/${encodeURIComponent(lab.slice(0, cut))}/${encodeURIComponent(lab.slice(cut + 1))}`
+  return base + what.slice('lab'.length)
 }
 
 /** Where a run's network is asked. */
@@ -94,6 +110,14 @@ export interface PredictionsQuery {
   example?: number | null
   /** A step whose examples are meant. */
   at?: number | null
+}
+
+export interface LabCurvesQuery {
+  name: readonly string[]
+  /** Trials from this number on, and how many. */
+  first?: number | null
+  count?: number | null
+  points?: number
 }
 
 export interface ExportQuery {

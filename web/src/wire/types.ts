@@ -359,6 +359,21 @@ export interface LensDocument {
   samples: string[];
 }
 
+/** The strongest examples of a unit: channels are their numbers. The first half of pixels is what it sees of them, the second half what in them it answers to; smaller ones lie at the top left. */
+export interface LensExamples {
+  unit: number;
+  /** Units of the layer, the one with the strongest answer first */
+  units: number[];
+  /** Its answers */
+  values: (number | null)[];
+  /** Height and width of each picture */
+  sizes: number[][];
+  /** Which part of the example it is: top, left, bottom, right */
+  boxes: (number[] | null)[];
+  /** How many examples were looked at */
+  count: number;
+}
+
 /** Why one way of looking found nothing. */
 export interface LensFailure {
   method: string;
@@ -373,6 +388,8 @@ export interface LensHeader {
   channels: number[];
   /** How many channels the layer has */
   total: number;
+  /** Of top examples */
+  examples: LensExamples | null;
 }
 
 /** What the network was given, and what it says of it. */
@@ -400,6 +417,8 @@ export interface LensJob {
   ahead: number;
   /** What is going on: a process starts, it loads the network, or it looks; empty where nothing is */
   doing: '' | 'starting' | 'loading' | 'looking';
+  /** How much of a long way of looking is done, from 0 to 1 */
+  share: number | null;
   /** Goes up whenever something is new */
   version: number;
   methods: string[];
@@ -453,7 +472,7 @@ export interface LensPicture {
   picture: string;
 }
 
-/** Ways of looking at one input, as the network was at a step. The input is a recorded example (series and example), a sample photo by its name, or an uploaded picture. */
+/** Ways of looking at one input, as the network was at a step. The input is a recorded example (series and example), a sample photo by its name, or an uploaded picture; ways of looking that need none can be asked without. */
 export interface LensQuestion {
   methods: string[];
   /** At the last snapshot that is not after it; None: the last one */
@@ -469,6 +488,12 @@ export interface LensQuestion {
   /** None: the last useful one */
   layer: string | null;
   channel: number | null;
+  /** A layer whose channels stand where classes stood: target is one */
+  inside: string | null;
+  /** Row and column of one unit of that channel */
+  place: number[] | null;
+  /** Draw attributions with random weights, and say how alike they are */
+  check: boolean;
   /** Settings of methods: {occlusion: {window: 8}} */
   options: Record<string, Record<string, number>>;
   /** Of the pictures to keep */
@@ -561,6 +586,16 @@ export interface MetricDocument {
   better: 'min' | 'max' | null;
 }
 
+/** What goes into the network and what comes out is called, as its recorded examples tell. */
+export interface NamesDocument {
+  /** Of the numbers of a row, in the order of the network's inputs; or empty */
+  columns: string[];
+  /** Of the network's outputs; or empty */
+  classes: string[];
+  /** What the network is given for a row of the columns' numbers */
+  prepared: PreparedDocument | null;
+}
+
 /** Something to tell the reader: lost, damaged, hidden or thinned data. */
 export interface NoticeDocument {
   code: string;
@@ -642,6 +677,8 @@ export interface RunDetail {
   network: boolean;
   /** What /ask takes, None where the network cannot be asked */
   ask: AskableDocument | null;
+  /** What inputs and outputs are called */
+  names: NamesDocument;
   /** The film of what each class looks like to the network */
   class_images: TensorDocument | null;
   /** Logged values that are no numbers, by series */
