@@ -7,11 +7,12 @@ on an accelerator only as far as its operations are deterministic. Times alone d
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -304,9 +305,7 @@ class _Training:
         if shown is not None and shown.nbytes > SHOWN_BYTES:
             shown = None
         if len(self._data.classes) > 1:
-            self._run.log_predictions(
-                shown, block.labels, shares, self._data.classes, step=self._state.step, epoch=self._state.epoch
-            )
+            self._run.log_predictions(shown, block.labels, shares, self._data.classes, step=self._state.step)
 
     def _set_rate(self, rate: float) -> None:
         for group in self._optimiser.param_groups:
@@ -348,7 +347,8 @@ class _Training:
         if any(kept.get(key) != value for key, value in self._identity.items()):
             raise UsageError("The state to go on from is that of other parameters, another seed, or other data.")
         self._network.load_state_dict(kept["network"])
-        self._optimiser.load_state_dict(kept["optimiser"])
+        # A copy, for the optimiser goes on writing into what it is given.
+        self._optimiser.load_state_dict(copy.deepcopy(kept["optimiser"]))
         self._order.set_state(kept["order"])
         torch.set_rng_state(kept["random"])
         epoch, batch, step, since_best, seconds = kept["place"]
@@ -361,8 +361,6 @@ class _Training:
 
 
 def _unsmoothed(settings: Settings) -> Settings:
-    from dataclasses import replace
-
     return replace(settings, label_smoothing=0.0) if settings.label_smoothing else settings
 
 
