@@ -9,10 +9,12 @@ from epochal.errors import MissingExtraError
 from epochal.lens.attribution import Attribution
 from epochal.lens.class_images import ClassImages, class_images
 from epochal.lens.films import film, recorded_class_images
+from epochal.lens.heads import Attention
 from epochal.lens.spectrum import PowerLaw, Spectra, spectra
 from epochal.lens.surface import Landscape
 
 if TYPE_CHECKING:
+    from epochal.lens.attending import attention
     from epochal.lens.attribute.cams import grad_cam, grad_cam_plus_plus, guided_grad_cam, layer_cam
     from epochal.lens.attribute.deconvolution import deconvolution
     from epochal.lens.attribute.guided_backprop import guided_backprop
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from epochal.lens.within import inside
 
 __all__ = [
+    "Attention",
     "Attribution",
     "ClassImages",
     "FeatureMaps",
@@ -49,6 +52,7 @@ __all__ = [
     "Similarity",
     "Spectra",
     "TopExamples",
+    "attention",
     "attributions",
     "cka",
     "cka_steps",
@@ -92,6 +96,7 @@ _HOMES = {
     "SanityCheck": "attribute.sanity_check",
     "Similarity": "similarity",
     "TopExamples": "examples",
+    "attention": "attending",
     "attributions": "attribute.together",
     "cka": "similarity",
     "cka_steps": "similarity",

@@ -136,9 +136,7 @@ class Landscape:
         if self.path_losses is not None:
             high = max(high, min(most, float(np.nanmax(self.path_losses))))
         high = high if high > low else low + 1
-        return ColourScale(
-            lo=low, hi=high, colours=table("viridis", mode), signed=False, label=self.loss, clipped=high < most
-        )
+        return ColourScale(lo=low, hi=high, colours=table("viridis", mode), signed=False, clipped=high < most)
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.array.shape))
