@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     import epochal
     from epochal.demos import Material, Progress, TableDemo, Trained
 
-VOLUMES = ("mnist3d",)
-"""Demos of three dimensions."""
 EXAMPLES = """
 epochal demo
 epochal demo digits --hidden 64 32 --epochs 60
 epochal demo mnist --hidden 30
 epochal demo mnist3d --filters 8 16 --hidden 64
 epochal demo mnist3d --data full_dataset_vectors.h5 --no-view --json
+epochal demo lab
 epochal demo wine --no-view --json
 epochal demo --data flowers.csv --target species
 """
@@ -40,7 +39,10 @@ _SLOWEST_EPOCH = 0.5
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument(
-        "name", nargs="?", metavar="TABLE", help="iris, wine, breast_cancer, digits, mnist or mnist3d (default: iris)"
+        "name",
+        nargs="?",
+        metavar="TABLE",
+        help="iris, wine, breast_cancer, digits, mnist, mnist3d, or lab (default: iris)",
     )
     parser.add_argument(
         "--data",
@@ -83,7 +85,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Train and record; show it in the Studio while it trains, unless that is not wanted."""
-    if args.name in VOLUMES:
+    if args.name == "lab":
+        from epochal.cli.demo_lab import run as run_lab
+
+        return run_lab(args, terminal, _made(resolve_root(args.dir)))
+    if args.name == "mnist3d":
         return _run_volumes(args, terminal)
     if args.filters is not None:
         raise UsageError("--filters is of the demo 'mnist3d'.", hint="epochal demo mnist3d --filters 8 16")

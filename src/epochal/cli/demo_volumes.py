@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
     import epochal
     from epochal.demos.volumes import Volumes
 
-__all__ = ["VolumesDemo", "refuse"]
+__all__ = ["ELSEWHERE", "VolumesDemo", "need_torch", "refuse"]
 
 FILTERS = (8, 16)
 DENSE = (64,)
 EPOCHS = 6
 BATCH_SIZE = 64
 DROPOUT = 0.3
-_ELSEWHERE = ("target", "engine", "batches", "pace")
+ELSEWHERE = ("target", "engine", "batches", "pace")
+"""Options of the other demos."""
 
 
 def refuse(args: argparse.Namespace, names: tuple[str, ...], defaults: Mapping[str, Any]) -> None:
@@ -38,6 +40,15 @@ def refuse(args: argparse.Namespace, names: tuple[str, ...], defaults: Mapping[s
                 f"--{name.replace('_', '-')} is not an option of the demo {args.name!r}.",
                 hint="epochal demo --help tells which belong to which.",
             )
+
+
+def need_torch() -> None:
+    """Raise MissingExtraError where PyTorch is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtraError(
+            "Networks of three dimensions are trained with PyTorch.",
+            hint="Install it with `pip install 'epochal[torch]'`.",
+        )
 
 
 def parameters_of(args: argparse.Namespace) -> dict[str, Any]:
@@ -60,16 +71,10 @@ class VolumesDemo:
     """The training of `epochal demo mnist3d`, checked before anything is made."""
 
     def __init__(self, args: argparse.Namespace, terminal: Terminal) -> None:
-        refuse(args, _ELSEWHERE, {"engine": "auto", "batches": False})
-        try:
-            from epochal.lab.training import check
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            raise MissingExtraError(
-                "Networks of three dimensions are trained with PyTorch.",
-                hint="Install it with `pip install 'epochal[torch]'`.",
-            ) from error
+        refuse(args, ELSEWHERE, {"engine": "auto", "batches": False})
+        need_torch()
+        from epochal.lab.training import check
+
         self.parameters, self.seed = parameters_of(args), args.seed
         whole("The seed", args.seed, 0, 2**32 - 1)
         check(self.parameters, model="epochal:convnet3d")

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         if args.plan:
             return _plan(lab, args, terminal)
         root = resolve_root(args.dir)
-        with _watched(terminal, lab.settings.objectives[0][0]) as progress:
+        with watched(terminal, lab.settings.objectives[0][0]) as progress:
             result = run_settings(
                 lab.settings,
                 dir=root,
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             )
     else:
         root = existing_root(args.dir)
-        with _watched(terminal, "best") as progress:
+        with watched(terminal, "best") as progress:
             result = rerun(
                 args.lab,
                 args.trials or ("failed",),
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.json:
         terminal.json(result.document())
     else:
-        _tell(result, args, terminal, time.monotonic() - began)
+        say_result(result, args, terminal, time.monotonic() - began)
     if result.interrupted:
         terminal.note("Stopped. Go on with: " + _again(args, result))
         return _INTERRUPTED
@@ -131,7 +131,7 @@ def _plan(lab: object, args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 @contextmanager
-def _watched(terminal: Terminal, objective: str) -> Iterator[Callable[[Progress], None]]:
+def watched(terminal: Terminal, objective: str) -> Iterator[Callable[[Progress], None]]:
     """A bar where somebody watches, otherwise a line for each trial that ends."""
     with terminal.progress("Trials", unit="trials") as update:
 
@@ -157,7 +157,8 @@ def _watched(terminal: Terminal, objective: str) -> Iterator[Callable[[Progress]
         yield progress
 
 
-def _tell(result: LabResult, args: argparse.Namespace, terminal: Terminal, seconds: float) -> None:
+def say_result(result: LabResult, args: argparse.Namespace, terminal: Terminal, seconds: float) -> None:
+    """What came of a lab, for people: the best trials, those that went wrong, and where it lies."""
     info, states = result.info, result.trials
     counts = {s: sum(state.status == s for state in states) for s in ("finished", "failed", "stopped", "waiting")}
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from epochal.errors import MissingExtraError, UsageError
 
-__all__ = ["Block", "Volumes", "load_volumes", "split_volumes", "whole"]
+__all__ = ["Block", "Volumes", "load_volumes", "save_volumes", "split_volumes", "whole"]
 
 Array = npt.NDArray[Any]
 
@@ -124,6 +125,24 @@ def split_volumes(
         classes=classes,
         largest=largest,
     )
+
+
+def save_volumes(data: Volumes, path: Path) -> Path:
+    """Write an `.npz` file that `load_volumes` reads, training and validation part in one; return its path."""
+    arrays = {
+        "X_train": np.concatenate([data.training.features, data.validation.features]),
+        "y_train": np.concatenate([data.training.labels, data.validation.labels]),
+    }
+    if data.test is not None:
+        arrays |= {"X_test": data.test.features, "y_test": data.test.labels}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.tmp.npz")
+    try:
+        np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
 
 
 def whole(what: str, value: object, least: int, most: int) -> int:
