@@ -112,7 +112,6 @@ def test_the_catalogue_says_what_there_is(ask: httpx.Client, lens: str) -> None:
     assert [layer["name"] for layer in found["layers"]] == ["0", "1", "2", "3", "4", "5", "6"]
     assert found["layers"][3]["shape"] == [6, 6, 6]
     assert {"saliency", "grad_cam", "feature_maps"} <= {m["name"] for m in found["methods"] if not m["reason"]}
-    assert "top_examples" not in {m["name"] for m in found["methods"]}
 
 
 def test_each_setting_is_one_of_its_method() -> None:
@@ -154,6 +153,88 @@ def test_several_methods_say_what_python_says(ask: httpx.Client, lens: str, root
     assert Image.open(io.BytesIO(picture.content)).size[0] > 12
 
 
+def test_a_channel_or_a_unit_stands_where_a_class_stood(ask: httpx.Client, lens: str, root: Path) -> None:
+    reader = epochal.open(root).run("latest")
+    known = reader.predictions()
+    low, high = known.range or (0, 1)
+    x = (low + known.inputs[5].astype(np.float64) / 255 * (high - low)).astype(np.float32).transpose(2, 0, 1)
+    for place in (None, [2, 4]):
+        job = looked(ask, lens, methods=["saliency", "occlusion", "maximize"], example=5, inside="3", place=place,
+                     target=2, options={"maximize": {"steps": 8}})  # fmt: skip
+        assert job["failures"] == []
+        own = epochal.lens.saliency(epochal.lens.inside(reader.network(20), "3", place=place), x, target=2)
+        np.testing.assert_allclose(maps(ask, job, "saliency")[1]["maps"][0], own.map, rtol=1e-4, atol=1e-6)
+        assert "channel 2 of 3" in job["results"][2]["what"]
+    job = looked(ask, lens, methods=["saliency"], example=5, inside="3", target=6)
+    assert "from 0 to 5" in job["failures"][0]["error"]["message"]
+
+
+def test_a_map_is_checked_with_random_weights(ask: httpx.Client, lens: str) -> None:
+    from epochal.lens.attribute.sanity_check import rank_correlation
+
+    before = maps(ask, looked(ask, lens, methods=["saliency"], example=5, target=0), "saliency")[1]["maps"]
+    job = looked(ask, lens, methods=["saliency", "grad_cam"], example=5, target=0, check=True, layer="3")
+    assert job["error"] is None
+    assert (job["state"], job["failures"]) == ("done", [])
+    after = maps(ask, job, "saliency")[1]["maps"]
+    assert not np.allclose(after, before)
+    correlation = job["results"][0]["numbers"]["rank_correlation"]
+    assert correlation == pytest.approx(rank_correlation(before, after), abs=1e-4)
+    again = maps(ask, looked(ask, lens, methods=["saliency"], example=5, target=0), "saliency")[1]["maps"]
+    np.testing.assert_array_equal(again, before)
+
+
+def test_the_strongest_examples_of_a_unit(ask: httpx.Client, lens: str, root: Path) -> None:
+    options = {"top_examples": {"k": 4}}
+    job = looked(ask, lens, methods=["top_examples"], layer="3", channel=2, options=options)
+    assert (job["state"], job["input"], job["failures"]) == ("done", None, [])
+    header, found = maps(ask, job, "top_examples")
+    reader = epochal.open(root).run("latest")
+    known = reader.predictions()
+    low, high = known.range or (0, 1)
+    x = (low + known.inputs.astype(np.float64) / 255 * (high - low)).astype(np.float32).transpose(0, 3, 1, 2)
+    top = epochal.lens.top_examples(reader.network(20), x, layer="3", k=4)
+    assert header["channels"] == top.indices[2].tolist()
+    assert header["examples"]["units"] == top.order.tolist()
+    np.testing.assert_allclose(header["examples"]["values"], top.values[2], rtol=1e-4)
+    assert found["pixels"].shape[0] == 8
+    for rank, box in enumerate(header["examples"]["boxes"]):
+        assert tuple(box) == top.field(2, rank)
+        height, width = header["examples"]["sizes"][rank]
+        seen = known.inputs[header["channels"][rank], box[0] : box[2], box[1] : box[3]].astype(int)
+        assert np.abs(found["pixels"][rank, :height, :width].astype(int) - seen).max() <= 6  # colours from 0 to 1
+    other = looked(ask, lens, methods=["top_examples"], layer="3", options=options)
+    assert maps(ask, other, "top_examples")[0]["examples"]["unit"] == top.order[0]
+    job = looked(ask, lens, methods=["top_examples"], layer="3", channel=17)
+    assert "17" in job["failures"][0]["error"]["message"]
+
+
+def test_the_process_is_warm_when_the_first_question_comes(root: Path) -> None:
+    stored = epochal.open(root).run("latest").stored
+    looking = Looking(lambda: False)
+    try:
+        looking.warm(stored)
+        looking.warm(stored)
+        until = time.monotonic() + 60
+        while looking._running is not None or looking._waiting:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        worker = looking._worker
+        assert worker is not None
+        job = looking.ask(stored, LensQuestion(methods=["saliency"], example=0))
+        seen = []
+        while (now := looking.document(job["id"]))["state"] not in ("done", "failed"):
+            assert time.monotonic() < until
+            seen.append(now["doing"])
+            time.sleep(0.005)
+        assert now["state"] == "done"
+        assert looking._worker is worker
+        assert "starting" not in seen
+        assert len(looking._jobs) == 1, "nobody asked for what warms it"
+    finally:
+        looking.close()
+
+
 def test_it_is_the_network_of_the_step(ask: httpx.Client, lens: str, root: Path) -> None:
     early, late = (looked(ask, lens, methods=["saliency"], example=1, step=step, target=0) for step in (19, 20))
     assert (early["step"], late["step"]) == (0, 20)
@@ -189,7 +270,9 @@ def test_a_hostile_picture_is_refused_and_the_next_is_not(ask: httpx.Client, len
 def test_what_does_not_fit_is_said(ask: httpx.Client, lens: str) -> None:
     for question, status, why in (
         ({"methods": ["salency"], "example": 0}, 404, "Did you mean 'saliency'?"),
-        ({"methods": ["top_examples"], "example": 0}, 422, "set of examples"),
+        ({"methods": ["feature_maps"], "example": 0, "check": True}, 422, "Attributions are checked"),
+        ({"methods": ["saliency"], "example": 0, "place": [1, 1]}, 422, "name its layer"),
+        ({"methods": ["saliency"], "example": 0, "place": [1]}, 422, "place"),
         ({"methods": [], "example": 0}, 422, "methods"),
         ({"methods": ["saliency"]}, 422, "one input"),
         ({"methods": ["saliency"], "example": 0, "photo": "china"}, 422, "one input"),

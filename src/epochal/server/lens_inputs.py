@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import OrderedDict
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import NetworkError, UsageError
-from epochal.lens.photos import Photo, preparation_of, prepare, read_photo
+from epochal.lens.photos import SAMPLES, Photo, preparation_of, prepare, read_photo
 from epochal.network import Network, Preparation
 from epochal.network.dense import DenseNetwork
 from epochal.network.recorded import bring_to, open_quickly
 from epochal.store.reader import StoredRun
 from epochal.views.predictions import find_item, read_predictions
+
+if TYPE_CHECKING:
+    from epochal.lens import TopExamples
 
 __all__ = ["Opened"]
 
@@ -33,6 +37,7 @@ class Opened:
     def __init__(self) -> None:
         self._networks: OrderedDict[str, tuple[Network, int, int]] = OrderedDict()
         self._examples: OrderedDict[tuple[str, str, int | None], Any] = OrderedDict()
+        self._tops: OrderedDict[tuple[Any, ...], tuple[Network, TopExamples]] = OrderedDict()
 
     def network(self, run: StoredRun, step: int, stamp: int) -> Network:
         """A run's network at a step whose file is of this moment; the last one of the run takes its parameters."""
@@ -49,13 +54,52 @@ class Opened:
             self._networks.popitem(last=False)
         return held[0]
 
-    def input(self, run: StoredRun, network: Network, asked: Mapping[str, Any], arrays: Mapping[str, Array]) -> Photo:
-        """The input that is asked for, as the network takes it."""
+    def top_examples(
+        self, run: StoredRun, network: Network, asked: Mapping[str, Any], layer: str, **options: Any
+    ) -> TopExamples:
+        """The strongest of the recorded examples, or of the sample photos where there are none; kept for a while."""
+        from epochal.lens import top_examples
+
+        progress = options.pop("progress", None)
+        key = (asked["path"], asked["step"], asked["stamp"], asked["series"], asked["at"], layer, *options.items())
+        held = self._tops.pop(key, None)
+        if held is None or held[0] is not network:
+            data = self._photos(run, network) if not asked["series"] else self._data(run, network, asked)
+            held = (network, top_examples(network, data, layer=layer, progress=progress, **options))
+        self._tops[key] = held
+        while len(self._tops) > _KEPT:
+            self._tops.popitem(last=False)
+        return held[1]
+
+    def _photos(self, run: StoredRun, network: Network) -> Array:
+        there = [name for name, (package, _) in SAMPLES.items() if importlib.util.find_spec(package) is not None]
+        preparation, _ = self.preparation(run, network)
+        return np.stack([prepare(read_photo(name), preparation)[0] for name in there])
+
+    def _data(self, run: StoredRun, network: Network, asked: Mapping[str, Any]) -> Array:
+        """All recorded examples as the network takes them."""
+        shape = network.input_shape
+        given = self.examples(run, asked).given
+        if given is None or shape is None:
+            raise UsageError("These examples were recorded without the numbers that the network takes.")
+        found = np.asarray(given, np.float32)
+        if found[0].size != prod(shape):
+            raise UsageError(f"These examples have {found[0].size:,} numbers; the network takes {list(shape)}.")
+        if found.ndim == 4 and tuple(found.shape[1:]) != tuple(shape):
+            found = found.transpose(0, 3, 1, 2)
+        return np.ascontiguousarray(found.reshape(len(found), *shape))
+
+    def input(
+        self, run: StoredRun, network: Network, asked: Mapping[str, Any], arrays: Mapping[str, Array]
+    ) -> Photo | None:
+        """The input that is asked for, as the network takes it; None where none is."""
         shape = network.input_shape
         if shape is None:
             raise NetworkError("The shape of this network's inputs is not known.")
         if asked["example"] is not None:
             return self._example(run, shape, asked)
+        if "picture" not in arrays and asked["photo"] is None:
+            return None
         if "picture" in arrays:
             pixels, name = read_photo(arrays["picture"].tobytes()), "picture"
         else:
@@ -100,6 +144,8 @@ class Opened:
         if not 0 <= i < len(found.inputs):
             raise UsageError(f"There is no example {i}: they go from 0 to {len(found.inputs) - 1}.")
         value = np.asarray(found.inputs[i])
+        if found.prepared is not None and value.ndim == 1:
+            value = value * found.prepared[0] + found.prepared[1]
         name = str(found.ids[i]) if found.ids is not None else f"example {i}"
         if value.size != prod(shape):
             raise UsageError(f"Example {i} has {value.size:,} numbers; the network takes {list(shape)}.")

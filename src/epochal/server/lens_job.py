@@ -27,6 +27,7 @@ class Job:
     threads: int = 1
     state: str = "waiting"
     doing: str = ""
+    share: float | None = None
     version: int = 0
     stop: bool = False
     begun: float = 0.0
@@ -50,7 +51,7 @@ class Job:
 
     def end(self, state: str, error: dict[str, str] | None = None) -> None:
         """No more comes."""
-        self.state, self.error, self.doing = state, error, ""
+        self.state, self.error, self.doing, self.share = state, error, "", None
         self.seconds = time.monotonic() - self.begun if self.begun else 0.0
         self.version += 1
 
@@ -59,14 +60,14 @@ class Job:
         self.version += 1
         match said["say"]:
             case "doing":
-                self.doing = said["doing"]
+                self.doing, self.share = said["doing"], said.get("share")
             case "input":
                 self.input = said["input"]
                 if "pixels" in arrays:
                     header = {"method": "", "channels": [], "total": 1}
                     self.maps[""] = encode(header, {"pixels": arrays["pixels"][None]})
             case "result":
-                name = said["result"]["method"]
+                name, self.share = said["result"]["method"], None
                 self.results[name] = said["result"]
                 self.maps[name] = arrays["maps"].tobytes()
                 if "picture" in arrays:
@@ -86,7 +87,8 @@ class Job:
         seconds = self.seconds if self.state in ENDED else time.monotonic() - self.begun if self.begun else 0.0
         return {
             "id": self.job_id, "run": self.run_id, "step": self.step, "state": self.state, "ahead": ahead,
-            "doing": self.doing or doing, "version": self.version, "methods": self.methods, "input": self.input,
+            "doing": self.doing or doing, "share": self.share, "version": self.version,
+            "methods": self.methods, "input": self.input,
             "results": [self.results[name] for name in self.methods if name in self.results],
             "failures": list(self.failures), "error": self.error, "threads": self.threads,
             "seconds": round(seconds, 3),

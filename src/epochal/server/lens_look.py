@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import inspect
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
@@ -20,13 +22,15 @@ from epochal.network.dense import DenseNetwork
 from epochal.server.lens_desk import Desk, told
 from epochal.store.reader import StoredRun
 from epochal.views.predictions import find_item
-from epochal.wire.looking import GROUP, drawn, packed, said_of
+from epochal.wire.looked import drawn, packed, said_of
+from epochal.wire.looking import GROUP
 
 __all__ = ["look"]
 
 Array = npt.NDArray[Any]
 
 _TOP = 5
+_TELL_SECS = 0.1
 _MOST_ROW = 4096
 _OFF = 0.05
 """So far may confidences be from those recorded before the picture is held to be another input."""
@@ -36,46 +40,44 @@ def look(desk: Desk, asked: Mapping[str, Any], arrays: Mapping[str, Array]) -> N
     """Say what the network says of the input, then what each method found, as soon as it is known."""
     network = desk.network(asked)
     photo = desk.opened.input(StoredRun(asked["path"]), network, asked, arrays)
-    _Look(desk, asked, network, photo).go()
+    with contextlib.suppress(_Unwanted):
+        _Look(desk, asked, network, photo).go()
+
+
+class _Unwanted(BaseException):
+    """Nobody waits for the answer any more. No handler of errors on the way shall take it for a failure."""
 
 
 @final
 class _Look:
     """One question."""
 
-    def __init__(self, desk: Desk, asked: Mapping[str, Any], network: Network, photo: Photo) -> None:
+    def __init__(self, desk: Desk, asked: Mapping[str, Any], network: Network, photo: Photo | None) -> None:
         self._desk, self._asked, self._network, self._photo = desk, asked, network, photo
         self._run = StoredRun(asked["path"])
         self._job = str(asked["job"])
+        self._told = 0.0
 
     def go(self) -> None:
         """Look."""
-        said, sure = self._seen()
-        expected = self._recorded()
-        if expected is not None and (note := _compared(sure, expected[0], shown=expected[1])):
-            said["notes"].append(note)
-        pixels = self._photo.pixels
-        self._desk.say(self._job, "input", {} if pixels is None else {"pixels": pixels}, input=said)
-        target = self._asked["target"] if self._asked["target"] is not None else _best(said)
+        target = self._asked["target"]
+        if self._photo is not None:
+            said, sure = self._seen(self._photo)
+            expected = self._recorded()
+            if expected is not None and (note := _compared(sure, expected[0], shown=expected[1])):
+                said["notes"].append(note)
+            pixels = self._photo.pixels
+            self._desk.say(self._job, "input", {} if pixels is None else {"pixels": pixels}, input=said)
+            target = _best(said) if target is None and self._asked["inside"] is None else target
         for names in _groups(self._asked["methods"]):
-            if self._desk.stopped(self._asked):
-                return
+            self._share(None)
             self._group(names, target)
 
     def _group(self, names: Sequence[str], target: int | None) -> None:
         """Several methods that share a forward; each by itself where one of them cannot."""
-        asked = self._asked
         start = time.perf_counter()
-        options = {name: value for name, value in asked["options"].items() if name in names}
         try:
-            layer = self._layer(names)
-            if "maximize" in names:
-                options = {"maximize": self._previewed(options.get("maximize", {}))}
-                layer = asked["layer"] if asked["channel"] is not None else None
-            found = look_with(
-                self._network, self._photo.array, names,
-                target=target, channel=asked["channel"], layer=layer, options=options,
-            )  # fmt: skip
+            found = self._check(names, target) if self._asked["check"] else self._look(names, target)
         except (EpochalError, MemoryError, RuntimeError, ValueError, TypeError) as error:
             if len(names) > 1:
                 for name in names:
@@ -87,27 +89,92 @@ class _Look:
         for name, result in found.items():
             self._found(name, result, seconds)
 
+    def _look(self, names: Sequence[str], target: int | None) -> dict[str, Any]:
+        asked = self._asked
+        options = {name: {**asked["options"].get(name, {}), **self._watched(name)} for name in names}
+        image = None if self._photo is None else self._photo.array
+        if names == ["top_examples"]:
+            return {"top_examples": self._top_examples(options["top_examples"])}
+        layer = self._layer(names)
+        if names == ["maximize"]:
+            options["maximize"] |= self._previewed()
+            layer = asked["layer"] if asked["channel"] is not None else None
+            if asked["inside"] is not None:  # a channel is sought after where it is explained
+                options["maximize"] |= {"place": asked["place"]}
+                layer, how = asked["inside"], {"channel": target or 0}
+                return look_with(self._network, None, names, layer=layer, options=options, **how)
+        return look_with(
+            self._subject(names), image, names, target=target, channel=asked["channel"], layer=layer,
+            options={name: how for name, how in options.items() if how},
+        )  # fmt: skip
+
+    def _check(self, names: Sequence[str], target: int | None) -> dict[str, Any]:
+        """The same with random weights."""
+        lens: Any = importlib.import_module("epochal.lens")
+        image = None if self._photo is None else self._photo.array
+        found = {}
+        for name in names:
+            how = {**self._asked["options"].get(name, {}), **self._watched(name)}
+            if "layer" in METHODS[name].takes and self._asked["layer"] is not None:
+                how["layer"] = self._asked["layer"]
+            found[name] = lens.sanity_check(getattr(lens, name), self._subject([name]), image, target=target, **how)
+        return found
+
+    def _subject(self, names: Sequence[str]) -> Any:
+        """The network, or where a channel is explained, that seen from its layer."""
+        if self._asked["inside"] is None or any(METHODS[name].kind != "attribution" for name in names):
+            return self._network
+        from epochal.lens import inside
+
+        return inside(self._network, self._asked["inside"], place=self._asked["place"])
+
+    def _top_examples(self, options: Mapping[str, Any]) -> Any:
+        layer = self._layer(["feature_maps"])
+        return self._desk.opened.top_examples(self._run, self._network, self._asked, layer or "", **options)
+
+    def _watched(self, name: str) -> dict[str, Any]:
+        """What tells how far a long method is, and ends it when nobody wants it any more."""
+        if name == "top_examples":
+            return {"progress": lambda done, total: self._share(done / total)}
+        lens: Any = importlib.import_module("epochal.lens")
+        takes = inspect.signature(getattr(lens, name)).parameters
+        return {"progress": self._share} if "progress" in takes else {}
+
+    def _share(self, share: float | None) -> None:
+        if self._desk.stopped(self._asked):
+            raise _Unwanted
+        now = time.perf_counter()
+        if share is not None and now - self._told > _TELL_SECS:
+            self._told = now
+            self._desk.say(self._job, "doing", doing="looking", share=share)
+
     def _found(self, name: str, result: Any, seconds: float) -> None:
-        photo = self._photo.pixels
-        body = packed(name, result, None if photo is None else (photo.shape[0], photo.shape[1]))
+        photo = None if self._photo is None else self._photo.pixels
+        unit = self._asked["channel"] if name == "top_examples" else None
+        try:
+            body = packed(name, result, None if photo is None else (photo.shape[0], photo.shape[1]), unit=unit)
+        except EpochalError as error:
+            self._desk.say(self._job, "failed", method=name, error=told(error))
+            return
         picture = b""
         with contextlib.suppress(EpochalError, ValueError):  # a picture to keep is an extra
             caption = "" if self._network.step is None else f"step {self._network.step:,}"
-            picture = drawn(name, result, photo, title=self._photo.name, caption=caption, mode=self._asked["theme"])
+            title = "" if self._photo is None else self._photo.name
+            picture = drawn(name, result, photo, title=title, caption=caption, mode=self._asked["theme"])
         arrays = {"maps": np.frombuffer(body, np.uint8), "picture": np.frombuffer(picture, np.uint8)}
         self._desk.say(self._job, "result", arrays, result=said_of(name, result, seconds))
 
-    def _previewed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings of `maximize`, with first sights of the picture on the way."""
+    def _previewed(self) -> dict[str, Any]:
+        """What gives first sights of a picture that is searched for."""
         start = time.perf_counter()
 
-        def preview(so_far: Any) -> bool:
+        def preview(so_far: Any) -> None:
             said = said_of("maximize", so_far, time.perf_counter() - start) | {"done": False}
             body = packed("maximize", so_far, None)
             self._desk.say(self._job, "result", {"maps": np.frombuffer(body, np.uint8)}, result=said)
-            return not self._desk.stopped(self._asked)
+            self._share(so_far.done / so_far.steps)
 
-        found = {**settings, "preview": preview}
+        found: dict[str, Any] = {"preview": preview}
         if self._network.preparation is None:
             found["preparation"] = self._desk.opened.preparation(self._run, self._network)[0]
         return found
@@ -124,9 +191,11 @@ class _Look:
         from epochal.lens.layers import last_useful_layer, named_layers
 
         subject = Subject(self._network)
+        shape = self._network.input_shape or ()
+        blank: Any = np.zeros(shape, np.float32) if self._photo is None else self._photo.array
         with subject.asking(gradients=False):
             try:
-                return last_useful_layer(subject.module, lambda: subject.outputs(subject.example(self._photo.array)))
+                return last_useful_layer(subject.module, lambda: subject.outputs(subject.example(blank)))
             except UsageError:
                 return next(reversed(named_layers(subject.module)))
 
@@ -140,9 +209,8 @@ class _Look:
         row = self._desk.opened.examples(self._run, self._asked).probabilities[int(self._asked["example"])]
         return row.astype(np.float64), item.meta.get("shown") is True
 
-    def _seen(self) -> tuple[dict[str, Any], Array]:
+    def _seen(self, photo: Photo) -> tuple[dict[str, Any], Array]:
         """A LensInput: what the network says of the input; and how sure it is of each class."""
-        photo = self._photo
         shape = self._network.input_shape or photo.array.shape
         outputs: Any = self._network(photo.array.reshape(1, *shape).astype(np.float32))
         outputs = outputs[0] if isinstance(outputs, tuple | list) and len(outputs) == 1 else outputs

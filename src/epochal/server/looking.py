@@ -12,14 +12,11 @@ from hashlib import sha256
 from queue import Empty
 from typing import Any
 
-import numpy as np
-
-from epochal.errors import EpochalError, NetworkMissingError, NotFoundError, UsageError
+from epochal.errors import EpochalError, NotFoundError, UsageError
 from epochal.server.asking import BusyError
 from epochal.server.lens_job import ENDED, Job
 from epochal.server.lens_process import Process
 from epochal.store.reader import StoredRun
-from epochal.wire.asking import askable
 from epochal.wire.schema_lens import LensQuestion
 
 __all__ = ["Looking"]
@@ -55,24 +52,13 @@ class Looking:
 
     def ask(self, run: StoredRun, question: LensQuestion) -> dict[str, Any]:
         """Put a question into the queue; its LensJob. Raises what is wrong with it, BusyError for one too many."""
-        from epochal.wire.looking import checked_methods, checked_options
+        from epochal.server.lens_question import asked_of, step_of
 
-        _check_askable(run)
-        methods = checked_methods(run, question.methods)
-        header: dict[str, Any] = {
-            "methods": methods,
-            "options": checked_options(methods, question.options),
-            "target": question.target,
-            "layer": question.layer,
-            "channel": question.channel,
-            "theme": question.theme,
-            "photo": question.photo,
-            "series": question.series,
-            "example": question.example,
-            "at": None,
-        }
-        step = _step(run, question.step)
-        return self.put(run, "look", step, header, self._input(run, question, header, step), methods)
+        with self._lock:
+            picture = self._pictures.get(question.picture or "")
+        step = step_of(run, question.step)
+        header, arrays = asked_of(run, question, step, picture)
+        return self.put(run, "look", step, header, arrays, header["methods"])
 
     def put(
         self,
@@ -98,10 +84,10 @@ class Looking:
 
     def warm(self, run: StoredRun) -> None:
         """Start the process and let it load a run's network, if nothing else is asked of it: somebody will ask soon."""
+        from epochal.server.lens_question import step_of
+
         try:
-            if askable(run) is None:
-                return
-            job = _new_job(run, "warm", _step(run, None), {}, {}, ())
+            job = _new_job(run, "warm", step_of(run, None), {}, {}, ())
         except (EpochalError, OSError):
             return
         with self._lock:
@@ -174,33 +160,6 @@ class Looking:
         if not found:
             raise NotFoundError(f"{method or 'The input'} is not there.", hint="it may not have been found yet")
         return found
-
-    def _input(self, run: StoredRun, question: LensQuestion, header: dict[str, Any], step: int) -> dict[str, Any]:
-        """Check which input is meant; the arrays that go with the question."""
-        given = [n for n in ("example", "photo", "picture") if getattr(question, n) is not None]
-        if len(given) != 1:
-            raise UsageError("Name one input: an example with its series, a photo, or a picture.")
-        if given == ["example"]:
-            from epochal.views.predictions import last_items
-
-            items = last_items(run, question.series or "predictions")
-            # Examples may be others later on: those of the step that is looked at are meant.
-            header["at"] = max((i.step for i in items if i.step <= step), default=items[0].step)
-            header["series"] = question.series or "predictions"
-            return {}
-        if given == ["photo"]:
-            from epochal.lens.photos import SAMPLES
-
-            if question.photo not in SAMPLES:
-                raise NotFoundError(
-                    f"There is no sample photo {question.photo!r}.", hint=f"There are: {', '.join(SAMPLES)}."
-                )
-            return {}
-        with self._lock:
-            picture = self._pictures.get(question.picture or "")
-        if picture is None:
-            raise NotFoundError("This picture is no longer kept.", hint="Choose it again.")
-        return {"picture": np.frombuffer(picture, np.uint8)}
 
     def _document(self, job: Job) -> dict[str, Any]:
         waits = job in self._waiting
@@ -287,20 +246,6 @@ class Looking:
             worker, self._worker = self._worker, None
         if worker is not None:
             worker.kill()
-
-
-def _check_askable(run: StoredRun) -> None:
-    if askable(run) is None:
-        raise NetworkMissingError(
-            f"Run {run.info().name!r} has no network that can be looked into.",
-            hint="run.watch(model, inputs=one_batch) records one, with a snapshot at each epoch.",
-        )
-
-
-def _step(run: StoredRun, wanted: int | None) -> int:
-    """The last snapshot that is not after a step; the last of all for None."""
-    steps = run.snapshot_steps()
-    return max((step for step in steps if wanted is None or step <= wanted), default=steps[0])
 
 
 def _new_job(

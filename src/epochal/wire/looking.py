@@ -5,31 +5,19 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from epochal.errors import EpochalError, UsageError
 from epochal.facts import Graph
 from epochal.facts.chain import Chain, dense_chain
-from epochal.lens.attribution import Attribution
-from epochal.lens.kernels import Filters
-from epochal.lens.maps import FeatureMaps
 from epochal.lens.methods import METHODS, Method, method_named
 from epochal.lens.photos import SAMPLES, picture_shape
 from epochal.network.dense import can_run
 from epochal.store.reader import StoredRun
 from epochal.wire.asking import askable
-from epochal.wire.frames import encode
 
-__all__ = ["GROUP", "catalogue_document", "checked_methods", "checked_options", "drawn", "packed", "said_of"]
+__all__ = ["GROUP", "catalogue_document", "checked_methods", "checked_options", "examples_series"]
 
-Array = npt.NDArray[Any]
-
-_MOST_MAPS = 256
 _NEEDS_DATA = "data"
 _WITHOUT_TORCH = frozenset({"feature_maps", "filters"})
 _SLOW = frozenset({"occlusion", "rise", "score_cam", "maximize", "smoothgrad", "vargrad", "integrated_gradients"})
@@ -61,6 +49,7 @@ OPTIONS: dict[str, tuple[_Option, ...]] = {
     "occlusion": (_Option("window", "side of the window", 1, 256), _Option("stride", "stride", 1, 256)),
     "rise": (_Option("masks", "masks", 10, 8000), _Option("cells", "cells", 2, 32)),
     "maximize": (_Option("steps", "steps", 8, 1024), _Option("seed", "seed", 0, 1_000_000)),
+    "top_examples": (_Option("k", "examples of a unit", 1, 32),),
 }
 
 
@@ -86,7 +75,9 @@ def catalogue_document(run: StoredRun) -> dict[str, Any]:
     return document | {
         "shape": list(shape),
         "picture": None if picture is None else list(picture),
-        "methods": [_method_document(method, _why_not(method, graph, chain, torch=torch)) for method in _offered()],
+        "methods": [
+            _method_document(method, _why_not(run, method, graph, chain, torch=torch)) for method in METHODS.values()
+        ],
         "layers": layers,
         "samples": [] if picture is None else _samples(),
     }
@@ -98,7 +89,7 @@ def checked_methods(run: StoredRun, names: list[str]) -> list[str]:
     graph = run.graph()
     torch = importlib.util.find_spec("torch") is not None
     for name in chosen:
-        if why := _why_not(METHODS[name], graph, dense_chain(graph), torch=torch):
+        if why := _why_not(run, METHODS[name], graph, dense_chain(graph), torch=torch):
             raise UsageError(f"{name} is not for this network.", hint=_REASONS[why])
     return chosen
 
@@ -121,79 +112,16 @@ def checked_options(methods: list[str], given: Mapping[str, Mapping[str, float]]
     return found
 
 
-def said_of(name: str, result: Any, seconds: float) -> dict[str, Any]:
-    """A LensResultDocument: what a method found, in words and numbers."""
-    target = getattr(result, "target", None)
-    score = getattr(result, "score", None)
-    return {
-        "method": name,
-        "kind": METHODS[name].kind,
-        "layer": getattr(result, "layer", None),
-        "target": target if isinstance(target, int) else None,
-        "score": None if score is None else float(score),
-        "signed": bool(getattr(result, "signed", False)),
-        "places": getattr(result, "coarse", None) is not None,
-        "units": str(getattr(result, "units", "")),
-        "caption": result.caption,
-        "notes": list(getattr(result, "notes", ())),
-        "numbers": {key: float(value) for key, value in dict(getattr(result, "numbers", {})).items()},
-        "what": str(getattr(result, "what", "")),
-        "seconds": round(seconds, 4),
-        "done": True,
-    }
-
-
-def packed(name: str, result: Any, picture: tuple[int, int] | None) -> bytes:
-    """An EPF1 container with a LensHeader: maps f4 [K, h, w], or pixels u1 [K, h, w, 3]; which channels they are.
-
-    `picture` is height and width where the input is a picture whose map may lie flat.
-    """
-    if isinstance(result, Attribution):
-        values = np.asarray(result.map, np.float32)
-        if values.ndim == 1 and picture is not None and values.size % (picture[0] * picture[1]) == 0:
-            values = values.reshape(-1, *picture)
-            values = values.sum(axis=0) if result.signed else values.max(axis=0)
-        values = values if values.ndim == 2 else values.reshape(1, -1)
-        return encode({"method": name, "channels": [], "total": 1}, {"maps": values[None]})
-    if isinstance(result, FeatureMaps):
-        chosen = [int(c) for c in result.order[:_MOST_MAPS]]
-        maps = result.array[chosen].astype(np.float32)
-        maps = maps.reshape(len(chosen), *(maps.shape[1:] if maps.ndim == 3 else (1, -1)))
-        return encode({"method": name, "channels": chosen, "total": len(result.array)}, {"maps": maps})
-    if isinstance(result, Filters):
-        chosen = [int(i) for i in result.order[:_MOST_MAPS]]
-        return encode(
-            {"method": name, "channels": chosen, "total": len(result.array)}, {"pixels": result.pictures()[chosen]}
-        )
-    return encode({"method": name, "channels": [], "total": 1}, {"pixels": np.asarray(result.pixels, np.uint8)[None]})
-
-
-def drawn(name: str, result: Any, photo: Array | None, *, title: str, caption: str, mode: str) -> bytes:
-    """The same as a PNG picture with its title, scale and source, as `epochal lens` writes it."""
-    from epochal.lens.showing import scene
-    from epochal.picture import save
-
-    with TemporaryDirectory(prefix="epochal-lens-") as folder:
-        to = Path(folder) / "lens.png"
-        save(scene({name: [result]}, photo, title=title, captions=[caption], mode=mode), to)
-        return to.read_bytes()
-
-
-def _offered() -> list[Method]:
-    """Those that need no data set."""
-    return [method for method in METHODS.values() if _NEEDS_DATA not in method.needs]
-
-
 _REASONS: dict[str, str] = {
     "torch": "It needs PyTorch: pip install 'epochal[torch]'.",
     "convolution": "It looks at convolutions, and this network has none.",
-    "data": "It needs a set of examples: epochal.lens in Python has it.",
+    "data": "It needs examples: run.watch(model, examples=(x_val, y_val)) records them.",
 }
 
 
-def _why_not(method: Method, graph: Graph | None, chain: Chain | None, *, torch: bool) -> str:
+def _why_not(run: StoredRun, method: Method, graph: Graph | None, chain: Chain | None, *, torch: bool) -> str:
     """Why a method cannot be used, as a word; empty where it can."""
-    if _NEEDS_DATA in method.needs:
+    if _NEEDS_DATA in method.needs and not examples_series(run) and not _takes_photos(run):
         return "data"
     kinds = {layer.kind.lower() for layer in (graph.layers if graph is not None else ())}
     convolutions = any("conv" in kind for kind in kinds)
@@ -218,6 +146,22 @@ def _method_document(method: Method, reason: str) -> dict[str, Any]:
             for o in OPTIONS.get(method.name, ())
         ],
     }
+
+
+def examples_series(run: StoredRun, wanted: str | None = None) -> str:
+    """The predictions whose examples are there as the network takes them: the wanted ones, else the first, else ""."""
+    found = [
+        name
+        for name, series in run.media_series().items()
+        if "predictions" in series.kinds
+        and any(item.meta.get("inputs") in ("pictures", "numbers") for item in run.media(name)[-1:])
+    ]
+    return wanted if wanted in found else next(iter(found), "")
+
+
+def _takes_photos(run: StoredRun) -> bool:
+    known = askable(run)
+    return known is not None and _picture(run, tuple(known["shape"])) is not None and bool(_samples())
 
 
 def _layers(graph: Graph, chain: Chain | None) -> list[dict[str, Any]]:

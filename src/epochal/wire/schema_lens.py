@@ -11,6 +11,7 @@ from epochal.wire.schema import ArrayDocument, Document, ErrorBody
 __all__ = [
     "LensAnswer",
     "LensDocument",
+    "LensExamples",
     "LensFailure",
     "LensHeader",
     "LensInput",
@@ -72,7 +73,8 @@ class LensDocument(Document):
 class LensQuestion(Document):
     """Ways of looking at one input, as the network was at a step.
 
-    The input is a recorded example (`series` and `example`), a sample `photo` by its name, or an uploaded `picture`.
+    The input is a recorded example (`series` and `example`), a sample `photo` by its name, or an uploaded `picture`;
+    ways of looking that need none can be asked without.
     """
 
     model_config = ConfigDict(defer_build=False)
@@ -86,6 +88,13 @@ class LensQuestion(Document):
     target: int | None = Field(default=None, ge=0, description="Number of the class; None: the network's answer")
     layer: str | None = Field(default=None, max_length=500, description="None: the last useful one")
     channel: int | None = Field(default=None, ge=0)
+    inside: str | None = Field(
+        default=None, max_length=500, description="A layer whose channels stand where classes stood: target is one"
+    )
+    place: list[int] | None = Field(
+        default=None, min_length=2, max_length=2, description="Row and column of one unit of that channel"
+    )
+    check: bool = Field(default=False, description="Draw attributions with random weights, and say how alike they are")
     options: dict[str, dict[str, float]] = Field(
         default_factory=dict, max_length=24, description="Settings of methods: {occlusion: {window: 8}}"
     )
@@ -155,6 +164,7 @@ class LensJob(Document):
     doing: Literal["", "starting", "loading", "looking"] = Field(
         description="What is going on: a process starts, it loads the network, or it looks; empty where nothing is"
     )
+    share: float | None = Field(description="How much of a long way of looking is done, from 0 to 1")
     version: int = Field(description="Goes up whenever something is new")
     methods: list[str]
     input: LensInput | None
@@ -163,6 +173,21 @@ class LensJob(Document):
     error: ErrorBody | None
     threads: int = Field(description="Processors that it may take; one while a training writes into this folder")
     seconds: float
+
+
+class LensExamples(Document):
+    """The strongest examples of a unit: `channels` are their numbers.
+
+    The first half of `pixels` is what it sees of them, the second half what in them it answers to; smaller ones lie at
+    the top left.
+    """
+
+    unit: int
+    units: list[int] = Field(description="Units of the layer, the one with the strongest answer first")
+    values: list[float | None] = Field(description="Its answers")
+    sizes: list[list[int]] = Field(description="Height and width of each picture")
+    boxes: list[list[int] | None] = Field(description="Which part of the example it is: top, left, bottom, right")
+    count: int = Field(description="How many examples were looked at")
 
 
 class LensHeader(Document):
@@ -175,3 +200,4 @@ class LensHeader(Document):
     method: str
     channels: list[int] = Field(description="Which channels these are, strongest first; empty where there are none")
     total: int = Field(description="How many channels the layer has")
+    examples: LensExamples | None = Field(default=None, description="Of top examples")
