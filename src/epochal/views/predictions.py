@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,10 @@ __all__ = [
     "AnswersMemory",
     "ExampleSet",
     "Outline",
+    "Prepared",
     "find_item",
     "last_items",
+    "prepared_of",
     "read_example",
     "read_file",
     "read_history",
@@ -173,8 +175,9 @@ def _range(item: MediaItem) -> tuple[float, float] | None:
     return (float(scale[0]), float(scale[1])) if isinstance(scale, list) and len(scale) == 2 else None
 
 
-def _prepared(item: MediaItem) -> Prepared | None:
-    found = item.meta.get("prepared")
+def prepared_of(meta: Mapping[str, Any]) -> Prepared | None:
+    """Scale and offset of each column, as a value's facts tell them; None where they do not."""
+    found = meta.get("prepared")
     if not isinstance(found, dict):
         return None
     try:
@@ -225,7 +228,7 @@ def read_predictions(stored: StoredRun, name: str, step: int | None) -> Predicti
         range=_range(item),
         feature_names=_names(item, "feature_names"),
         shown=item.meta.get("shown") is True,
-        prepared=_prepared(item),
+        prepared=prepared_of(item.meta),
     )
 
 
@@ -326,7 +329,7 @@ def _set_of(
         range=_range(item),
         outputs=str(item.meta.get("outputs", "")),
         shown=item.meta.get("shown") is True,
-        prepared=_prepared(item),
+        prepared=prepared_of(item.meta),
     )
 
 

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from epochal.views.predictions import ExampleSet, Outline
+from epochal.errors import EpochalError
+from epochal.network.recorded import class_names
+from epochal.store.reader import StoredRun
+from epochal.views.predictions import ExampleSet, Outline, Prepared, find_item, prepared_of
 from epochal.wire import frames
 
-__all__ = ["encode_example", "encode_outline"]
+__all__ = ["encode_example", "encode_outline", "names_document"]
 
 
 def encode_outline(found: Outline) -> bytes:
@@ -62,10 +65,33 @@ def _set_document(each: ExampleSet) -> dict[str, Any]:
         "range": each.range,
         "outputs": each.outputs,
         "shown": each.shown,
-        "prepared": None
-        if each.prepared is None
-        else {name: values.tolist() for name, values in zip(("scale", "offset"), each.prepared, strict=True)},
+        "prepared": _prepared_document(each.prepared),
     }
+
+
+def names_document(run: StoredRun) -> dict[str, Any]:
+    """A NamesDocument: what recorded examples call the numbers of their rows and their classes."""
+    known: dict[str, Any] = {"columns": [], "classes": list(class_names(run)), "prepared": None}
+    try:
+        names = [name for name, series in run.media_series().items() if "predictions" in series.kinds]
+        metas = [find_item(run, name, "predictions", None).meta for name in names]
+    except (EpochalError, OSError):
+        return known
+    for meta in metas:
+        prepared, columns, classes = prepared_of(meta), meta.get("feature_names"), meta.get("class_names")
+        if not known["classes"] and isinstance(classes, list) and len(classes) == meta.get("classes"):
+            known["classes"] = [str(one) for one in classes]
+        # Columns that the network is not given are not its inputs.
+        if not known["columns"] and isinstance(columns, list) and (prepared is not None or not meta.get("shown")):
+            known["columns"] = [str(one) for one in columns]
+            known["prepared"] = _prepared_document(prepared)
+    return known
+
+
+def _prepared_document(prepared: Prepared | None) -> dict[str, list[float]] | None:
+    if prepared is None:
+        return None
+    return {name: values.tolist() for name, values in zip(("scale", "offset"), prepared, strict=True)}
 
 
 def encode_example(

@@ -232,6 +232,21 @@ class AnswerDocument(Document):
     seconds: float
 
 
+class PreparedDocument(Document):
+    """How rows for people become those that the network is given: value * scale + offset, column by column."""
+
+    scale: list[float] = Field(description="0 of a column that is the same in all rows: of other values it is unknown")
+    offset: list[float]
+
+
+class NamesDocument(Document):
+    """What goes into the network and what comes out is called, as its recorded examples tell."""
+
+    columns: list[str] = Field(description="Of the numbers of a row, in the order of the network's inputs; or empty")
+    classes: list[str] = Field(description="Of the network's outputs; or empty")
+    prepared: PreparedDocument | None = Field(description="What the network is given for a row of the columns' numbers")
+
+
 class RunDetail(Document):
     """Everything small that is known of a run; the large things have their own addresses."""
 
@@ -249,6 +264,7 @@ class RunDetail(Document):
     graph: bool = Field(description="Whether /graph has an answer")
     network: bool = Field(description="Whether the network can be rebuilt at a snapshot")
     ask: AskableDocument | None = Field(description="What /ask takes, None where the network cannot be asked")
+    names: NamesDocument = Field(description="What inputs and outputs are called")
     class_images: TensorDocument | None = Field(description="The film of what each class looks like to the network")
     media: list[MediaSeriesDocument] = Field(description="Logged values that are no numbers, by series")
     alerts: list[AlertDocument] = Field(description="The newest 500")
@@ -442,13 +458,6 @@ class HistogramsHeader(Document):
     arrays: list[ArrayDocument]
     series: str
     columns: list[str] = Field(description="What the columns of `statistics` are")
-
-
-class PreparedDocument(Document):
-    """How rows for people become those that the network is given: value * scale + offset, column by column."""
-
-    scale: list[float] = Field(description="0 of a column that is the same in all rows: of other values it is unknown")
-    offset: list[float]
 
 
 class ExampleSetDocument(Document):
