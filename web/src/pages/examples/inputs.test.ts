@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { askedOf, inputsOf, pixelsOf, valuesOf } from './inputs'
+import { askedOf, givenOf, inputsOf, pixelsOf, valuesOf } from './inputs'
 
 test('pictures are drawn as they are stored', () => {
   const grey = { ...inputsOf({ shape: [2, 1, 2, 1], dtype: 'U8', values: Uint8Array.of(1, 2, 3, 4) }, true), texts: [] }
@@ -32,16 +32,29 @@ test('numbers are a row, a grid, or a block of slices, on one scale for all', ()
 })
 
 test('the numbers that the network was given: on their own scale, in its order of axes, or not known', () => {
-  const set = { shown: false, range: [-1, 1] } as unknown as Parameters<typeof askedOf>[2]
+  const set = { shown: false, range: [-1, 1], prepared: null }
+  const of = (...all: Parameters<typeof askedOf>) => askedOf(...all)?.values ?? null
   const grey = { ...inputsOf({ shape: [1, 1, 2, 1], dtype: 'U8', values: Uint8Array.of(0, 255) }, true), texts: [] }
-  expect(askedOf(grey, 0, set, [1, 1, 2])).toEqual([-1, 1])
-  expect(askedOf(grey, 0, set, [2])).toEqual([-1, 1])
-  expect(askedOf(grey, 0, set, [3])).toBeNull()
-  expect(askedOf(grey, 0, { ...set, shown: true }, [2])).toBeNull()
-  const colour = { ...inputsOf({ shape: [1, 1, 2, 3], dtype: 'U8', values: Uint8Array.of(0, 1, 2, 3, 4, 5) }, true), texts: [] } // prettier-ignore
-  expect(askedOf(colour, 0, { ...set, range: null }, [3, 1, 2])).toEqual([0, 3, 1, 4, 2, 5])
-  expect(askedOf(colour, 0, { ...set, range: null }, [1, 2, 3])).toEqual([0, 1, 2, 3, 4, 5])
+  expect(of(grey, 0, set, [1, 1, 2])).toEqual([-1, 1])
+  expect(of(grey, 0, set, [2])).toEqual([-1, 1])
+  expect(of(grey, 0, set, [3])).toBeNull()
+  expect(of(grey, 0, { ...set, shown: true }, [2])).toBeNull()
+  const colour = { ...inputsOf({ shape: [2, 1, 2, 3], dtype: 'U8', values: Uint8Array.from([9, 9, 9, 9, 9, 9, 0, 1, 2, 3, 4, 5]) }, true), texts: [] } // prettier-ignore
+  expect(of(colour, 1, { ...set, range: null }, [3, 1, 2])).toEqual([0, 3, 1, 4, 2, 5])
+  expect(of(colour, 1, { ...set, range: null }, [1, 2, 3])).toEqual([0, 1, 2, 3, 4, 5])
+  expect([...givenOf(colour, { ...set, range: null })!.slice(6)]).toEqual([0, 3, 1, 4, 2, 5])
   const row = { ...inputsOf({ shape: [2, 2], dtype: 'F32', values: Float32Array.of(1, 2, 3, NaN) }, false), texts: [] }
-  expect(askedOf(row, 0, set, [2])).toEqual([1, 2])
-  expect(askedOf(row, 1, set, [2])).toBeNull()
+  expect(of(row, 0, set, [2])).toEqual([1, 2])
+  expect(of(row, 1, set, [2])).toBeNull()
+})
+
+test('measured rows are changed as they were measured, where it is known what the network is given', () => {
+  const row = { ...inputsOf({ shape: [2, 2], dtype: 'F32', values: Float32Array.of(1, 2, 3, 4) }, false), texts: [] }
+  const prepared = { scale: [2, 10], offset: [-1, 0] }
+  const set = { shown: true, range: null, prepared }
+  expect(askedOf(row, 1, set, [2])).toEqual({ values: [3, 4], prepared })
+  expect([...givenOf(row, set)!]).toEqual([1, 20, 5, 40])
+  expect(askedOf(row, 1, { ...set, prepared: null }, [2])).toBeNull()
+  expect(givenOf(row, { ...set, prepared: null })).toBeNull()
+  expect(askedOf(row, 1, { ...set, shown: false, prepared: null }, [2])).toEqual({ values: [3, 4], prepared: null })
 })

@@ -1,4 +1,5 @@
 /** The examples themselves: pictures, rows of a table, curves, blocks of slices, texts. */
+import { given, type Prepared } from '../../maths/prepared'
 import { readTensors, type Tensor } from '../../maths/safetensors'
 import { source } from '../../source/source'
 import type { ExampleSet } from '../../wire/predictions'
@@ -50,21 +51,53 @@ export function valuesOf(inputs: Inputs, i: number): Tensor['values'] {
 }
 
 /**
- * The numbers that the network was given for an example, in the order of its input's axes; null where they are not known
- * or do not fit. Pictures are kept in 255 steps, so theirs are rounded to that.
+ * The numbers of an example to change and ask about: those that the network was given, in the order of its input's axes,
+ * or those that were measured, where it is known how they become the others. Null where it is not, or where they do not
+ * fit. Pictures are kept in 255 steps, so theirs are rounded to that.
  */
-export function askedOf(inputs: Inputs, i: number, set: ExampleSet, shape: readonly number[]): number[] | null {
+export function askedOf(
+  inputs: Inputs,
+  i: number,
+  set: Pick<ExampleSet, 'shown' | 'prepared' | 'range'>,
+  shape: readonly number[],
+): { values: number[]; prepared: Prepared | null } | null {
   const count = shape.reduce((a, b) => a * b, 1)
-  if (inputs.kind === 'text' || set.shown) return null
+  if (inputs.kind === 'text') return null
+  const prepared = set.shown && inputs.kind === 'row' ? set.prepared : null
+  if (set.shown && !prepared) return null
   const values = [...valuesOf(inputs, i)]
   if (values.length !== count || !values.every(Number.isFinite)) return null
-  if (inputs.kind !== 'picture') return values
-  const [lo, hi] = set.range ?? [0, 255]
-  const scaled = values.map((v) => lo! + (v / 255) * (hi! - lo!))
+  if (inputs.kind !== 'picture') return { values, prepared }
+  return { values: [...picturesGiven(inputs, set.range, shape.at(-1) === inputs.shape[2], i, 1)], prepared: null }
+}
+
+/** All examples as the network was given them, [N, inputs]; null where that is not known. */
+export function givenOf(inputs: Inputs, set: Pick<ExampleSet, 'shown' | 'prepared' | 'range'>): Float32Array | null {
+  if (inputs.kind === 'text' || (set.shown && !set.prepared)) return null
+  if (set.shown) return Float32Array.from(given(inputs.values, set.prepared!))
+  if (inputs.kind !== 'picture') return Float32Array.from(inputs.values)
+  return picturesGiven(inputs, set.range, false, 0, inputs.count)
+}
+
+/** Pictures from the numbers that their bytes stand for, planes first or colours last. */
+function picturesGiven(
+  inputs: Inputs,
+  range: readonly number[] | null,
+  last: boolean,
+  first: number,
+  count: number,
+): Float32Array {
+  const [lo, hi] = range ?? [0, 255]
   const [height, width, channels] = inputs.shape as [number, number, number]
-  if (channels === 1 || shape.at(-1) === channels) return scaled
   const plane = height * width
-  return scaled.map((_, k) => scaled[(k % plane) * channels + Math.floor(k / plane)]!)
+  const size = plane * channels
+  const out = new Float32Array(count * size)
+  for (let k = 0; k < out.length; k += 1) {
+    const within = k % size
+    const from = last ? within : (within % plane) * channels + Math.floor(within / plane)
+    out[k] = lo! + (inputs.values[first * size + k - within + from]! / 255) * (hi! - lo!)
+  }
+  return out
 }
 
 /** An example as pixels, RGBA; blocks as their middle slices along each axis, side by side. Null for rows and texts. */

@@ -65,6 +65,8 @@ export const exampleWords = {
   more: (n: number) => `${n.toLocaleString('en')} more`,
   close: 'Close the example',
   ask: 'Change and ask',
+  askUnknown:
+    'Recorded for people: how it becomes what the network is given is not known, so it cannot be changed and asked about',
   askAbout: 'Change it, and the network at the playhead answers',
   film: 'Confidence through training',
   filmCanvas: (name: string, steps: number) => `Confidence in each class of example ${name} at ${count(steps, 'step')}`,
