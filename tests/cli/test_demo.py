@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import epochal.workspace as reading
-from tests.cli.command import epochal, going, json_of
+from tests.cli.command import environment, epochal, going, json_of
 
 ENGINES = ["numpy", pytest.param("torch", marks=pytest.mark.torch)]
 
@@ -122,3 +122,89 @@ def test_the_default_pace_is_said(tmp_path: Path) -> None:
         assert "slowed to about 2 s" in demo.wait_for("slowed")
         demo.wait_for("stays open")
         demo.interrupt()
+
+
+@pytest.mark.torch
+def test_volumes_made_of_digits_are_learnt(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch")
+    draw = np.random.default_rng(0)
+    labels = draw.permutation(np.arange(72) % 3).astype(np.uint8)
+    pictures = np.zeros((72, 28, 28), np.uint8)
+    pictures[np.arange(72), 9 * labels.astype(int) + 4, 3:25] = 200
+    np.savez(
+        tmp_path / "mnist.npz", x_train=pictures[:60], y_train=labels[:60], x_test=pictures[60:], y_test=labels[60:]
+    )
+    arguments: list[str | Path] = [
+        "mnist3d", "--filters", "3", "4", "--hidden", "8", "--epochs", "2", "--seed", "3", "--dir", tmp_path / "runs",
+    ]  # fmt: skip
+    home = environment(EPOCHAL_DATA=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    told, again = (json_of("demo", *arguments, "--no-view", env=home) for _ in range(2))
+    assert (told["project"], told["name"]) == ("mnist3d", "mnist3d-3-4-8 seed 3")
+    # (27 + 3) * 3 + (81 + 3) * 4 + (4 * 4**3 + 1) * 8 + 9 * 3
+    assert told["parameters"] == 90 + 336 + 2056 + 27
+    assert told["config"]["examples"] == {"training": 100, "validation": 20, "test": 24}
+    assert told["val_accuracy"] == told["metrics"]["val/accuracy"]["last"]
+    assert {"best_val_loss", "best_epoch", "test_accuracy", "train_loss"} <= set(told)
+    assert told["val_loss"] == again["val_loss"]
+    assert len(list((tmp_path / "cache" / "epochal").glob("mnist3d-*.npz"))) == 1
+    run = reading.open(tmp_path / "runs").run(told["run_id"])
+    assert run.network()(np.zeros((2, 16, 16, 16), np.float32)).shape == (2, 3)
+
+
+@pytest.mark.torch
+def test_volumes_of_the_original_file(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch")
+    h5py = pytest.importorskip("h5py", reason="needs h5py (epochal[h5])")
+    draw = np.random.default_rng(0)
+    with h5py.File(tmp_path / "full_dataset_vectors.h5", "w") as file:
+        for part, n in (("train", 40), ("test", 10)):
+            file[f"X_{part}"], file[f"y_{part}"] = draw.random((n, 4096)), np.arange(n) * 3 % 10
+    short: list[str | Path] = ["--filters", "2", "--epochs", "1", "--no-view", "--dir", tmp_path / "runs"]
+    told = json_of("demo", "mnist3d", "--data", tmp_path / "full_dataset_vectors.h5", *short)
+    found = json_of("demo", "mnist3d", *short, env=environment(EPOCHAL_DATA=str(tmp_path)))
+    assert told["config"]["data"] == found["config"]["data"] == str(tmp_path / "full_dataset_vectors.h5")
+    assert told["config"]["examples"] == {"training": 34, "validation": 6, "test": 10}
+    assert told["test_loss"] == found["test_loss"]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["mnist3d", "--filters", "4", "4", "4", "4", "4"], "Stage 5 pools to nothing"),
+        (["mnist3d", "--target", "y"], "--target is not an option of the demo 'mnist3d'"),
+        (["mnist3d", "--activation", "rellu"], "Did you mean 'relu'"),
+        (["iris", "--filters", "4"], "--filters is of the demo 'mnist3d'"),
+        (["lab", "--hidden", "4"], "--hidden is not an option of the demo 'lab'"),
+        (["lab", "--epochs", "0"], "epochs must be a whole number from 1"),
+    ],
+)
+def test_what_volumes_cannot_be_learnt_with_is_said_first(options: list[str], why: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch")
+    digits = {f"{a}_{b}": np.zeros((9, 28, 28) if a == "x" else 9, np.uint8) for a in "xy" for b in ("train", "test")}
+    np.savez(tmp_path / "mnist.npz", **(digits | {"y_train": np.arange(9).astype(np.uint8) % 2}))  # type: ignore[arg-type]
+    home = environment(EPOCHAL_DATA=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
+    done = epochal("demo", *options, "--no-view", "--dir", tmp_path / "runs", env=home)
+    assert done.returncode == 2, done.stderr
+    assert why in done.stderr
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+def test_a_small_lab(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="needs PyTorch")
+    pytest.importorskip("sklearn", reason="needs scikit-learn (epochal[sklearn])")
+    draw = np.random.default_rng(0)
+    labels = draw.permutation(np.arange(900) % 3).astype(np.uint8)
+    pictures = np.zeros((900, 28, 28), np.uint8)
+    pictures[np.arange(900), 9 * labels.astype(int) + 4, 3:25] = 200
+    np.savez(
+        tmp_path / "mnist.npz", x_train=pictures[:650], y_train=labels[:650], x_test=pictures[650:], y_test=labels[650:]
+    )
+    home = environment(EPOCHAL_DATA=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"), OMP_NUM_THREADS="1")
+    told = json_of("demo", "lab", "--epochs", "1", "--no-view", "--dir", tmp_path / "runs", env=home)
+    assert [trial["status"] for trial in told["trials"]] == ["finished"] * 8
+    assert {trial["seed"] for trial in told["trials"]} == {0, 1}
+    assert all(0 <= trial["metrics"]["val_accuracy"] <= 1 for trial in told["trials"])
+    assert len(reading.open(tmp_path / "runs").runs()) == 8

@@ -16,6 +16,7 @@ from epochal.cli.terminal import Terminal
 
 __all__ = ["run"]
 
+MODEL = "epochal:convnet3d"
 DATA = "epochal:mnist3d?training=1200&test=400"
 SPACE: dict[str, Any] = {"filters": [[8], [8, 16]], "dropout": [0.0, 0.4]}
 PARAMETERS: dict[str, Any] = {
@@ -30,13 +31,16 @@ def run(args: argparse.Namespace, terminal: Terminal, root: Path) -> int:
     refuse(args, (*ELSEWHERE, *_OPTIONS, "optimizer"), {"engine": "auto", "batches": False, "optimizer": "adam"})
     need_torch()
     from epochal.lab import Lab
+    from epochal.lab.training import check
 
+    parameters = PARAMETERS if args.epochs is None else {**PARAMETERS, "epochs": args.epochs}
+    check(parameters, model=MODEL)
     lab = Lab(
         "demo-lab",
-        model="epochal:convnet3d",
+        model=MODEL,
         data=_data(terminal),
         space=SPACE,
-        parameters=PARAMETERS if args.epochs is None else {**PARAMETERS, "epochs": args.epochs},
+        parameters=parameters,
         repeats=REPEATS,
         seed=args.seed,
     )
