@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from epochal._version import __version__
 
 if TYPE_CHECKING:
-    from epochal import lens
+    from epochal import lab, lens
     from epochal.errors import EpochalError, RecordingWarning
     from epochal.facts import (
         Alert,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         SeriesSummary,
     )
     from epochal.film import Film
+    from epochal.lab import Lab, LabResult
     from epochal.network import Network, Unit
     from epochal.record import Run, init
     from epochal.record.media import (
@@ -71,6 +72,8 @@ __all__ = [
     "Histogram",
     "Html",
     "Image",
+    "Lab",
+    "LabResult",
     "MediaItem",
     "Network",
     "Notice",
@@ -93,6 +96,7 @@ __all__ = [
     "Workspace",
     "__version__",
     "init",
+    "lab",
     "lens",
     "open",
 ]
@@ -115,6 +119,8 @@ _HOMES = {
     "Histogram": "epochal.record.media",
     "Html": "epochal.record.media",
     "Image": "epochal.record.media",
+    "Lab": "epochal.lab",
+    "LabResult": "epochal.lab",
     "MediaItem": "epochal.facts",
     "Network": "epochal.network",
     "Notice": "epochal.facts",
@@ -141,8 +147,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "lens":  # a room of its own, with a name for each way of looking
-        return import_module("epochal.lens")
+    if name in ("lab", "lens"):  # rooms of their own, with names in them
+        return import_module(f"epochal.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'epochal' has no attribute {name!r}")

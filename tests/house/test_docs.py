@@ -48,7 +48,9 @@ def help_text(*words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("verb", ["demo", "view", "serve", "ls", "show", "lens", "export", "repair", "gc", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["demo", "view", "serve", "ls", "show", "lens", "lab", "export", "repair", "gc", "doctor"]
+)
 def test_every_verb_is_documented_and_its_help_has_an_example(verb: str) -> None:
     assert re.search(rf"^## epochal {verb}\b", read("docs", "cli.md"), re.MULTILINE)
     text = help_text(verb)

@@ -25,6 +25,7 @@ VERBS = {
     "ls": "list runs",
     "show": "what came out of a run",
     "lens": "look inside a network: what it sees in a picture, and what it has learnt",
+    "lab": "train families of networks and learn which choice mattered",
     "export": "write films, pictures, data or a whole report of a run",
     "repair": "mend runs whose writer died",
     "gc": "compact finished runs and empty the trash",

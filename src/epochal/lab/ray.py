@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from epochal.errors import EpochalError, MissingExtraError, NotFoundError, UsageError
+from epochal.errors import MissingExtraError, NotFoundError, UsageError
 from epochal.facts.lab import TrialState
 from epochal.lab.metrics import metrics_of
 from epochal.lab.runner import Ended, Task
@@ -26,8 +26,9 @@ from epochal.store.labs import take_outcome
 __all__ = ["RayRunner"]
 
 CONNECT_SECS = 4.0
-NODE_SECS = 15.0
+NODE_SECS = 10.0
 """How long a cluster may take to notice that a machine is gone."""
+SETTLE_SECS = 0.25
 RESOURCES_SECS = 1.0
 _PORT = 6379
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
@@ -54,11 +55,12 @@ class RayRunner:
         self._mine = not ray.is_initialized()
         if self._mine:
             _probe(address)
-            _connect(ray, address)
-        say(f"Ray at {address}: {_words(ray.cluster_resources())}")
+            _connect(ray, address, self._surroundings())
+        say(f"Ray at {address}: {_words(ray.cluster_resources(), sum(n['Alive'] for n in ray.nodes()))}")
         self._tasks: dict[Any, Task] = {}
         self._begun: dict[int, float] = {}
         self._killed: set[int] = set()
+        self._doubtful: list[tuple[float, Task, TrialState]] = []
         self._known: tuple[float, dict[str, float]] = (-1e9, {})
         self._need: dict[str, float] = {"CPU": float(self._cpus)}
 
@@ -76,36 +78,41 @@ class RayRunner:
         """Hand a task to the cluster."""
         task = replace(task, threads=self._cpus)
         self._need = {"CPU": float(self._cpus), **({"GPU": task.gpus} if task.gpus else {}), **task.resources}
-        environment = {f"{name}_NUM_THREADS": str(self._cpus) for name in _THREADS}
-        runtime: dict[str, Any] = {"env_vars": {**environment, "PYTHONHASHSEED": "0"}}
-        if self._working_dir:
-            runtime["working_dir"] = self._working_dir
         options: dict[str, Any] = {
             "num_cpus": self._cpus,
             "num_gpus": task.gpus,
             "max_retries": 0,  # the lab begins it again itself, and says so
-            "max_calls": 1,  # a process for each trial
             "name": f"{task.lab_name} {task.trial.number}",
-            "runtime_env": runtime,
         }
+        if not self._mine:  # the job is somebody else's, and so are its surroundings
+            options["runtime_env"] = self._surroundings()
         if task.memory:
             options["memory"] = task.memory
         if task.resources:
             options["resources"] = dict(task.resources)
-        reference = self._ray.remote(_remote).options(**options).remote(task.to_json())
+        # A process takes one trial and ends.
+        reference = self._ray.remote(max_calls=1)(_remote).options(**options).remote(task.to_json())
         self._tasks[reference] = task
         self._begun[task.trial.number] = time.monotonic()
         self._killed.discard(task.trial.number)
 
+    def _surroundings(self) -> dict[str, Any]:
+        environment = {f"{name}_NUM_THREADS": str(self._cpus) for name in _THREADS}
+        found: dict[str, Any] = {"env_vars": {**environment, "PYTHONHASHSEED": "0"}}
+        return {**found, "working_dir": self._working_dir} if self._working_dir else found
+
     def wait(self, seconds: float) -> list[Ended]:
         """What has ended; waits up to so many seconds for something to end."""
+        found = self._settled()
         if not self._tasks:
-            time.sleep(seconds)
-            return []
-        ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=seconds)
+            if not found:
+                time.sleep(min(seconds, SETTLE_SECS) if self._doubtful else seconds)
+            return found
+        patience = 0.0 if found else min(seconds, SETTLE_SECS) if self._doubtful else seconds
+        ready, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=patience)
         if ready and len(self._tasks) > 1:
             ready, _ = self._ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
-        return [self._ended(reference) for reference in ready]
+        return found + [ended for reference in ready if (ended := self._ended(reference)) is not None]
 
     def kill(self, number: int) -> None:
         """End the attempt at a trial at once."""
@@ -123,11 +130,11 @@ class RayRunner:
         if self._mine:
             self._ray.shutdown()
 
-    def _ended(self, reference: Any) -> Ended:
+    def _ended(self, reference: Any) -> Ended | None:
         task = self._tasks.pop(reference)
         try:
             said, trouble = json.loads(self._ray.get(reference)), None
-        except Exception as error:  # noqa: BLE001 - errors of Ray and of what it could not run come as they like
+        except self._ray.exceptions.RayError as error:
             said, trouble = {}, error
         # Its own word counts, even where the machine was lost a moment after: then it is not trained twice.
         if (state := take_outcome(task.lab_path, task.trial, task.attempt)) is not None:
@@ -146,7 +153,8 @@ class RayRunner:
             return Ended(state=replace(state, error=said.get("error"), traceback=said.get("traceback")))
         return self._explained(task, state, trouble)
 
-    def _explained(self, task: Task, state: TrialState, error: Exception) -> Ended:
+    def _explained(self, task: Task, state: TrialState, error: Exception) -> Ended | None:
+        """How an attempt ended that left no word; None where it is not clear yet."""
         problems = self._ray.exceptions
         text = str(error).strip()
         if task.trial.number in self._killed:
@@ -157,24 +165,31 @@ class RayRunner:
             return Ended(state=replace(state, error=text.splitlines()[-1], traceback=text))
         if isinstance(error, problems.RuntimeEnvSetupError):
             return Ended(state=replace(state, error=f"its surroundings could not be made: {_first(text)}"))
-        if self._node_lives(task):
-            why = "the process of the trial died on a machine that goes on living"
-            return Ended(state=replace(state, error=f"{why}: {_first(text)}", traceback=text, resumable=True))
-        lost = replace(state, error="the machine that trained it was lost", traceback=text, resumable=True)
-        return Ended(state=lost, lost=True)
+        self._doubtful.append((time.monotonic() + NODE_SECS, task, replace(state, traceback=text, resumable=True)))
+        return None
+
+    def _settled(self) -> list[Ended]:
+        """Of the trials whose process died for an unknown reason, those of which it is known now."""
+        found: list[Ended] = []
+        left = []
+        for deadline, task, state in self._doubtful:
+            if not self._node_lives(task):
+                found.append(Ended(state=replace(state, error="the machine that trained it was lost"), lost=True))
+            elif time.monotonic() > deadline:
+                why = f"the process of the trial died, not its machine: {_first(state.traceback or '')}"
+                found.append(Ended(state=replace(state, error=why)))
+            else:
+                left.append((deadline, task, state))
+        self._doubtful = left
+        return found
 
     def _node_lives(self, task: Task) -> bool:
-        """Whether the machine of a task is still there, once the cluster has had time to notice."""
+        """Whether the machine of a task is still there, as far as the cluster knows."""
         try:
             node = _node_file(task).read_text(encoding="ascii").strip()
         except OSError:  # it had not begun
             return False
-        deadline = time.monotonic() + NODE_SECS
-        while time.monotonic() < deadline:
-            if not any(facts["NodeID"] == node and facts["Alive"] for facts in self._ray.nodes()):
-                return False
-            time.sleep(0.25)
-        return True
+        return any(facts["NodeID"] == node and facts["Alive"] for facts in self._ray.nodes())
 
 
 def _remote(text: str) -> str:
@@ -206,10 +221,9 @@ def _first(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text.splitlines()[0]) if text else "Ray does not say why"
 
 
-def _words(resources: dict[str, float]) -> str:
+def _words(resources: dict[str, float], nodes: int) -> str:
     named = {"CPU": "CPUs", "GPU": "GPUs"}
     said = [f"{resources[key]:g} {word}" for key, word in named.items() if resources.get(key)]
-    nodes = sum(key.startswith("node:") and key != "node:__internal_head__" for key in resources)
     return ", ".join([f"{nodes} machine{'s' * (nodes != 1)}", *said])
 
 
@@ -233,17 +247,16 @@ def _probe(address: str) -> None:
         ) from error
 
 
-def _connect(ray: Any, address: str) -> None:
+def _connect(ray: Any, address: str, surroundings: dict[str, Any]) -> None:
     try:
         ray.init(
             address=None if address == "local" else address,
+            runtime_env=surroundings,
             log_to_driver=False,
             logging_level="ERROR",
             configure_logging=True,
         )
-    except EpochalError:
-        raise
-    except Exception as error:  # Ray raises what its parts raise
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise NotFoundError(
             f"No Ray cluster answers at {address}: {_first(str(error).strip())}",
             hint="is it running (ray status), is it of this version of Ray and Python, and is the address its head's?",

@@ -105,6 +105,8 @@ def settings_of(document: Mapping[str, Any], *, locate: Locate, source: str = ""
     model, data, train = read.text("model"), read.text("data"), read.text("train")
     _check_sources(model, data, train, locate)
     sampler = read.one_of("sampler", get_args(Sampler))
+    repeats = read.whole("repeats", 1, lo=1, hi=10_000)
+    machine = _machine(_table(document, "runner", locate), locate)
     space_source = _table(document, "space", locate)
     try:
         space = parse_space(space_source)
@@ -136,7 +138,7 @@ def settings_of(document: Mapping[str, Any], *, locate: Locate, source: str = ""
         model=model,
         data=data,
         train=train,
-        repeats=read.whole("repeats", 1, lo=1, hi=10_000),
+        repeats=repeats,
         objectives=_objectives(lab, locate),
         budget=budget,
         seed=read.whole("seed", 0, lo=0, hi=SEED_LIMIT),
@@ -149,7 +151,7 @@ def settings_of(document: Mapping[str, Any], *, locate: Locate, source: str = ""
         trials=trials,
         space=space,
         space_source=dict(space_source),
-        machine=_machine(_table(document, "runner", locate), locate),
+        machine=machine,
         source=source,
     )
 

@@ -243,12 +243,9 @@ def _find(root: Path, name: str) -> Path:
     pool = [path for path in folders if path.parent.parent.name == project] if project else folders
     if exact := [path for path in pool if path.name == rest]:
         return exact[0]
-    named = {info.path: info.name for info in labs(root)}
-    if rest == "latest":
-        newest = [path for info in labs(root) for path in pool if str(path) == info.path]
-        if newest:
-            return newest[0]
-    if found := [path for path in pool if named.get(str(path)) == rest]:
+    named = {info.path: info.name for info in labs(root)}  # the newest first
+    newest = [path for known in named for path in pool if str(path) == known]
+    if found := [path for path in newest if rest in ("latest", named[str(path)])]:
         return found[0]
     if found := [path for path in pool if rest and path.name.startswith(rest)]:
         if len(found) > 1:
