@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import weakref
 from pathlib import Path
 from typing import Any
@@ -323,3 +324,32 @@ def test_what_is_no_keras_model_is_left_to_other_adapters() -> None:
     found = probe(L.Dense(3))
     assert found is not None
     assert found.framework == "keras"
+
+
+def test_a_model_reads_the_same_from_its_json() -> None:
+    from epochal.network.keras_json import keras_graph
+
+    def recurrent() -> Any:
+        inputs = keras.Input((6, 8))
+        x = L.GRU(4, return_sequences=True)(L.LSTM(5, return_sequences=True)(inputs))
+        x = L.SeparableConv1D(4, 3)(L.Conv1DTranspose(3, 2, strides=2)(L.Conv1D(4, 3, padding="same")(x)))
+        return keras.Model(inputs, L.LayerNormalization()(L.DepthwiseConv1D(3, depth_multiplier=2)(x)))
+
+    def nested() -> Any:
+        inner_in = keras.Input((4,))
+        inner = keras.Model(inner_in, L.Dense(4, name="dense")(inner_in), name="inner")
+        inputs = keras.Input((4,))
+        return keras.Model(inputs, inner(L.Dense(4, name="between", activation="gelu")(inner(inputs))))
+
+    sequential = keras.Sequential(
+        [keras.Input((7,)), L.Embedding(50, 8), L.Flatten(), L.Dense(3), L.Activation("tanh")]
+    )
+    for model in (pictures()[0], recurrent(), nested(), sequential):
+        ours, read = build_graph(model), keras_graph(json.loads(model.to_json()), "model.json")
+        assert (read.edges, read.groups) == (ours.edges, ours.groups)
+        for one, two in zip(read.layers, ours.layers, strict=True):
+            for what in ("layer_id", "kind", "role", "activation", "attributes", "multiply_adds", "outputs", "inputs"):
+                assert getattr(one, what) == getattr(two, what), (one.layer_id, what)
+            assert [(p.name, p.shape, p.role, p.layout, p.trainable) for p in one.parameters] == [
+                (p.name, p.shape, p.role, p.layout, p.trainable) for p in two.parameters
+            ]

@@ -16,21 +16,32 @@ from epochal.cli.terminal import Terminal
 from epochal.errors import UsageError
 from epochal.facts import Graph
 from epochal.network.elsewhere import ACTIVATIONS, OUTPUTS, chain_graph, read_arrays
+from epochal.network.graph_files import is_graph_file, read_graph_file
 from epochal.network.sources import LIBRARIES
 
 if TYPE_CHECKING:
     from epochal.network import Network
 
-__all__ = ["ACTIVATIONS", "OUTPUTS", "is_named", "is_network", "open_typed", "record_file"]
+__all__ = ["ACTIVATIONS", "OUTPUTS", "graph_of_file", "is_named", "is_network", "open_typed", "record_file"]
 
-_SUFFIXES = (".npz", ".safetensors", ".pt", ".pth", ".pt2", ".onnx")
+_SUFFIXES = (".npz", ".safetensors", ".pt", ".pth", ".pt2")
 _CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _PROJECT = "opened"
 
 
 def is_network(word: str) -> bool:
     """Whether a word is the name of such a file, or of a network, rather than of a folder."""
-    return not Path(word).is_dir() and (word.lower().endswith(_SUFFIXES) or is_named(word))
+    path = Path(word)
+    return not path.is_dir() and (word.lower().endswith(_SUFFIXES) or is_graph_file(path) or is_named(word))
+
+
+def graph_of_file(path: Path) -> Graph:
+    """The graph of the network that a file holds."""
+    if is_graph_file(path):
+        return read_graph_file(path)[0]
+    if path.suffix.lower() == ".pt2":
+        raise UsageError(f"{path.name} is a program.", hint=f"See its network with `epochal view {path.name}`.")
+    return chain_graph(read_arrays(path), model=path.stem)
 
 
 def is_named(word: str) -> bool:
@@ -78,8 +89,8 @@ def record_file(path: Path, root: Path, args: argparse.Namespace, terminal: Term
 
     if path.suffix.lower() == ".pt2" or is_named(args.folder):
         return _record_network(root, args)
-    if path.suffix.lower() == ".onnx":
-        return _record_onnx(path, root, args)
+    if is_graph_file(path):
+        return _record_graph(path, root, args)
     arrays = read_arrays(path)
     holder: _Arrays
     try:
@@ -107,18 +118,17 @@ def record_file(path: Path, root: Path, args: argparse.Namespace, terminal: Term
     return f"#/weights?run={run.project}/{run.id}&view=pictures"
 
 
-def _record_onnx(path: Path, root: Path, args: argparse.Namespace) -> str:
-    """The graph of an ONNX file and its weights; it cannot be asked."""
-    from epochal.network.onnx import read_onnx
+def _record_graph(path: Path, root: Path, args: argparse.Namespace) -> str:
+    """The graph that a file of another tool keeps, and its weights; it cannot be asked."""
     from epochal.record import init
 
     if args.input_shape or args.activation or args.output:
-        raise UsageError("An ONNX file says itself what its network is.", hint="Leave the options out.")
-    graph, arrays = read_onnx(path)
+        raise UsageError(f"{path.name} says itself what its network is.", hint="Leave the options out.")
+    graph, arrays = read_graph_file(path)
     root.mkdir(parents=True, exist_ok=True)
     with init(
-        project=_PROJECT, name=path.stem, dir=root, config={"file": path.name}, system=False, console=False, code=False,
-        strict=True,
+        project=_PROJECT, name=graph.model, dir=root, config={"file": path.name}, system=False, console=False,
+        code=False, strict=True,
     ) as run:  # fmt: skip
         if arrays:
             run.watch(_Network(arrays, graph), budget=None)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from epochal.cli import summary
+from epochal.cli.elsewhere import graph_of_file
 from epochal.cli.options import add_dir, add_json, add_run, existing_root
 from epochal.cli.terminal import Terminal, columns
 from epochal.errors import NotFoundError
 from epochal.facts import Graph
-from epochal.workspace import RunReader
 from epochal.workspace import open as open_workspace
 
 EXAMPLES = """
 epochal show latest
 epochal show latest --network
+epochal show model.onnx --network
 epochal show latest --console
 epochal show iris/baseline --json
 """
@@ -25,7 +27,9 @@ epochal show iris/baseline --json
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     add_run(parser)
-    parser.add_argument("--network", action="store_true", help="the network's layers instead of the metrics")
+    parser.add_argument(
+        "--network", action="store_true", help="the network's layers instead of the metrics, of a run or of a file"
+    )
     parser.add_argument("--console", action="store_true", help="what the training printed instead of the metrics")
     add_dir(parser)
     add_json(parser)
@@ -33,14 +37,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Print the summary of a run, or its layers."""
-    reader = open_workspace(existing_root(args.dir)).run(args.run)
     if args.network:
-        graph = _graph(reader)
+        graph = _graph(args)
         if args.json:
             terminal.json(_network_document(graph))
         else:
             _show_network(graph, terminal)
         return 0
+    reader = open_workspace(existing_root(args.dir)).run(args.run)
     if args.console:
         lines = reader.console()
         if args.json:
@@ -56,7 +60,10 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
-def _graph(reader: RunReader) -> Graph:
+def _graph(args: argparse.Namespace) -> Graph:
+    if Path(args.run).is_file():
+        return graph_of_file(Path(args.run))
+    reader = open_workspace(existing_root(args.dir)).run(args.run)
     graph = reader.graph()
     if graph is None:
         raise NotFoundError(
@@ -92,7 +99,10 @@ def _show_network(graph: Graph, terminal: Terminal) -> None:
     terminal.line()
     frozen = graph.parameter_count - graph.trainable_count
     size = f" ({_bytes(graph.nbytes)} with buffers)" if graph.nbytes else ""
-    terminal.line(f"{graph.parameter_count:,} parameters{size}" + (f", {frozen:,} of them frozen" if frozen else ""))
+    if graph.parameter_count or not graph.note:
+        terminal.line(
+            f"{graph.parameter_count:,} parameters{size}" + (f", {frozen:,} of them frozen" if frozen else "")
+        )
     if worked:
         terminal.line(f"{graph.multiply_adds:,} multiply-adds in the forward pass of one example")
     with_weights = {layer.module for layer in graph.layers if layer.parameter_count}

@@ -34,8 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "folder",
         nargs="?",
         metavar="DIR|NETWORK",
-        help="folder of runs, or a network: a .pt2, .npz, .safetensors, .pt or .onnx file, epochal:efficientnet-lite0, "
-        "torchvision:NAME, timm:NAME, transformers:NAME, keras:NAME, or package.module:function, which is run",
+        help="folder of runs, or a network: a .pt2, .npz, .safetensors, .pt or .onnx file, events of TensorBoard, a "
+        "graph of W&B or a model of Keras in JSON, epochal:efficientnet-lite0, torchvision:NAME, timm:NAME, "
+        "transformers:NAME, keras:NAME, or package.module:function, which is run",
     )
     parser.add_argument("--dir", metavar="DIR", help="the same (default: $EPOCHAL_DIR, otherwise ./epochal-runs)")
     add_port(parser)

@@ -16,9 +16,12 @@ from epochal.facts.graph import Edge, Group, Layer
 __all__ = ["find_groups", "mark_skips"]
 
 _SUMS = frozenset(
-    {"add", "iadd", "radd", "add_any", "sum", "sub", "isub", "rsub", "subtract", "average", "maximum", "minimum"}
-)
-_JOINS = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack"})
+    {
+        "add", "iadd", "radd", "add_any", "addv2", "addn", "sum", "sub", "isub", "rsub", "subtract", "average",
+        "maximum", "minimum",
+    }
+)  # fmt: skip
+_JOINS = frozenset({"cat", "concat", "concatv2", "concatenate", "stack", "hstack", "vstack", "dstack", "column_stack"})
 _SAID = re.compile(r"add|sum|residual|shortcut|skip|(con)?cat|merge")
 # What only makes features fit those that they are put beside.
 _FITTED = re.compile(r"crop|pad|slice|narrow|index|select|identity|dropout|interpolate|upsampl|resiz")

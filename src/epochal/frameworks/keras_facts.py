@@ -13,20 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.facts import Parameter
+from epochal.facts.activations import ACTIVATIONS
 
 __all__ = ["activation_of", "is_see_through", "parameter_fact", "settings"]
 
 Role = Literal["weight", "bias", "buffer", "other"]
 
-_ACTIVATIONS = {
-    "relu": "ReLU", "relu6": "ReLU6", "leaky_relu": "LeakyReLU", "prelu": "PReLU", "elu": "ELU", "celu": "CELU",
-    "selu": "SELU", "gelu": "GELU", "silu": "SiLU", "swish": "SiLU", "mish": "Mish", "sigmoid": "Sigmoid",
-    "log_sigmoid": "LogSigmoid", "hard_sigmoid": "Hardsigmoid", "hard_silu": "Hardswish", "hard_tanh": "Hardtanh",
-    "tanh": "Tanh", "softplus": "Softplus", "softsign": "Softsign", "softmax": "Softmax", "log_softmax": "LogSoftmax",
-    "glu": "GLU", "hard_shrink": "Hardshrink", "soft_shrink": "Softshrink", "tanh_shrink": "Tanhshrink",
-    "threshold": "Threshold", "exponential": "Exponential", "linear": None,
-}  # fmt: skip
-"""Keras' names of activations, in the words that networks of other frameworks are described with."""
 _ACTIVATION_LAYERS = ("ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax")
 _SEE_THROUGH = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization", "Identity")
 
@@ -45,13 +37,13 @@ def activation_of(what: Any) -> str | None:
     kind = type(what).__name__
     if isinstance(what, keras.layers.Layer):
         if kind in _ACTIVATION_LAYERS:
-            return _ACTIVATIONS.get(_snake(kind), kind)
+            return ACTIVATIONS.get(_snake(kind), kind)
         chosen = getattr(what, "activation", None)
         if chosen is None or not callable(chosen):
             return None
         word = str(getattr(chosen, "__name__", type(chosen).__name__))
-        return _ACTIVATIONS.get(_snake(word), word)
-    return _ACTIVATIONS.get(_snake(kind))
+        return None if word == "linear" else ACTIVATIONS.get(_snake(word), word)
+    return ACTIVATIONS.get(_snake(kind))
 
 
 def is_see_through(layer: Any) -> bool:

@@ -6,13 +6,68 @@ a DamagedError.
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
-from epochal.errors import DamagedError, NotFoundError
+import numpy.typing as npt
 
-__all__ = ["file_bytes", "fresh"]
+from epochal.errors import DamagedError, NotFoundError, UsageError
+from epochal.facts import Edge, Graph, Layer, find_groups, mark_skips
+from epochal.facts.activations import activation_word
+
+__all__ = [
+    "MOST_LAYERS",
+    "file_bytes",
+    "finished",
+    "is_graph_file",
+    "parsed",
+    "read_graph_file",
+    "running_order",
+]
+
+Array = npt.NDArray[Any]
+K = TypeVar("K")
 
 MOST_BYTES = 4 << 30
+MOST_LAYERS = 20_000
+MOST_TEXT = 64 << 20
+
+# What stands between a layer and "its" activation without changing whose activation it is.
+_SEE_THROUGH = ("norm", "dropout", "identity", "biasadd")
+
+
+def is_graph_file(path: Path) -> bool:
+    """Whether a file is, by its name, one that `read_graph_file` reads."""
+    return path.suffix.lower() in (".onnx", ".json") or "tfevents" in path.name
+
+
+def read_graph_file(path: Path) -> tuple[Graph, dict[str, Array]]:
+    """Return the graph of a network that a file keeps, and by name those weights whose values lie in it.
+
+    Raises NotFoundError where there is no such file or no graph in it, DamagedError where it says what cannot be.
+    """
+    if path.suffix.lower() == ".onnx":
+        from epochal.network.onnx import read_onnx
+
+        return read_onnx(path)
+    if "tfevents" in path.name:
+        from epochal.network.events import read_events
+
+        return read_events(path), {}
+    if path.suffix.lower() != ".json":
+        raise UsageError(f"{path.name} holds no graph that can be read.", hint="Known: .onnx, tfevents, .json.")
+    said = parsed(bytes(file_bytes(path, MOST_TEXT)), path.name)
+    if isinstance(said, Mapping) and "nodes" in said:
+        from epochal.network.wandb_graph import wandb_graph
+
+        return wandb_graph(said, path), {}
+    from epochal.network.keras_json import keras_graph
+
+    return keras_graph(said, path.name), {}
 
 
 def file_bytes(path: Path, most: int = MOST_BYTES) -> memoryview:
@@ -24,10 +79,101 @@ def file_bytes(path: Path, most: int = MOST_BYTES) -> memoryview:
     return memoryview(path.read_bytes())
 
 
-def fresh(name: str, taken: dict[str, None]) -> str:
-    """`name`, or that with a number behind it where it is taken; it is taken then."""
-    found, n = name or "value", 2
-    while found in taken:
-        found, n = f"{name}_{n}", n + 1
-    taken[found] = None
-    return found
+def parsed(text: bytes, name: str) -> Any:
+    """What a JSON text says; DamagedError where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{name} is no JSON: {str(error)[:200]}") from None
+
+
+def running_order(sources: Mapping[K, Sequence[K]], first: Iterable[K]) -> list[K]:
+    """Each of `first`, and all that they take from, behind what it takes from; a loop is entered where it is met."""
+    order: list[K] = []
+    seen: set[K] = set()
+    for start in first:
+        waiting = [(start, False)]
+        while waiting:
+            one, ready = waiting.pop()
+            if ready:
+                order.append(one)
+            elif one not in seen:
+                seen.add(one)
+                waiting.append((one, True))
+                waiting += [(source, False) for source in reversed(sources[one]) if source in sources]
+    return order
+
+
+class Names:
+    """The names that are taken."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        self._next: dict[str, int] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._taken
+
+    def fresh(self, name: str) -> str:
+        """`name`, or that with the next number that is free (`add_2`, `relu@3`) where it is taken; it is taken then."""
+        use = re.fullmatch(r"(.*@)(\d+)", name)
+        stem = use[1] if use else f"{name}_"
+        n, found = self._next.get(stem, int(use[2]) + 1 if use else 2), name or "value"
+        while found in self._taken:
+            found, n = f"{stem}{n}", n + 1
+        self._taken.add(found)
+        self._next[stem] = n
+        return found
+
+
+def finished(
+    layers: Sequence[Layer],
+    edges: Sequence[Edge],
+    *,
+    model: str,
+    framework: str,
+    kinds: Mapping[str, str] | None = None,
+    separator: str = "/",
+    note: str = "",
+    weighted: Collection[str] = (),
+    functions: Mapping[str, str] | None = None,
+) -> Graph:
+    """A graph of layers and arrows in running order: with its groups, skip connections and activations.
+
+    `functions` says which activations layers are whose kind does not say it.
+    """
+    if len(layers) > MOST_LAYERS:
+        raise ValueError(f"more than {MOST_LAYERS:,} layers")
+    return Graph(
+        source="declared",
+        layers=tuple(_with_activations(layers, edges, functions or {})),
+        edges=mark_skips(layers, edges, weighted=weighted),
+        groups=find_groups(layers, kinds, separator=separator),
+        model=model,
+        framework=framework,
+        note=note,
+    )
+
+
+def _with_activations(layers: Sequence[Layer], edges: Sequence[Edge], functions: Mapping[str, str]) -> list[Layer]:
+    """Each layer told which activation its output goes through, also behind a normalisation or a dropout."""
+    found = {layer.layer_id: layer for layer in layers}
+    sources: dict[str, list[str]] = {}
+    followers: dict[str, int] = {}
+    for edge in edges:
+        sources.setdefault(edge.target, []).append(edge.source)
+        followers[edge.source] = followers.get(edge.source, 0) + 1
+    for layer in layers:
+        name = functions.get(layer.layer_id) or activation_word(layer.kind)
+        at = layer.layer_id
+        while name is not None and len(before := sources.get(at, [])) == 1 and followers[before[0]] == 1:
+            at = before[0]
+            one = found[at]
+            if one.role == "input" or one.activation is not None or activation_word(one.kind):
+                break
+            found[at] = replace(one, activation=name)
+            if "activates" not in (own := found[layer.layer_id]).attributes:
+                found[layer.layer_id] = replace(own, attributes={**own.attributes, "activates": at})
+            if not any(word in one.kind.lower() for word in _SEE_THROUGH):
+                break
+    return list(found.values())

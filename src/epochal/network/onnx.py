@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from epochal.errors import DamagedError
 from epochal.facts import Edge, Graph, Layer, Parameter, Shape, find_groups, mark_skips
-from epochal.network.graph_files import file_bytes, fresh
+from epochal.network.graph_files import Names, file_bytes
 from epochal.network.onnx_file import FLOATS, Model, Node, Sizes, read_model
 from epochal.network.onnx_work import Batch, multiply_adds
 
@@ -54,8 +54,8 @@ def read_onnx(path: Path) -> tuple[Graph, dict[str, Array]]:
 
 
 def _drawn(found: Model, title: str) -> Graph:
-    names = _names(found.nodes)
-    ids = list(names)
+    names = Names()
+    ids = _ids(found.nodes, names)
     sizes = {name: tensor.shape for name, tensor in found.tensors.items()} | found.sizes
     flowing = [name for name in found.inputs if name not in found.tensors]
     batch = Batch.of(next((found.sizes[name][0] for name in flowing if found.sizes.get(name)), None))
@@ -64,8 +64,9 @@ def _drawn(found: Model, title: str) -> Graph:
     same: dict[str, str] = {}  # a value made of a tensor -> the tensor that it is
     layers, edges = [], []
     for name in flowing:
-        maker[name] = fresh(name, names)
-        layers.append(Layer(layer_id=maker[name], kind="input", role="input", outputs=_shapes([name], sizes)))
+        maker[name] = names.fresh(name)
+        outputs = _shapes([name], sizes)
+        layers.append(Layer(layer_id=maker[name], kind="input", role="input", outputs=outputs, multiply_adds=0))
     for node, layer_id in zip(found.nodes, ids, strict=True):
         came = [name for name in node.inputs if name in maker]
         if not came:  # made of constants alone
@@ -92,8 +93,8 @@ def _drawn(found: Model, title: str) -> Graph:
         edges += [Edge(source=source, target=layer_id) for source in sources if source != layer_id]
         maker.update({name: layer_id for name in node.outputs if name})
     ends = [name for name in found.outputs if name in maker]
-    out = fresh("output", names)
-    layers.append(Layer(layer_id=out, kind="output", role="output", inputs=_shapes(ends, sizes)))
+    out = names.fresh("output")
+    layers.append(Layer(layer_id=out, kind="output", role="output", inputs=_shapes(ends, sizes), multiply_adds=0))
     edges += [Edge(source=source, target=out) for source in dict.fromkeys(maker[name] for name in ends)]
     outside = sum(t.outside for t in found.tensors.values())
     return Graph(
@@ -134,16 +135,16 @@ def _shapes(names: Sequence[str], sizes: dict[str, Sizes]) -> tuple[Shape, ...]:
     return tuple(tuple(size if isinstance(size, int) else -1 for size in one) for one in known)
 
 
-def _names(nodes: Sequence[Node]) -> dict[str, None]:
+def _ids(nodes: Sequence[Node], names: Names) -> list[str]:
     """A name for each operator: its own, without the operator at its end where nothing else is in the same place."""
     plain = [(node.name or (node.outputs[0] if node.outputs else "")).strip("/") or node.op for node in nodes]
     inside = Counter(path for name in plain for path in _above(name))
-    taken: dict[str, None] = {}
+    ids = []
     for node, name in zip(nodes, plain, strict=True):
         place, _, last = name.rpartition("/")
         says_nothing = re.fullmatch(rf"{re.escape(node.op)}(_\d+)?", last) is not None
-        fresh(place if inside[place] == 1 and says_nothing else name, taken)
-    return taken
+        ids.append(names.fresh(place if inside[place] == 1 and says_nothing else name))
+    return ids
 
 
 def _above(name: str) -> list[str]:
