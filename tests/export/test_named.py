@@ -140,3 +140,23 @@ def test_a_damaged_file_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(DamagedError):
         write(run, to=tmp_path / "a.png", what="image")
     assert not (tmp_path / "a.png").exists()
+
+
+def test_a_block_of_voxels_turns(tmp_path: Path) -> None:
+    block = np.zeros((4, 5, 6), np.float32)
+    block[1, 2, 3], block[2, 2, 4] = 1, 0.6
+    with init("p", dir=tmp_path, strict=True, system=False, console=False) as recording:
+        for step in range(2):
+            recording.log({"block": epochal.Voxels(block * (step + 1), threshold=0.7)}, step=step)
+    assert recording.path is not None
+    stored = StoredRun(recording.path)
+    written = write(stored, to=tmp_path / "turn.gif", what="block", steps="0", size="240x180")
+    with PIL.Image.open(tmp_path / "turn.gif") as film:
+        assert getattr(film, "n_frames", 1) == written.frames == 48
+    assert write(stored, to=tmp_path / "time.gif", what="block", size="240x180").frames == 2
+    # Of the one recorded as solid above 0.7, one voxel is drawn at step 0 and both at step 1.
+    write(stored, to=tmp_path / "still.png", what="block", steps="0,1", size="480x360")
+    with PIL.Image.open(tmp_path / "still.png") as picture:
+        cubes = np.asarray(picture).reshape(2, 360, 480, 3)[:, 60:300, 20:300].astype(int)
+    first, second = ((np.ptp(one, axis=-1) > 40).sum() for one in cubes)
+    assert second > 1.5 * first > 100

@@ -97,14 +97,30 @@ def _write_film(job: NamedJob, kind: str) -> Written:
     if not len(film):
         raise NotFoundError(f"{job.what!r} has no frames.")
     film = film.at([film.steps.tolist().index(s) for s in choose_steps(job.steps, film.steps.tolist())])
+    frames = len(film) if kind in MOVIE_FORMATS or job.steps is not None else 1
     if kind in ("npz", "csv"):
         film.save(job.to)
     else:
-        drawn = scene(film, theme=job.theme, size=job.size, cmap=job.cmap, moving=kind in MOVIE_FORMATS)
+        drawn = scene(
+            film,
+            theme=job.theme,
+            size=job.size,
+            cmap=job.cmap,
+            moving=kind in MOVIE_FORMATS,
+            threshold=_threshold(job),
+        )
         indices = None if job.steps is None or kind in MOVIE_FORMATS else list(range(drawn.frames))
+        frames = drawn.frames if kind in MOVIE_FORMATS else frames
         save(drawn, job.to, format=kind, fps=job.fps or _FPS, indices=indices, progress=job.progress)
-    frames = len(film) if kind in MOVIE_FORMATS or job.steps is not None else 1
     return Written(path=job.to, what=job.what, format=kind, bytes=job.to.stat().st_size, frames=frames)
+
+
+def _threshold(job: NamedJob) -> float | None:
+    """Above which voxels were said to be solid, None where nothing was said."""
+    if job.what not in job.run.media_series():
+        return None
+    found = (item.meta.get("threshold") for item in reversed(job.run.media(job.what)))
+    return next((float(value) for value in found if isinstance(value, int | float)), None)
 
 
 def _format(job: NamedJob, kind: str, items: Sequence[MediaItem]) -> UsageError:

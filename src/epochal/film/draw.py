@@ -26,14 +26,18 @@ from epochal.picture import (
     SpreadChart,
     Theme,
     UnitChart,
+    VoxelsScene,
     limit_of,
     table,
     tiles,
 )
 from epochal.picture.axes import value_range
 from epochal.picture.spread import density_scale
+from epochal.picture.voxels import SHARE
 
 SMALLEST, LARGEST = 120, 8192
+VOXELS = ("slice", "row", "column")
+"""The axes of a film that is drawn as cubes."""
 
 
 def parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
@@ -55,8 +59,16 @@ def parse_size(size: tuple[int, int] | str | None) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def scene(film: Film, *, theme: Theme, size: tuple[int, int] | None, cmap: str | None, moving: bool) -> Scene:
-    """The scene of a film; `moving` says whether it will be played."""
+def scene(
+    film: Film,
+    *,
+    theme: Theme,
+    size: tuple[int, int] | None,
+    cmap: str | None,
+    moving: bool,
+    threshold: float | None = None,
+) -> Scene:
+    """The scene of a film; `moving` says whether it will be played, and of voxels `threshold` which are drawn."""
     if not len(film):
         raise PictureError(f"The film {film.name!r} is empty: there is nothing to draw.")
     shape = film.frames.shape[1:]
@@ -71,6 +83,8 @@ def scene(film: Film, *, theme: Theme, size: tuple[int, int] | None, cmap: str |
         return _curve(film, theme, size, moving=moving)
     if len(shape) == 1:
         return _units(film, theme, size)
+    if film.axes in (VOXELS, (*VOXELS, "channel")):
+        return _voxels(film, theme, size, cmap, moving=moving, threshold=threshold)
     if len(shape) > 5:
         raise PictureError(f"Frames of {len(shape)} dimensions cannot be drawn.", hint="Save as .npz instead.")
     return _matrix(film, theme, size, cmap)
@@ -162,6 +176,36 @@ def _pictures(frames: npt.NDArray[Any], words: tuple[str, ...]) -> npt.NDArray[A
     count = frames.shape[1]
     down = max(d for d in range(1, isqrt(count) + 1) if count % d == 0)
     return frames.reshape(len(frames), down, count // down, *frames.shape[2:])
+
+
+def _voxels(
+    film: Film, theme: Theme, size: tuple[int, int] | None, cmap: str | None, *, moving: bool, threshold: float | None
+) -> Scene:
+    values = film.frames
+    if values.ndim == 5 and values.shape[-1] == 1:
+        values = values[..., 0]
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    signed = values.ndim == 4 and finite.size > 0 and bool(finite.min() < 0)
+    top = float(finite.max()) if finite.size else 0.0
+    if signed:
+        scale = scale_for([values], cmap=cmap, theme=theme, label=film.units or "value")
+    else:
+        chosen = table(cmap or "viridis", theme.name)
+        scale = ColourScale(
+            lo=0.0, hi=top if top > 0 else 1.0, colours=chosen, signed=False, label=film.units or "value"
+        )
+    usual = 0.0 if values.dtype == np.bool_ else SHARE * scale.hi
+    return VoxelsScene(
+        values=values,
+        scale=scale,
+        theme=theme,
+        title=film.name,
+        captions=captions(film.steps, film.epochs),
+        threshold=usual if threshold is None else threshold,
+        turning=moving,
+        wanted=size,
+        note=not_finite(values) if values.ndim == 4 else "",
+    )
 
 
 def _spread(film: Film, theme: Theme, size: tuple[int, int] | None, cmap: str | None) -> Scene:

@@ -13,6 +13,7 @@ from epochal.picture.scene import Scene, pictures, svg
 from epochal.picture.spread import SpreadChart
 from epochal.picture.surface import Surface
 from epochal.picture.theme import Theme, theme
+from epochal.picture.voxels import VoxelsScene
 
 __all__ = [
     "DIVERGING",
@@ -38,6 +39,7 @@ __all__ = [
     "Surface",
     "Theme",
     "UnitChart",
+    "VoxelsScene",
     "limit_of",
     "pictures",
     "replacing",
