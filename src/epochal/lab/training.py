@@ -227,7 +227,7 @@ class _Training:
             rows = order[state.batch * size : (state.batch + 1) * size].to(self._device)
             x, truth = self._some(features, rows), labels[rows]
             if settings.augmentations:
-                x = augment(x, settings.augmentations)
+                x = augment(x, settings.augmentations, chance=settings.augmentation_chance)
             if not constant:
                 self._set_rate(rate_at(settings, state.epoch + state.batch / batches))
             self._optimiser.zero_grad()

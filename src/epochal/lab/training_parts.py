@@ -72,12 +72,12 @@ def spatial_axes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(range(2 if channels else 1, len(shape) + 1))
 
 
-def augment(x: Tensor, what: tuple[tuple[str, float], ...]) -> Tensor:
-    """A batch [n, ...] with each example changed at random, by the random numbers of the CPU."""
-    axes = spatial_axes(tuple(x.shape[1:]))
+def augment(x: Tensor, what: tuple[tuple[str, float], ...], *, chance: float = 1.0) -> Tensor:
+    """A batch [n, ...] with each example changed at random, by the random numbers of the CPU; the others stay."""
+    axes, plain = spatial_axes(tuple(x.shape[1:])), x
     for name, much in what:
         x = _AUGMENTATIONS[name](x, axes, much)
-    return x
+    return x if chance >= 1 else torch.where(_column(torch.rand(len(x)) < chance, x), x, plain)
 
 
 def _column(values: Tensor, x: Tensor) -> Tensor:
@@ -115,6 +115,9 @@ def _rotate(x: Tensor, axes: tuple[int, ...], degrees: float) -> Tensor:
         turn[:, 0, 0], turn[:, 0, 1], turn[:, 1, 0], turn[:, 1, 1] = cos, -sin, sin, cos
     else:
         turn[:, :, :3] = _about(functional.normalize(torch.randn(len(x), 3), dim=1), angle)
+    # The grid's sides all go from -1 to 1, however long they are.
+    sides = torch.tensor([float(x.shape[axis]) for axis in reversed(axes)])
+    turn[:, :, : len(axes)] *= sides / sides[:, None]
     full = x.reshape(len(x), -1, *x.shape[axes[0] :])
     grid = functional.affine_grid(turn.to(x.device), list(full.shape), align_corners=False)
     return functional.grid_sample(full, grid, align_corners=False).reshape(x.shape)

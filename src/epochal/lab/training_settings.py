@@ -45,9 +45,10 @@ class Settings:
     "exponential" (times `decay` each epoch), "cosine" or "linear" (to nothing at the end), "one_cycle" (up over the
     first third, and down to nothing); before it, it grows over `warmup` epochs. `clip` is the largest norm of all
     gradients. `augmentation` is what is done to each training example, at random: one of `AUGMENTATIONS`, or
-    several, with how much of it after a colon: "rotate:30" turns by up to 30 degrees. `early_stop` ends the
-    training after so many epochs without a lower validation loss, `stop_on_nan` as soon as a loss is not finite.
-    `device` is "auto" (an accelerator where there is one), "cpu", "cuda", "mps".
+    several, with how much of it after a colon: "rotate:30" turns by up to 30 degrees; `augmentation_chance` is the
+    share of the examples that it is done to. `early_stop` ends the training after so many epochs without a lower
+    validation loss, `stop_on_nan` as soon as a loss is not finite. `device` is "auto" (an accelerator where there
+    is one), "cpu", "cuda", "mps".
     """
 
     epochs: int = 10
@@ -61,6 +62,7 @@ class Settings:
     decay_every: int = 10
     warmup: int = 0
     augmentation: str | tuple[str, ...] = "none"
+    augmentation_chance: float = 1.0
     label_smoothing: float = 0.0
     clip: float | None = None
     loss: str = "auto"
@@ -82,6 +84,7 @@ class Settings:
             _number("clip", self.clip, above=0.0)
         _number("decay", self.decay, above=0.0)
         _number("weight_decay", self.weight_decay)
+        _number("augmentation_chance", self.augmentation_chance, below=1 + 1e-12)
         _number("momentum", self.momentum, below=1.0)
         _number("label_smoothing", self.label_smoothing, below=1.0)
         if not isinstance(self.stop_on_nan, bool):
