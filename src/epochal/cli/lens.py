@@ -28,6 +28,9 @@ epochal lens latest --method filters --steps all --to filters.mp4
 epochal lens latest --method maximize --target 7 --to seven.png
 epochal lens net.pt2 --method top_examples --layer features.3 --data test.npz --to examples.png
 epochal lens models.small:build --weights small.safetensors photo.jpg --input-shape 3x64x64
+epochal lens latest --method cka --against latest@first --to alike.png
+epochal lens latest --method linear_probes --steps all --to probes.gif
+epochal lens latest --method loss_landscape --path --to path.gif
 epochal lens latest --layers
 """
 _TOP = 5
@@ -52,11 +55,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", metavar="M,...", help="ways of looking, joined by commas (see --methods)")
     parser.add_argument("--methods", action="store_true", help="list the ways of looking")
     parser.add_argument("--layers", action="store_true", help="list the network's layers")
-    parser.add_argument("--layer", metavar="L", help="the layer to look at, such as layer3.2")
+    parser.add_argument(
+        "--layer", metavar="L", help="the layer to look at, such as layer3.2; several for comparisons: conv1,fc"
+    )
     parser.add_argument("--channel", type=int, metavar="C", help="a channel of it, for filters and maximize")
     parser.add_argument("--target", metavar="T", help="a class by its number or name (default: the network's answer)")
     parser.add_argument("--steps", metavar="STEPS", help="of a run: all, last, 5, 1,5,9, 0:150, every:5; makes a film")
-    parser.add_argument("--data", metavar="FILE", help="an .npy or .npz file of inputs [N, ...], for top_examples")
+    parser.add_argument(
+        "--data", metavar="FILE", help="an .npy or .npz file of inputs [N, ...] (x), and of classes (y)"
+    )
+    parser.add_argument("--against", metavar="NETWORK", help="another network, for cka: run@step, a file, a name")
+    parser.add_argument("--path", action="store_true", help="of a run, for loss_landscape: the way its training took")
     parser.add_argument("--weights", metavar="FILE", help="parameters for a named model or for code")
     parser.add_argument("--input-shape", metavar="CxHxW", help="of one input, where the network does not say it")
     parser.add_argument(
@@ -82,19 +91,24 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.methods:
         _list_methods(args, terminal)
         return 0
+    from epochal.lens.comparing import comparison_named
+
     if args.network is None:
         raise UsageError("Name a network.", hint="epochal lens latest, a file, or epochal:efficientnet-lite0.")
     if args.layers:
-        _list_layers(_open(args), args, terminal)
+        _list_layers(open_network(args, args.network), args, terminal)
         return 0
-    methods = [_method(word) for word in (args.method or "").split(",") if word.strip()]
+    words = [word for word in (args.method or "").split(",") if word.strip()]
+    if any(comparison_named(word) for word in words):
+        return _compared(args, terminal, words)
+    methods = [_method(word) for word in words]
     if args.to and not methods:
         raise UsageError("Say what to look with: --method saliency,grad_cam.", hint="--methods lists all.")
     if not methods and args.image is None:
         raise UsageError("Name an image, a method or both.", hint="epochal lens latest --layers lists the layers.")
     _options(args.set)
-    films = _steps(args)
-    network = _open(args, films[-1] if films else None)
+    films = steps_of(args)
+    network = open_network(args, args.network, films[-1] if films else None)
     photo = None if args.image is None else _photo(args, network)
     top = [] if photo is None else _answers(network, photo)
     target = _target(args.target, network)
@@ -104,8 +118,19 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
-def _open(args: argparse.Namespace, step: int | None = None) -> Network:
-    text = args.network
+def _compared(args: argparse.Namespace, terminal: Terminal, words: Sequence[str]) -> int:
+    """One comparison, which has pictures of its own."""
+    from epochal.cli.lens_compare import compare_networks
+    from epochal.lens.comparing import comparison_named
+
+    known = comparison_named(words[0])
+    if known is None or len(words) > 1:
+        raise UsageError("A comparison stands alone.", hint=f"Ask one by one: --method {words[0].strip()}")
+    return compare_networks(args, terminal, known.name, _options(args.set).get(known.name, {}))
+
+
+def open_network(args: argparse.Namespace, text: str, step: int | None = None) -> Network:
+    """The network that a word of the command line means, at a step where one is given."""
     if step is not None:
         text = f"{text.rpartition('@')[0] or text}@{step}"
     root = existing_root(args.dir) if args.dir else None
@@ -113,12 +138,15 @@ def _open(args: argparse.Namespace, step: int | None = None) -> Network:
 
 
 def _method(word: str) -> str:
+    from epochal.lens.comparing import comparison_named
     from epochal.lens.methods import method_named
 
+    if (comparison := comparison_named(word)) is not None:
+        return comparison.name
     return method_named(word).name
 
 
-def _steps(args: argparse.Namespace) -> list[int]:
+def steps_of(args: argparse.Namespace) -> list[int]:
     """The snapshots that are meant by --steps, none without it."""
     if args.steps is None:
         return []
@@ -336,17 +364,19 @@ def _document(name: str, result: Any) -> dict[str, Any]:
 
 
 def _list_methods(args: argparse.Namespace, terminal: Terminal) -> None:
+    from epochal.lens.comparing import COMPARISONS
     from epochal.lens.methods import METHODS
 
+    known: list[Any] = [*METHODS.values(), *COMPARISONS.values()]
     if args.json:
         terminal.json(
             [
                 {"name": m.name, "words": m.words, "paper": m.paper, "takes": sorted(m.takes), "needs": sorted(m.needs)}
-                for m in METHODS.values()
+                for m in known
             ]
         )
         return
-    for line in columns([[m.name, m.words, m.paper] for m in METHODS.values()]):
+    for line in columns([[m.name, m.words, m.paper] for m in known]):
         terminal.line(line)
 
 
@@ -399,6 +429,10 @@ def _parameters(method: str) -> list[str]:
     """The options of a method, beside what the command has options for."""
     from importlib import import_module
 
+    from epochal.lens.comparing import comparison_named, settings_of
+
+    if comparison_named(method) is not None:
+        return settings_of(method)
     taken = {"network", "image", "data", "target", "layer", "channel", "progress", "preview", "every", "preparation"}
     function = getattr(import_module("epochal.lens"), "maximizing" if method == "maximize" else method)
     return [name for name in inspect.signature(function).parameters if name not in taken]

@@ -21,7 +21,18 @@ from epochal.errors import DamagedError, MissingExtraError, NotFoundError, Usage
 from epochal.network import Network, Preparation
 from epochal.network.elsewhere import read_arrays
 
-__all__ = ["SAMPLES", "Photo", "open_photo", "picture_shape", "preparation_of", "prepare", "read_inputs", "read_photo"]
+__all__ = [
+    "SAMPLES",
+    "Photo",
+    "open_photo",
+    "picture_shape",
+    "preparation_of",
+    "prepare",
+    "read_input",
+    "read_inputs",
+    "read_labels",
+    "read_photo",
+]
 
 Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
@@ -41,6 +52,7 @@ MOST_BYTES = 64 << 20
 MOST_PIXELS = 64_000_000
 _MOST_DATA = 8 << 30
 _INPUTS = ("x", "images", "inputs", "x_test", "data")
+_LABELS = ("y", "labels", "targets", "y_test", "label")
 _BROKEN = (OSError, EOFError, ValueError, SyntaxError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError,
            struct.error, zlib.error, MemoryError)  # fmt: skip
 """What Pillow and numpy raise for files that are broken."""
@@ -111,6 +123,21 @@ def read_inputs(source: str | os.PathLike[str]) -> Array:
     if found.ndim < 2:
         raise UsageError(f"{path.name} is {list(found.shape)}: inputs are [N, ...].")
     return found
+
+
+def read_labels(source: str | os.PathLike[str]) -> Array:
+    """The classes [N] of the inputs of an `.npz` file: the array called y, labels, targets or y_test."""
+    path = Path(source)
+    arrays = read_arrays(path) if path.suffix.lower() == ".npz" else {}
+    found = next((arrays[name] for name in _LABELS if name in arrays), None)
+    if found is None:
+        raise UsageError(f"{path.name} holds no classes.", hint="Give an .npz file with inputs as x and classes as y.")
+    return found
+
+
+def read_input(source: str | os.PathLike[str]) -> Array:
+    """The one array of an `.npy` file."""
+    return _read_array(Path(source))
 
 
 def prepare(pixels: Pixels, preparation: Preparation) -> tuple[Array, Pixels]:
