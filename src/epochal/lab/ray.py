@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from epochal.errors import MissingExtraError, NotFoundError, UsageError
+from epochal.errors import EpochalError, MissingExtraError, NotFoundError, UsageError
 from epochal.facts.lab import TrialState
 from epochal.lab.metrics import metrics_of
 from epochal.lab.runner import Ended, Task
@@ -31,6 +31,7 @@ NODE_SECS = 10.0
 SETTLE_SECS = 0.25
 RESOURCES_SECS = 1.0
 _PORT = 6379
+_LOST = "the machine that trained it was lost"
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
 
 
@@ -162,9 +163,14 @@ class RayRunner:
         if isinstance(error, problems.OutOfMemoryError):
             return Ended(state=replace(state, error="ended by Ray for lack of memory", traceback=text, resumable=True))
         if isinstance(error, problems.RayTaskError):
-            return Ended(state=replace(state, error=text.splitlines()[-1], traceback=text))
+            cause = error.cause
+            hint = f" ({cause.hint})" if isinstance(cause, EpochalError) and cause.hint else ""
+            said = f"{cause.message}{hint}" if isinstance(cause, EpochalError) else f"{type(cause).__name__}: {cause}"
+            return Ended(state=replace(state, error=said, traceback=text))
         if isinstance(error, problems.RuntimeEnvSetupError):
             return Ended(state=replace(state, error=f"its surroundings could not be made: {_first(text)}"))
+        if isinstance(error, (problems.NodeDiedError, problems.LocalRayletDiedError)):
+            return Ended(state=replace(state, error=_LOST, traceback=text, resumable=True), lost=True)
         self._doubtful.append((time.monotonic() + NODE_SECS, task, replace(state, traceback=text, resumable=True)))
         return None
 
@@ -174,7 +180,7 @@ class RayRunner:
         left = []
         for deadline, task, state in self._doubtful:
             if not self._node_lives(task):
-                found.append(Ended(state=replace(state, error="the machine that trained it was lost"), lost=True))
+                found.append(Ended(state=replace(state, error=_LOST), lost=True))
             elif time.monotonic() > deadline:
                 why = f"the process of the trial died, not its machine: {_first(state.traceback or '')}"
                 found.append(Ended(state=replace(state, error=why)))
