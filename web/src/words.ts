@@ -47,6 +47,7 @@ export const words = {
     network: 'Network',
     examples: 'Examples',
     lens: 'Lens',
+    lab: 'Lab',
   },
   status: {
     running: 'running',

@@ -17,4 +17,5 @@ export const PAGES: readonly Page[] = [
   { id: 'network', load: () => import('../pages/network/Network.svelte') },
   { id: 'examples', load: () => import('../pages/examples/Examples.svelte') },
   { id: 'lens', load: () => import('../pages/lens/Lens.svelte') },
+  { id: 'lab', load: () => import('../pages/lab/Lab.svelte') },
 ]

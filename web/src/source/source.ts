@@ -1,7 +1,15 @@
 /** Everything the Studio asks, typed. Chosen once, in app/main.ts; the rest of the code does not know which it is. */
 import { decodeScalars, type Curve } from '../wire/columns'
-import { decodeFrames, decodeHistograms, type FrameStack, type HistogramStack } from '../wire/frames'
+import {
+  decodeFrames,
+  decodeHistograms,
+  decodeStatistics,
+  type Column,
+  type FrameStack,
+  type HistogramStack,
+} from '../wire/frames'
 import { decodeExample, decodeOutline, type ExampleFilm, type Outline } from '../wire/predictions'
+import { decodeLabCurves, type TrialCurve } from '../wire/labs'
 import { decodeLook, type Look } from '../wire/lens'
 import {
   askPath,
@@ -14,6 +22,7 @@ import {
   restorePath,
   type ExportQuery,
   type FramesQuery,
+  type LabCurvesQuery,
   type MediaQuery,
   type Parameters,
   type PredictionsQuery,
@@ -26,6 +35,10 @@ import type {
   ConsoleDocument,
   EventDocument,
   GraphDocument,
+  EffectsDocument,
+  ImportanceDocument,
+  LabDocument,
+  LabTable,
   LensDocument,
   LensJob,
   LensPicture,
@@ -82,6 +95,11 @@ export class Source {
     return decodeHistograms(await this.#transport.get(this.#path('histograms', id, { series }, ask), ask))
   }
 
+  /** One statistic of all tensors of a kind, by series; only a live server is asked for many at once. */
+  async statistics(id: string, kind: string, column: string, ask?: Ask): Promise<ReadonlyMap<string, Column>> {
+    return decodeStatistics(await this.#transport.get(this.#path('statistics', id, { kind, column }, ask), ask))
+  }
+
   media = (id: string, what: MediaQuery, ask?: Ask) =>
     this.#json<MediaDocument>(this.#path('media', id, { ...what }, ask), ask)
   /** What a network said of examples: the likeliest class of each at each step. */
@@ -121,6 +139,16 @@ export class Source {
   }
   lensPicture = (job: string, method: string) => this.#transport.get(lensPicturePath(job, method))
   keepPicture = (picture: Blob) => this.#send<LensPicture>('POST', PICTURES_PATH, picture)
+
+  /** Labs, one lab with its trials, what its parameters did, and the curves of its trials. */
+  labs = () => this.#json<LabTable>(pathOf('labs'))
+  lab = (id: string) => this.#json<LabDocument>(pathOf('lab', id))
+  labEffects = (id: string, metric: string | null) => this.#json<EffectsDocument>(pathOf('lab/effects', id, { metric }))
+  labImportance = (id: string, metric: string | null) =>
+    this.#json<ImportanceDocument>(pathOf('lab/importance', id, { metric }))
+  async labCurves(id: string, what: LabCurvesQuery): Promise<TrialCurve[]> {
+    return decodeLabCurves(await this.#transport.get(pathOf('lab/curves', id, { ...what })))
+  }
 
   restore = (id: string) => this.#send<RunRow>('POST', restorePath(id))
 

@@ -1,0 +1,173 @@
+/** Trials of a lab: what stands in their columns, where that lies on an axis, which of them are shown. Pure. */
+import { formatValue } from '../../maths/numbers'
+import type { LabDocument, TrialDocument } from '../../wire/types'
+import type { TrialCurve } from '../../wire/labs'
+
+export type Cell = number | string | null
+
+/** A column of the trials: a parameter (`p:`), a metric (`m:`), the time, or the mean of a curve (`c:`). */
+export interface Column {
+  id: string
+  title: string
+  numeric: boolean
+}
+
+/** A parameter's value as text. */
+export function valueText(value: unknown): string {
+  if (value === undefined) return 'not set'
+  if (value === null) return 'none'
+  if (typeof value === 'string') return value
+  if (typeof value === 'number') return String(Number(value.toPrecision(6)))
+  if (Array.isArray(value)) return `[${value.map(valueText).join(', ')}]`
+  return JSON.stringify(value)
+}
+
+/** What a trial has in a column; a number where every trial could have one, else text. */
+export function cellOf(trial: TrialDocument, id: string): Cell {
+  if (id === 'trial') return trial.trial
+  if (id === 'status') return trial.status
+  if (id === 'seed') return trial.seed
+  if (id === 'repeat') return trial.repeat
+  if (id === 'seconds') return trial.seconds
+  if (id.startsWith('m:')) return trial.metrics[id.slice(2)] ?? null
+  if (!id.startsWith('p:')) return null
+  const value = trial.parameters[id.slice(2)]
+  return typeof value === 'number' ? value : valueText(value)
+}
+
+export function columnsOf(lab: LabDocument): Column[] {
+  const parameters = lab.parameters.map((name) => ({
+    id: `p:${name}`,
+    title: name,
+    numeric: lab.trials.every(({ parameters: p }) => typeof p[name] === 'number'),
+  }))
+  const metrics = lab.metrics.map((name) => ({ id: `m:${name}`, title: name, numeric: true }))
+  const own = metrics.findIndex((m) => m.title === lab.lab.objective)
+  if (own > 0) metrics.unshift(...metrics.splice(own, 1))
+  return [...parameters, ...metrics, { id: 'seconds', title: 'time', numeric: true }]
+}
+
+/** Rows in the order of a column; what is missing comes last either way. */
+export function sorted(trials: readonly TrialDocument[], id: string, down: boolean): TrialDocument[] {
+  const sign = down ? -1 : 1
+  const keyed = trials.map((trial) => ({ trial, key: cellOf(trial, id) }))
+  keyed.sort((a, b) => {
+    if (a.key === null || b.key === null) return Number(a.key === null) - Number(b.key === null)
+    if (typeof a.key === 'number' && typeof b.key === 'number') return sign * (a.key - b.key)
+    return sign * String(a.key).localeCompare(String(b.key), 'en', { numeric: true })
+  })
+  return keyed.map(({ trial }) => trial)
+}
+
+/** An axis of values: numbers from low to high, as logarithms where they span much, or choices side by side. */
+export interface Axis {
+  id: string
+  title: string
+  kind: 'number' | 'log' | 'choice'
+  low: number
+  high: number
+  choices: readonly string[]
+  /** Its values, where it is numbers and they are few. */
+  marks: readonly number[]
+}
+
+/** Numbers above zero that span this much are drawn as logarithms. */
+const LOG_FROM = 50
+const MARKS_MOST = 6
+
+export function axisOf(column: Pick<Column, 'id' | 'title'>, trials: readonly TrialDocument[]): Axis {
+  const cells = trials.map((trial) => cellOf(trial, column.id)).filter((cell) => cell !== null)
+  const { id, title } = column
+  const numbers = cells.filter((cell) => typeof cell === 'number' && Number.isFinite(cell)) as number[]
+  if (numbers.length < cells.length || !numbers.length) {
+    const choices = [...new Set(cells.map(String))].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+    return { id, title, kind: 'choice', low: 0, high: 1, choices, marks: [] }
+  }
+  let [low, high] = [Infinity, -Infinity]
+  for (const n of numbers) {
+    low = Math.min(low, n)
+    high = Math.max(high, n)
+  }
+  const kind = low > 0 && high / low >= LOG_FROM && id.startsWith('p:') ? 'log' : 'number'
+  const different = [...new Set(numbers)].sort((a, b) => a - b)
+  return { id, title, kind, low, high, choices: [], marks: different.length <= MARKS_MOST ? different : [] }
+}
+
+/** Where a cell lies on an axis, from 0 to 1; NaN where it lies nowhere. */
+export function placeOn(axis: Axis, cell: Cell): number {
+  if (cell === null) return NaN
+  if (axis.kind === 'choice') {
+    const k = axis.choices.indexOf(String(cell))
+    return k < 0 ? NaN : axis.choices.length < 2 ? 0.5 : k / (axis.choices.length - 1)
+  }
+  if (typeof cell !== 'number' || !Number.isFinite(cell)) return NaN
+  if (axis.low === axis.high) return 0.5
+  if (axis.kind === 'log') return Math.log(cell / axis.low) / Math.log(axis.high / axis.low)
+  return (cell - axis.low) / (axis.high - axis.low)
+}
+
+/** The value at a place of an axis. */
+export function valueOn(axis: Axis, place: number): number {
+  if (axis.kind === 'log') return axis.low * (axis.high / axis.low) ** place
+  return axis.low + (axis.high - axis.low) * place
+}
+
+/** Where an axis is labelled, and how: `parts` stretches where it is of many numbers. */
+export function labelsOn(axis: Axis, parts: number): [number, string][] {
+  if (axis.kind === 'choice') return axis.choices.map((choice) => [placeOn(axis, choice), choice])
+  if (axis.low === axis.high) return [[0.5, formatValue(axis.low, 3)]]
+  if (axis.marks.length) return axis.marks.map((mark) => [placeOn(axis, mark), formatValue(mark, 3)])
+  return Array.from({ length: parts + 1 }, (_, k) => [k / parts, formatValue(valueOn(axis, k / parts), 3)])
+}
+
+/** Stretches of axes that trials must lie in, by the axis's id. */
+export type Brush = ReadonlyMap<string, readonly [number, number]>
+
+const EDGE = 1e-9
+
+export function writeBrush(brush: Brush): string {
+  return [...brush].map(([id, [a, b]]) => `${encodeURIComponent(id)}~${a.toFixed(4)}~${b.toFixed(4)}`).join(',')
+}
+
+export function readBrush(text: string): Brush {
+  const found = new Map<string, readonly [number, number]>()
+  for (const part of text.split(',')) {
+    const [id, a, b] = part.split('~')
+    const [low, high] = [Number(a), Number(b)]
+    if (id && Number.isFinite(low) && Number.isFinite(high) && low <= high)
+      found.set(decodeURIComponent(id), [low, high])
+  }
+  return found
+}
+
+export const inBrush = (trial: TrialDocument, brush: Brush, axes: ReadonlyMap<string, Axis>): boolean =>
+  [...brush].every(([id, [low, high]]) => {
+    const axis = axes.get(id)
+    if (!axis) return true
+    const at = placeOn(axis, cellOf(trial, id))
+    return at >= low - EDGE && at <= high + EDGE
+  })
+
+/** Numbers of trials in the address: `1,4,7`. */
+export const readNumbers = (text: string): ReadonlySet<number> =>
+  new Set(text.split(',').flatMap((part) => (/^\d+$/.test(part) ? [Number(part)] : [])))
+export const writeNumbers = (numbers: Iterable<number>): string => [...numbers].sort((a, b) => a - b).join(',')
+
+/** Curves by the trial's number and the series' name. */
+export type Curves = ReadonlyMap<number, ReadonlyMap<string, TrialCurve>>
+
+/** The mean of the finite values of epochs after the first `skip`, and how many there are. As views/lab.py has it. */
+export function meanAfter(curve: TrialCurve | undefined, skip: number): { mean: number; count: number } {
+  let [sum, count] = [0, 0]
+  for (let i = 0; i < (curve?.values.length ?? 0); i++) {
+    const v = curve!.values[i]!
+    if (curve!.epochs[i]! <= skip || !Number.isFinite(v)) continue
+    sum += v
+    count += 1
+  }
+  return { mean: count ? sum / count : NaN, count }
+}
+
+/** The parameters of a trial that differ from other trials', in a line. */
+export const trialText = (trial: TrialDocument, parameters: readonly string[]): string =>
+  parameters.map((name) => `${name} ${valueText(trial.parameters[name])}`).join(', ')
