@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -25,6 +25,8 @@ Method = Literal["back-projection", "mean input gradient"]
 
 BACK_PROJECTION = "back-projection of the weights: row c of WL···W1, biases and activations left out"
 MOST_VALUES = 1 << 28
+_AT_ONCE = 1 << 21
+"""So many numbers of examples are differentiated at once."""
 
 
 @runtime_checkable
@@ -41,7 +43,8 @@ class ClassImages:
 
     `method` says how it was made, `caption` the same for people; `step` is that of the network. `hidden` [classes,
     units] and `first` [units, *input_shape] are the two factors that `shares` are made of: what the layers behind make
-    of each unit of the first hidden layer, and that unit's own weights. None where there are none.
+    of each unit of the first hidden layer, and that unit's own weights. `counts` [classes] says over how many examples
+    each mean gradient is. None where there are none.
     """
 
     array: Array
@@ -50,6 +53,7 @@ class ClassImages:
     step: int | None = None
     hidden: Array | None = None
     first: Array | None = None
+    counts: npt.NDArray[np.int64] | None = None
 
     def shares(self, label: int) -> Array:
         """Each hidden unit's share in the picture of a class: [units, *input_shape], whose sum is that picture."""
@@ -80,12 +84,16 @@ class ClassImages:
         return self.film()._repr_html_()
 
 
+Preview = Callable[[ClassImages, float], bool]
+
+
 def class_images(
     network: Network,
     inputs: Any = None,
     labels: Any = None,
     *,
     input_shape: Sequence[int] | None = None,
+    preview: Preview | None = None,
 ) -> ClassImages:
     """A picture of what each class looks like to the network.
 
@@ -94,8 +102,9 @@ def class_images(
     class's score over its examples, NaN for a class without any. Where `labels` are left out, an example belongs to the
     class that the network gives it.
 
-    `input_shape` folds a flat input, such as (28, 28) for 784 numbers. Raises UsageError where examples are needed or
-    do not fit.
+    `input_shape` folds a flat input, such as (28, 28) for 784 numbers. `preview` is told the pictures over the examples
+    so far and the share of them, from 0 to 1; where it returns False, these are the answer. Raises UsageError where
+    examples are needed or do not fit.
     """
     chain = network.chain
     if chain is not None and inputs is None:
@@ -110,7 +119,7 @@ def class_images(
             hidden=hidden,
             first=None if hidden is None else weights[0].reshape(-1, *shape),
         )
-    return _mean_gradients(network, inputs, labels, input_shape)
+    return _mean_gradients(network, inputs, labels, input_shape, preview)
 
 
 def back_project(weights: Sequence[Array]) -> tuple[Array, Array | None]:
@@ -146,7 +155,9 @@ def axes_of(shape: Shape) -> tuple[str, ...]:
     return ("output", *inner) if inner is not None else ()
 
 
-def _mean_gradients(network: Network, inputs: Any, labels: Any, input_shape: Sequence[int] | None) -> ClassImages:
+def _mean_gradients(
+    network: Network, inputs: Any, labels: Any, input_shape: Sequence[int] | None, preview: Preview | None
+) -> ClassImages:
     if inputs is None:
         raise UsageError(
             "This network is more than a chain of linear layers: its class images are mean gradients over examples.",
@@ -154,33 +165,65 @@ def _mean_gradients(network: Network, inputs: Any, labels: Any, input_shape: Seq
         )
     if not isinstance(network, Differentiable):
         raise UsageError("This network has no gradients.", hint="Leave the examples out: its weights say it exactly.")
-    batch = np.asarray(inputs.detach().cpu().numpy() if hasattr(inputs, "detach") else inputs)
-    scores = np.asarray(network(batch))
-    if scores.ndim != 2:
-        raise UsageError(f"The network puts out {list(scores.shape)}; class images need scores [N, classes].")
+    batch = _numbers(inputs)
+    if not len(batch):
+        raise UsageError("There are no examples.")
     given = labels is not None
-    truth = np.asarray(labels.detach().cpu().numpy() if hasattr(labels, "detach") else labels) if given else None
-    truth = scores.argmax(axis=1) if truth is None else truth
-    classes = scores.shape[1]
-    if (
-        truth.shape != (len(batch),)
-        or truth.dtype.kind not in "iu"
-        or (len(truth) and not 0 <= truth.min() <= truth.max() < classes)
-    ):
-        raise UsageError(f"labels must be {len(batch)} numbers of classes, 0 to {classes - 1}.")
+    truth = _numbers(labels) if given else np.zeros(len(batch), np.int64)
     shape = fits(tuple(batch.shape[1:]), input_shape)
-    sums = np.zeros((classes, prod(shape)))
-    for first in range(0, len(batch), 256):
-        part = slice(first, first + 256)
-        gradients = network.input_gradients(batch[part], truth[part]).reshape(-1, prod(shape))
-        np.add.at(sums, truth[part], gradients.astype(np.float64))
-    counts = np.bincount(truth, minlength=classes)
+    size, fixed = _batch_size(network, prod(shape))
+    sums: Array | None = None
+    for first in range(0, len(batch), size):
+        last = min(first + size, len(batch))
+        # A network of one size of batch is asked about the last example again and again.
+        part = batch[np.minimum(np.arange(first, first + size), last - 1)] if fixed else batch[first:last]
+        if sums is None or not given:
+            scores = np.asarray(network(part))
+            if scores.ndim != 2:
+                raise UsageError(f"The network puts out {list(scores.shape)}; class images need scores [N, classes].")
+        if sums is None:
+            classes = scores.shape[1]
+            _check_labels(truth, len(batch), classes)
+            sums, counts = np.zeros((classes, prod(shape))), np.zeros(classes, np.int64)
+        if not given:
+            truth[first:last] = scores[: last - first].argmax(axis=1)
+        asked = truth[np.minimum(np.arange(first, first + len(part)), last - 1)]
+        gradients = network.input_gradients(part, asked)[: last - first].reshape(-1, prod(shape))
+        np.add.at(sums, truth[first:last], gradients.astype(np.float64))
+        counts += np.bincount(truth[first:last], minlength=classes)
+        found = _mean(sums, counts, shape, given=given, step=network.step)
+        if preview is not None and not preview(found, last / len(batch)):
+            break
+    return found
+
+
+def _numbers(values: Any) -> Array:
+    return np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values)
+
+
+def _batch_size(network: Any, numbers: int) -> tuple[int, bool]:
+    """How many examples are asked about at once, and whether it must be as many."""
+    takes = getattr(network, "takes", ())
+    if takes and takes[0].shape and takes[0].shape[0] > 0:
+        return int(takes[0].shape[0]), True
+    return max(1, min(256, _AT_ONCE // max(1, numbers))), False
+
+
+def _check_labels(truth: Array, count: int, classes: int) -> None:
+    fits_them = truth.shape == (count,) and truth.dtype.kind in "iu" and 0 <= truth.min() <= truth.max() < classes
+    if not fits_them:
+        raise UsageError(f"labels must be {count} numbers of classes, 0 to {classes - 1}.")
+
+
+def _mean(sums: Array, counts: npt.NDArray[np.int64], shape: Shape, *, given: bool, step: int | None) -> ClassImages:
+    """The pictures out of the sums of so many gradients."""
     with np.errstate(invalid="ignore", divide="ignore"):
         array = sums / counts[:, None]
     whose = "of the class" if given else "that the network gives the class"
     return ClassImages(
-        array=array.reshape(classes, *shape),
+        array=array.reshape(len(counts), *shape),
         method="mean input gradient",
-        caption=f"mean gradient of the class's score by the input, over {len(batch):,} examples {whose}",
-        step=network.step,
+        caption=f"mean gradient of the class's score by the input, over {int(counts.sum()):,} examples {whose}",
+        step=step,
+        counts=counts.copy(),
     )

@@ -24,7 +24,7 @@ from epochal.wire.documents import to_json
 from epochal.wire.frames import MEDIA_TYPE
 from epochal.wire.queries import ExportQuery
 from epochal.wire.schema import Question, RunChange
-from epochal.wire.schema_lens import LensQuestion
+from epochal.wire.schema_lens import ClassImagesQuestion, LensQuestion
 
 __all__ = ["Backend"]
 
@@ -121,6 +121,10 @@ class Backend:
     def look(self, project: str, run_id: str, question: LensQuestion) -> Response:
         """Begin to look."""
         return _json(self._looking.ask(self._wire.run(project, run_id), question))
+
+    def class_images(self, project: str, run_id: str, question: ClassImagesQuestion) -> Response:
+        """Begin to find what each class looks like."""
+        return _json(self._looking.class_images(self._wire.run(project, run_id), question))
 
     def looked(self, job: str) -> Response:
         """How a question to the lens stands."""

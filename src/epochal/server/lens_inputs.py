@@ -64,7 +64,7 @@ class Opened:
         key = (asked["path"], asked["step"], asked["stamp"], asked["series"], asked["at"], layer, *options.items())
         held = self._tops.pop(key, None)
         if held is None or held[0] is not network:
-            data = self._photos(run, network) if not asked["series"] else self._data(run, network, asked)
+            data = self._photos(run, network) if not asked["series"] else self.data(run, network, asked)
             held = (network, top_examples(network, data, layer=layer, progress=progress, **options))
         self._tops[key] = held
         while len(self._tops) > _KEPT:
@@ -76,7 +76,7 @@ class Opened:
         preparation, _ = self.preparation(run, network)
         return np.stack([prepare(read_photo(name), preparation)[0] for name in there])
 
-    def _data(self, run: StoredRun, network: Network, asked: Mapping[str, Any]) -> Array:
+    def data(self, run: StoredRun, network: Network, asked: Mapping[str, Any]) -> Array:
         """All recorded examples as the network takes them."""
         shape = network.input_shape
         given = self.examples(run, asked).given

@@ -15,7 +15,7 @@ from epochal.wire.asking import askable
 from epochal.wire.looking import checked_methods, checked_options, examples_series
 from epochal.wire.schema_lens import LensQuestion
 
-__all__ = ["asked_of", "step_of"]
+__all__ = ["asked_of", "recorded_at", "step_of"]
 
 
 def asked_of(
@@ -68,6 +68,20 @@ def _examples(run: StoredRun, question: LensQuestion, step: int, *, top: bool) -
         series = examples_series(run, series)
     if not series or not (top or question.example is not None):
         return series, None
+    return series, _at(run, series, step)
+
+
+def recorded_at(run: StoredRun, series: str | None, step: int) -> tuple[str, int]:
+    """The predictions whose examples are meant, all of them, and the step that they were recorded at."""
+    found = examples_series(run, series)
+    if not found:
+        raise NotFoundError(
+            "This run has no recorded examples.", hint="run.watch(model, examples=(x_val, y_val)) records some."
+        )
+    return found, _at(run, found, step)
+
+
+def _at(run: StoredRun, series: str, step: int) -> int:
     items = last_items(run, series)
     # Examples may be others later on: those of the step that is looked at are meant.
-    return series, max((item.step for item in items if item.step <= step), default=items[0].step)
+    return max((item.step for item in items if item.step <= step), default=items[0].step)

@@ -17,7 +17,7 @@ from epochal.server.asking import BusyError
 from epochal.server.lens_job import ENDED, Job
 from epochal.server.lens_process import Process
 from epochal.store.reader import StoredRun
-from epochal.wire.schema_lens import LensQuestion
+from epochal.wire.schema_lens import ClassImagesQuestion, LensQuestion
 
 __all__ = ["Looking"]
 
@@ -59,6 +59,14 @@ class Looking:
         step = step_of(run, question.step)
         header, arrays = asked_of(run, question, step, picture)
         return self.put(run, "look", step, header, arrays, header["methods"])
+
+    def class_images(self, run: StoredRun, question: ClassImagesQuestion) -> dict[str, Any]:
+        """Ask what each class looks like to the network, over its recorded examples; a LensJob of one method."""
+        from epochal.server.lens_question import recorded_at, step_of
+
+        step = step_of(run, question.step)
+        series, at = recorded_at(run, question.series, step)
+        return self.put(run, "class_images", step, {"series": series, "at": at}, methods=["class_images"])
 
     def put(
         self,

@@ -38,7 +38,7 @@ from epochal.wire.schema import (
     RunTable,
     StudioDocument,
 )
-from epochal.wire.schema_lens import LensDocument, LensJob, LensPicture, LensQuestion
+from epochal.wire.schema_lens import ClassImagesQuestion, LensDocument, LensJob, LensPicture, LensQuestion
 
 __all__ = ["make_router"]
 
@@ -176,6 +176,11 @@ def make_router(backend: Backend) -> APIRouter:
     def look(project: Project, run_id: RunId, question: LensQuestion) -> Response:
         """Look at an input through the recorded network; it goes on while you ask how it stands."""
         return backend.look(project, run_id, question)
+
+    @router.post(run + "/class-images", operation_id="class_images", response_model=LensJob, tags=["lens"])
+    def class_images(project: Project, run_id: RunId, question: ClassImagesQuestion) -> Response:
+        """Find what each class looks like to the network: its mean input gradient over recorded examples."""
+        return backend.class_images(project, run_id, question)
 
     _add_lens(router, backend)
     add_labs(router, backend)

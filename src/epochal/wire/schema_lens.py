@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from epochal.wire.schema import ArrayDocument, Document, ErrorBody
 
 __all__ = [
+    "ClassImagesQuestion",
     "LensAnswer",
     "LensDocument",
     "LensExamples",
@@ -101,6 +102,15 @@ class LensQuestion(Document):
     theme: Literal["light", "dark"] = Field(default="light", description="Of the pictures to keep")
 
 
+class ClassImagesQuestion(Document):
+    """What each class looks like to a network that is more than a chain of linear layers, as it was at a step."""
+
+    model_config = ConfigDict(defer_build=False)
+
+    step: int | None = Field(default=None, description="At the last snapshot that is not after it; None: the last one")
+    series: str | None = Field(default=None, max_length=500, description="Predictions whose examples are taken")
+
+
 class LensPicture(Document):
     """An uploaded picture, kept for a while."""
 
@@ -131,7 +141,7 @@ class LensResult(Document):
     """What one way of looking found; its maps are at /lens/{job}/maps."""
 
     method: str
-    kind: Literal["attribution", "maps", "kernels", "maximum", "examples"]
+    kind: Literal["attribution", "maps", "kernels", "maximum", "examples", "classes"]
     layer: str | None
     target: int | None
     score: float | None
