@@ -271,7 +271,7 @@ def _write(
 ) -> Path:
     from epochal.film.draw import parse_size
     from epochal.lens.showing import scene
-    from epochal.picture import save
+    from epochal.picture import MOVIE_FORMATS, save
 
     target = Path(args.to)
     kind = target.suffix.lower().lstrip(".")
@@ -289,6 +289,8 @@ def _write(
         captions=captions,
         mode=args.theme,
         size=parse_size(args.size),
+        volume=photo.array if photo is not None and photo.pixels is None and photo.array.ndim == 4 else None,
+        moving=kind in MOVIE_FORMATS,
     )
     return save(drawn, target, fps=args.fps)
 

@@ -24,7 +24,8 @@ class Attribution:
 
     `array` holds a signed value for each input element, in the input's shape without the batch; class activation maps
     and other maps of places have [H, W], enlarged to the input, and `coarse` as they were before. `map` is the picture
-    [H, W] drawn from it, [L] for a sequence or a list of numbers; `signed` says whether its sign means something.
+    [H, W] drawn from it, [L] for a sequence or a list of numbers, [D, H, W] for a volume; `signed`
+    says whether its sign means something.
 
     `target` is the output that was looked at and `score` what the network puts out there. `caption` says what was done
     and whose idea it is, `notes` what a reader should know, `numbers` the figures in them by name (`gap`, `steps`,
@@ -53,7 +54,7 @@ class Attribution:
 
     def film(self) -> Film:
         """The map as a film of one frame."""
-        axes = {1: ("input",), 2: ("row", "column")}.get(self.map.ndim, ())
+        axes = {1: ("input",), 2: ("row", "column"), 3: ("slice", "row", "column")}.get(self.map.ndim, ())
         name = f"{self.method.replace('_', ' ')}, target {self.target}" + (f", {self.layer}" if self.layer else "")
         return Film(name, [self.step or 0], self.map[None], axes=axes, units=self.units)
 

@@ -11,8 +11,9 @@ from PIL import Image
 
 from epochal.errors import UsageError
 from epochal.picture import DIVERGING, ColourScale, Panel, limit_of, table, theme
+from epochal.picture.voxels import YAW, turning_cubes
 
-__all__ = ["as_map", "enlarged", "heat", "heat_scale", "laid_over", "panels_of"]
+__all__ = ["as_map", "cubes", "enlarged", "heat", "heat_scale", "laid_over", "panels_of", "sections"]
 
 Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]
@@ -73,6 +74,41 @@ def as_map(values: Array) -> Array:
     while found.ndim > 2:
         found = found[len(found) // 2]
     return found.reshape(1, -1) if found.ndim < 2 else found
+
+
+def sections(values: Array) -> Array:
+    """Volumes [..., D, H, W] as pictures [..., rows, columns]: the slices through the middle of each axis in a row.
+
+    What stands between and below them is one half, or zero where there are values below it.
+    """
+    *before, depth, high, wide = values.shape
+    parts = (values[..., depth // 2, :, :], values[..., :, high // 2, :], values[..., :, :, wide // 2].swapaxes(-1, -2))
+    rows = max(high, depth)
+    ground = 0.0 if values.size and np.nanmin(values) < 0 else 0.5
+    whole = np.full((*before, rows, 2 * wide + depth + 2), ground, values.dtype)
+    left = 0
+    for part in parts:
+        whole[..., : part.shape[-2], left : left + part.shape[-1]] = part
+        left += part.shape[-1] + 1
+    return whole
+
+
+def cubes(
+    values: Array, scale: ColourScale, *, mode: str = "light", side: int = 168, turns: int = 1, share: float = 0.25
+) -> Pixels:
+    """Pictures [turns, side, side, 3] of what in a volume [D, H, W] lies above a share of its scale.
+
+    Several go once around it.
+    """
+    known = np.asarray(values, np.float64)
+    finite = np.isfinite(known)
+    size = np.where(finite, np.abs(known) if scale.signed else known, 0)
+    solid = ~finite | (size > share * scale.hi)
+    look = theme(mode)
+    return turning_cubes(
+        scale.paint(known, look), solid, side, yaws=[YAW + 2 * np.pi * i / turns for i in range(turns)],
+        ground=look.ground, box=look.rule,
+    )  # fmt: skip
 
 
 def as_pixels(values: Array) -> Pixels:

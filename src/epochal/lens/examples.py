@@ -22,7 +22,7 @@ from torch import Tensor
 from epochal.errors import NotFoundError, UsageError
 from epochal.film import Film
 from epochal.lens.asking import Subject, to_array
-from epochal.lens.colouring import as_pixels, panels_of
+from epochal.lens.colouring import as_pixels, cubes, heat_scale, panels_of
 from epochal.lens.field import Box, Fields
 from epochal.lens.layers import find_layer, keeping
 from epochal.lens.outputs import channel_axis
@@ -262,6 +262,10 @@ class TopExamples:
             return preparation.pixels(crop)
         whole = self.example(unit, rank)
         low, high = float(whole.min()), float(whole.max())
+        if crop.ndim == 4:
+            first = crop[..., 0] if self._subject.channels_last else crop[0]
+            pictures = cubes(first, heat_scale(first, signed=low < 0))
+            return pictures.reshape(pictures.shape[1:])
         if crop.ndim == 3 and not self._subject.channels_last:
             crop = crop.transpose(1, 2, 0)
         crop = (

@@ -39,6 +39,8 @@ _TILES = 128
 class Filters:
     """The kernels of a layer: `array` [outputs, inputs, height, width], exactly as they are.
 
+    Those of a volume are [outputs, inputs, depth, height, width], and their pictures have the slices in a row.
+
     `look` says how `pictures` shows them: in `colours` (three inputs), one input `channel`, or by their three principal
     `components`. `order` holds the outputs with the largest norm first. `explained` is the share of the kernels'
     variance that three components hold.
@@ -63,19 +65,19 @@ class Filters:
         """
         held = self if like is None else like
         if self.look == "channel":
-            return held._scale(mode).paint(self.array[:, self.channel or 0], theme(mode))
+            return held._scale(mode).paint(_flat(self.array)[:, self.channel or 0], theme(mode))
         if self.look == "colours":
-            values, limits = self.array, np.abs(np.nan_to_num(held.array)).max(keepdims=True)
+            values, limits = _flat(self.array), np.abs(np.nan_to_num(_flat(held.array))).max(keepdims=True)
         else:
-            axes = _axes(held.array)[0]
-            values = _along(self.array, axes)
+            axes = _axes(_flat(held.array))[0]
+            values = _along(_flat(self.array), axes)
             # Each component on its own scale: otherwise the third is hardly to be seen.
-            limits = np.abs(_along(held.array, axes)).max(axis=(0, 2, 3), keepdims=True)
+            limits = np.abs(_along(_flat(held.array), axes)).max(axis=(0, 2, 3), keepdims=True)
         return as_pixels(np.moveaxis(values / np.where(limits > 0, limits, 1.0) / 2 + 0.5, 1, -1))
 
     def film(self) -> Film:
         """The kernels as a film of one frame."""
-        axes = ("output", "input", "row", "column")
+        axes = ("output", "input", *(("slice",) if self.array.ndim == 5 else ()), "row", "column")
         return Film(f"filters of {self.layer}", [self.step or 0], self.array[None], axes=axes, units="weight")
 
     def scene(self, *, count: int = _TILES, mode: str = "light", size: tuple[int, int] | None = None) -> PanelsScene:
@@ -119,11 +121,11 @@ def filters(network: Network | Any, *, layer: str | None = None, channel: int | 
 
     Kernels on three inputs are shown in colours, on others by principal components, or, with `channel`, the weights on
     that input channel alone. `network` is an Epochal network, a `torch.nn.Module` or a Keras model. Raises
-    NotFoundError for a layer that has no kernels of two dimensions.
+    NotFoundError for a layer that has no kernels of two or three dimensions.
     """
     kernels = _kernels(network)
     if not kernels:
-        raise NotFoundError("The network has no convolution with kernels of two dimensions.")
+        raise NotFoundError("The network has no convolution with kernels of two or three dimensions.")
     name = next(iter(kernels)) if layer is None else layer
     if name not in kernels:
         near = difflib.get_close_matches(name, kernels, 3, 0.5)
@@ -136,7 +138,7 @@ def filters(network: Network | Any, *, layer: str | None = None, channel: int | 
     if channel is None and inputs == 1:
         channel = 0
     look: Look = "channel" if channel is not None else "colours" if inputs == 3 else "components"
-    norms = np.sqrt(np.square(array.astype(np.float64)).sum(axis=(1, 2, 3)))
+    norms = np.sqrt(np.square(array.astype(np.float64)).sum(axis=tuple(range(1, array.ndim))))
     bad = int((~np.isfinite(array)).sum())
     return Filters(
         array=array,
@@ -144,11 +146,19 @@ def filters(network: Network | Any, *, layer: str | None = None, channel: int | 
         look=look,
         order=np.argsort(-np.nan_to_num(norms, nan=-1.0, posinf=-1.0), kind="stable"),
         channel=channel,
-        explained=_axes(array)[1] if look == "components" else None,
+        explained=_axes(_flat(array))[1] if look == "components" else None,
         step=getattr(network, "step", None),
         notes=(f"{bad:,} weights are not finite",) if bad else (),
         numbers={"filters": len(array), "inputs": inputs},
     )
+
+
+def _flat(array: Array) -> Array:
+    """Kernels as pictures [outputs, inputs, height, width]: those of volumes by their slices in a row."""
+    if array.ndim == 4:
+        return array
+    found: Array = array.transpose(0, 1, 3, 2, 4)
+    return found.reshape(*found.shape[:3], -1)
 
 
 def _axes(array: Array) -> tuple[Array, float]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from epochal.errors import NotFoundError, UsageError
 from epochal.film import Film
 from epochal.lens.class_images import chain_weights
-from epochal.lens.colouring import as_map, enlarged, heat, heat_scale, laid_over, panels_of
+from epochal.lens.colouring import as_map, cubes, enlarged, heat, heat_scale, laid_over, panels_of
 from epochal.network.dense import FUNCTIONS, DenseNetwork
 from epochal.picture import ColourScale, PanelsScene, theme
 from epochal.picture import save as save_scene
@@ -37,7 +37,8 @@ _TILES = 64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureMaps:
-    """What one layer puts out for one image: `array` [channels, height, width], exactly as it came.
+    """What one layer puts out for one image: `array` [channels, height, width], exactly as it came; of a
+    volume [channels, depth, height, width], whose pictures are cubes seen from the side.
 
     Layers whose outputs have no places give [channels], those of tokens [channels, tokens]. The array cannot be
     written to. `step` is the step of the network.
@@ -96,11 +97,19 @@ class FeatureMaps:
     def tiles(self, count: int = _TILES, *, mode: str = "light") -> list[tuple[str, Pixels]]:
         """Pictures [h, w, 3] of the `count` strongest channels with their numbers, all on one scale."""
         scale = self._scale(mode)
-        return [(str(c), scale.paint(as_map(self.array[c]), theme(mode))) for c in self.order[:count].tolist()]
+        chosen = self.order[:count].tolist()
+        if self.array.ndim == 4:
+            return [(str(c), cubes(self.array[c], scale, mode=mode, side=112)[0]) for c in chosen]
+        return [(str(c), scale.paint(as_map(self.array[c]), theme(mode))) for c in chosen]
 
     def film(self) -> Film:
         """The maps, channels in their own order, as a film of one frame."""
-        axes = {1: ("channel",), 2: ("channel", "place"), 3: ("channel", "row", "column")}.get(self.array.ndim, ())
+        axes = {
+            1: ("channel",),
+            2: ("channel", "place"),
+            3: ("channel", "row", "column"),
+            4: ("channel", "slice", "row", "column"),
+        }.get(self.array.ndim, ())
         return Film(f"feature maps of {self.layer}", [self.step or 0], self.array[None], axes=axes, units="activation")
 
     def scene(self, *, count: int = _TILES, mode: str = "light", size: tuple[int, int] | None = None) -> PanelsScene:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from epochal.errors import NetworkError, UsageError
 from epochal.film import Film
 from epochal.lens.asking import Subject, Target
-from epochal.lens.colouring import as_pixels
+from epochal.lens.colouring import as_pixels, sections
 from epochal.lens.layers import find_layer
 from epochal.lens.outputs import channel_axis, reach
 from epochal.lens.painting import Painting, Shaking
@@ -48,6 +48,9 @@ class Maximized:
 
     `objective` is what the network answers to it, `start` what it answered to the first picture, both without random
     moves; `curve` holds the objective at each step, with them. `done` of `steps` steps have been made.
+
+    For a network that takes volumes `volume` [D, H, W] says where it should be lighter (up to 1) or darker (down to -1)
+    than grey, and `pixels` are the three slices through its middle.
     """
 
     array: Array
@@ -58,6 +61,7 @@ class Maximized:
     done: int
     steps: int
     what: str
+    volume: Array | None = None
     caption: str = CITATION
     step: int | None = None
     notes: tuple[str, ...] = ()
@@ -68,7 +72,9 @@ class Maximized:
         return {"objective": self.objective, "start": self.start, "steps": self.done}
 
     def film(self) -> Film:
-        """The picture as a film of one frame."""
+        """The picture, or the volume, as a film of one frame."""
+        if self.volume is not None:
+            return Film(self.what, [self.step or 0], self.volume[None], axes=("slice", "row", "column"))
         return Film(self.what, [self.step or 0], self.pixels[None], axes=("row", "column", "colour"), kind="image")
 
     def scene(self, *, mode: str = "light", size: tuple[int, int] | None = None) -> PanelsScene:
@@ -84,9 +90,10 @@ class Maximized:
         )
 
     def save(self, path: str | os.PathLike[str], *, theme: str = "light", size: tuple[int, int] | None = None) -> Path:
-        """Write the picture as .png or .svg; .npz holds its pixels alone."""
-        if Path(path).suffix.lower() in (".npz", ".csv"):
-            return self.film().save(path)
+        """Write the picture as .png or .svg; .npz holds its pixels alone. A volume may turn, as .gif or .mp4."""
+        kind = Path(path).suffix.lower()
+        if kind in (".npz", ".csv") or (self.volume is not None and kind in (".gif", ".mp4")):
+            return self.film().save(path, theme=theme, size=size)
         return save_scene(self.scene(mode=theme, size=size), path)
 
     def __repr__(self) -> str:
@@ -118,7 +125,7 @@ def maximizing(
     steps: int = 128,
     every: int = 16,
     rate: float = 0.05,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     shaken: bool = True,
     decorrelated: bool = True,
     preparation: Preparation | None = None,
@@ -128,7 +135,8 @@ def maximizing(
 
     What is to answer: a class `target` (what the network puts out for it), or in a `layer` a `channel` (its mean over
     all places), with `place` (row, column) one unit of it, or a `direction` [channels]. The picture has the network's
-    1 to n channels and its size; `size` (height, width) is needed where that is not known. `preparation` says how
+    1 to n channels and its size; `size` (height, width) is needed where that is not known. Of a network that takes
+    volumes it is one, and places and sizes begin with the depth. `preparation` says how
     pictures become inputs where the network does not: otherwise colours go in from 0 to 1. `shaken` moves the picture
     a little before each step, `decorrelated` mixes three colours from uncorrelated ones, `rate` is that of Adam.
 
@@ -163,10 +171,10 @@ class _Goal:
             )
         if layer is not None and (channel is None) == (direction is None):
             raise UsageError("Of a layer, either a channel or a direction is maximised.")
-        if place is not None and len(place) != 2:
-            raise UsageError("place is (row, column).")
+        if place is not None and len(place) not in (2, 3):
+            raise UsageError("place is (row, column), in a volume (depth, row, column).")
         self.subject, self.layer, self.channel, self.target = subject, layer, channel, target
-        self._place = None if place is None else (int(place[0]), int(place[1]))
+        self._place = None if place is None else tuple(int(p) for p in place)
         self._direction = None if direction is None else torch.as_tensor(np.asarray(direction, np.float32))
         self._module = None if layer is None else find_layer(subject.module, layer)[0]
 
@@ -197,10 +205,13 @@ class _Goal:
         else:
             flow = flow[_within(self.channel or 0, len(flow), f"channels of {self.layer}")]
         if self._place is not None:
-            if flow.ndim != 2:
+            if flow.ndim < 2:
                 raise UsageError(f"{self.layer} puts out no maps: leave place out.")
-            row, column = self._place
-            return flow[_within(row, flow.shape[0], "rows"), _within(column, flow.shape[1], "columns")]
+            if flow.ndim != len(self._place):
+                raise UsageError(f"The maps of {self.layer} have {flow.ndim} sides; place has {len(self._place)}.")
+            names = ("slices", "rows", "columns")[-flow.ndim :]
+            where = zip(self._place, flow.shape, names, strict=True)
+            return flow[tuple(_within(at, count, name) for at, count, name in where)]
         return flow.mean()
 
 
@@ -212,7 +223,7 @@ class _Canvas:
         self,
         subject: Subject,
         preparation: Preparation | None,
-        size: tuple[int, int] | None,
+        size: tuple[int, ...] | None,
         *,
         seed: int,
         decorrelated: bool,
@@ -222,33 +233,39 @@ class _Canvas:
         self._shape: tuple[int, ...] | None = None
         self._mean: tuple[float, ...] = (0.0,)
         self._deviation: tuple[float, ...] = (1.0,)
+        sides: tuple[int, ...]
         if told is not None:
             channels, sides, self._last = told.channels, told.size, told.channels_last
             self._mean, self._deviation, self._reversed = told.mean, told.deviation, told.reversed
         else:
             channels, sides = self._known(subject, size)
-        sides = sides if size is None else (int(size[0]), int(size[1]))
+        if size is not None and len(size) != len(sides):
+            raise UsageError(f"The network takes pictures of {len(sides)} sides; size has {len(size)}.")
+        sides = sides if size is None else tuple(int(side) for side in size)
         if min(sides) < 4:
-            raise UsageError(f"A picture of {sides[0]} × {sides[1]} pixels is too small to be searched for.")
+            raise UsageError(f"A picture of {' × '.join(map(str, sides))} pixels is too small to be searched for.")
         self.painting = Painting(channels, sides, seed=seed, decorrelated=decorrelated, device=subject.device)
         self._dtype = subject.dtype
 
-    def _known(self, subject: Subject, size: tuple[int, int] | None) -> tuple[int, tuple[int, int]]:
+    def _known(self, subject: Subject, size: tuple[int, ...] | None) -> tuple[int, tuple[int, ...]]:
         shape = subject.shape
-        if shape is not None and len(shape) == 3 and -1 not in shape:
-            channels = shape[-1] if self._last else shape[0]
-            return channels, (shape[0], shape[1]) if self._last else (shape[1], shape[2])
+        if shape is not None and len(shape) in (3, 4) and -1 not in shape:
+            return (shape[-1], shape[:-1]) if self._last else (shape[0], shape[1:])
         if shape is not None and (found := picture_shape(shape)) is not None:
             self._shape = shape
             return found[0], (found[1], found[2])
-        first = next((m for m in subject.module.modules() if isinstance(m, nn.Conv2d)), None)
-        if first is None:
+        first = next((m for m in subject.module.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)), None)
+        if first is None or (isinstance(first, nn.Conv3d) and size is None):
             raise UsageError("The network does not say what pictures it takes.", hint="Say it: preparation=...")
+        count = 3 if isinstance(first, nn.Conv3d) else 2
+        if size is not None and len(size) != count:
+            raise UsageError(f"The network takes pictures of {count} sides; size has {len(size)}.")
         return first.in_channels, size or (_SIZE, _SIZE)
 
     def input(self, picture: Tensor) -> Tensor:
         """The batch of one that the network takes for a picture [1, C, H, W] from 0 to 1."""
-        mean, deviation = (picture.new_tensor(v).reshape(1, -1, 1, 1) for v in (self._mean, self._deviation))
+        ones = [1] * (picture.ndim - 2)
+        mean, deviation = (picture.new_tensor(v).reshape(1, -1, *ones) for v in (self._mean, self._deviation))
         scaled = ((picture - mean) / deviation).to(self._dtype)
         scaled = scaled.flip(1) if self._reversed else scaled
         if self._last:
@@ -346,9 +363,11 @@ class _Search:
                 picture = self._canvas.painting.picture()
                 objective = float(self._goal(self._canvas.input(picture)))
             array = self._canvas.input(picture)[0].float().cpu().numpy().copy()
+        seen = picture[0].float().cpu().numpy()
         return Maximized(
             array=array,
-            pixels=_shown(picture[0].float().cpu().numpy()),
+            pixels=_shown(seen if seen.ndim == 3 else sections(seen)),
+            volume=None if seen.ndim == 3 else 2 * seen.mean(axis=0) - 1,
             objective=objective,
             start=start,
             curve=np.array(self._curve),

@@ -17,22 +17,26 @@ Array = npt.NDArray[Any]
 
 
 def kernels_of(module: Any) -> dict[str, Array]:
-    """Layer -> copies of its kernels [outputs, inputs, height, width], in the order of the network."""
+    """Layer -> copies of its kernels [outputs, inputs, height, width] (with the depth before these), in order."""
     if not isinstance(module, nn.Module):
         raise UsageError(f"A {type(module).__name__} is no network that the lens knows.")
     found: dict[str, Array] = {}
     for name, layer in named_layers(module).items():
         if is_keras(layer):
-            kernel = getattr(layer, "kernel", None) if "Conv2D" in type(layer).__name__ else None
+            plain = any(kind in type(layer).__name__ for kind in ("Conv2D", "Conv3D"))
+            kernel = getattr(layer, "kernel", None) if plain else None
             if kernel is not None:
-                # [h, w, inputs, outputs], and the other way round in a transposed convolution.
-                order = (2, 3, 0, 1) if "Transpose" in type(layer).__name__ else (3, 2, 0, 1)
-                found[name] = _copy(kernel.value).transpose(order)
+                # [places..., inputs, outputs], and the other way round in a transposed convolution.
+                value = _copy(kernel.value)
+                last = value.ndim - 1
+                ends = (last - 1, last) if "Transpose" in type(layer).__name__ else (last, last - 1)
+                found[name] = value.transpose(*ends, *range(last - 1))
             continue
         for own, weight in layer.named_parameters(recurse=False):
-            if weight.ndim == 4 and own in ("weight", "kernel"):
+            if weight.ndim in (4, 5) and own in ("weight", "kernel"):
                 kernels = _copy(weight)
-                found[name] = kernels.swapaxes(0, 1) if isinstance(layer, nn.ConvTranspose2d) else kernels
+                turned = isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d)
+                found[name] = kernels.swapaxes(0, 1) if turned else kernels
     return found
 
 

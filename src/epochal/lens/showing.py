@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from epochal.errors import UsageError
 from epochal.lens.attribution import Attribution
-from epochal.lens.colouring import as_map, heat_scale, laid_over
+from epochal.lens.colouring import as_map, cubes, heat_scale, laid_over
 from epochal.lens.kernels import Filters
 from epochal.lens.maps import FeatureMaps
-from epochal.picture import Panel, PanelsScene, theme
+from epochal.picture import ColourScale, Panel, PanelsScene, theme
+from epochal.picture.voxels import VIEWS
 
 __all__ = ["panels_of_method", "scene"]
 
@@ -37,14 +38,26 @@ def scene(
     captions: Sequence[str],
     mode: str = "light",
     size: tuple[int, int] | None = None,
+    volume: Array | None = None,
+    moving: bool = False,
 ) -> PanelsScene:
-    """The photo and what each method gives: `seen` has one result for each of `captions`, step after step."""
+    """The photo and what each method gives: `seen` has one result for each of `captions`, step after step.
+
+    `volume` is the input [..., D, H, W] of a network that takes volumes. What is found in it is drawn as cubes, which
+    turn once around in a film (`moving`) of one step.
+    """
     alone = len(seen) == 1
     panels = []
+    turns = VIEWS if moving and len(captions) == 1 and any(map(_is_volume, seen.values())) else 1
+    captions = list(captions) * turns
+    if volume is not None and any(isinstance(results[0], Attribution) for results in seen.values()):
+        first = volume.reshape(-1, *volume.shape[-3:])[0]
+        scale = heat_scale(first, signed=bool((first < 0).any()), mode=mode)
+        panels.append(Panel(pixels=cubes(first, scale, mode=mode, turns=turns), title="input"))
     if photo is not None and any(isinstance(results[0], Attribution) for results in seen.values()):
         panels.append(Panel(pixels=photo, title="photo"))
     for name, results in seen.items():
-        panels += panels_of_method(name, results, photo, mode=mode, alone=alone)
+        panels += panels_of_method(name, results, photo, mode=mode, alone=alone, turns=turns)
     captioned = list(dict.fromkeys(results[-1].caption for results in seen.values()))
     note = captioned[0] if alone else "; ".join(_short(name, results[-1]) for name, results in seen.items())
     return PanelsScene(
@@ -53,17 +66,22 @@ def scene(
     )  # fmt: skip
 
 
-def panels_of_method(name: str, results: Sequence[Any], photo: Pixels | None, *, mode: str, alone: bool) -> list[Panel]:
-    """The panels of one method, each with a frame for each result; `alone` gives channels panels of their own."""
+def panels_of_method(
+    name: str, results: Sequence[Any], photo: Pixels | None, *, mode: str, alone: bool, turns: int = 1
+) -> list[Panel]:
+    """The panels of one method, each with a frame for each result; `alone` gives channels panels of their own.
+
+    With several `turns` there is one result, and volumes have a frame for each.
+    """
     last = results[-1]
     if isinstance(last, Attribution):
         where = f" · {last.layer}" if last.layer else ""
-        frames = _attributed(results, photo, mode)
+        frames = _attributed(results, photo, mode, turns)
         return [Panel(pixels=frames, title=f"{name}{where} · {last.score:.3g}")]
     if isinstance(last, FeatureMaps):
         chosen = [int(c) for c in last.order[: _TILES if alone else _FEW]]
         scale = heat_scale(np.stack([r.array for r in results]), signed=any(r.signed for r in results), mode=mode)
-        tiles = {str(c): np.stack([scale.paint(as_map(r.array[c]), theme(mode)) for r in results]) for c in chosen}
+        tiles = {str(c): _channels([r.array[c] for r in results], scale, mode, turns) for c in chosen}
         return _tiled(tiles, f"{name} · {last.layer}", photo, alone=alone, mode=mode)
     if isinstance(last, Filters):
         chosen = [int(i) for i in last.order[: _TILES * 2 if alone else _FEW]]
@@ -71,7 +89,10 @@ def panels_of_method(name: str, results: Sequence[Any], photo: Pixels | None, *,
         tiles = {str(i): pictures[:, i] for i in chosen}
         return _tiled(tiles, f"{name} · {last.layer}", photo, alone=alone, mode=mode)
     if hasattr(last, "pixels"):
-        frames = np.stack([r.pixels for r in results])
+        if (volume := getattr(last, "volume", None)) is not None:
+            frames = _channels([r.volume for r in results], heat_scale(volume, signed=True, mode=mode), mode, turns)
+        else:
+            frames = np.stack([r.pixels for r in results])
         return [Panel(pixels=frames, title=f"{last.what}: {last.start:.3g} → {last.objective:.3g}")]
     if len(results) > 1:
         raise UsageError(f"{name} gives no film.", hint="Leave --steps out, or name one step.")
@@ -79,10 +100,31 @@ def panels_of_method(name: str, results: Sequence[Any], photo: Pixels | None, *,
     return list(drawn.panels)
 
 
-def _attributed(results: Sequence[Attribution], photo: Pixels | None, mode: str) -> Pixels:
-    """The maps in colours, on one scale for all steps; maps of where something is seen lie over the photo."""
-    maps = np.stack([as_map(r.map) for r in results])
+def _is_volume(results: Sequence[Any]) -> bool:
+    """Whether a method has found something in three dimensions."""
     last = results[-1]
+    return (
+        (isinstance(last, Attribution) and last.map.ndim == 3)
+        or (isinstance(last, FeatureMaps) and last.array.ndim == 4)
+        or getattr(last, "volume", None) is not None
+    )
+
+
+def _channels(maps: Sequence[Array], scale: ColourScale, mode: str, turns: int) -> Pixels:
+    """Maps in colours [T, h, w, 3]: volumes as cubes, from several sides where they turn."""
+    if maps[-1].ndim == 3:
+        return np.concatenate([cubes(m, scale, mode=mode, turns=turns, side=_LEAST) for m in maps])
+    painted = np.stack([scale.paint(as_map(m), theme(mode)) for m in maps])
+    return np.repeat(painted, turns, axis=0)
+
+
+def _attributed(results: Sequence[Attribution], photo: Pixels | None, mode: str, turns: int) -> Pixels:
+    """The maps in colours, on one scale for all steps; maps of where something is seen lie over the photo."""
+    last = results[-1]
+    if last.map.ndim == 3:
+        scale = heat_scale(np.stack([r.map for r in results]), signed=last.signed, mode=mode, share=_SHARE)
+        return np.concatenate([cubes(r.map, scale, mode=mode, turns=turns) for r in results])
+    maps = np.stack([as_map(r.map) for r in results])
     painted = heat_scale(maps, signed=last.signed, mode=mode, share=_SHARE).paint(maps, theme(mode))
     if photo is None or last.coarse is None or maps.shape[1:] != photo.shape[:2]:
         return painted
@@ -115,7 +157,7 @@ def _bar(results: Sequence[Any], mode: str) -> Any:
     """The colour bar of one method that has a scale."""
     last = results[-1]
     if isinstance(last, Attribution):
-        maps = np.stack([as_map(r.map) for r in results])
+        maps = np.stack([r.map for r in results])
         return heat_scale(maps, signed=last.signed, mode=mode, label=last.units, share=_SHARE)
     if isinstance(last, FeatureMaps):
         whole = np.stack([r.array for r in results])

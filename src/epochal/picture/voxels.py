@@ -19,7 +19,7 @@ from epochal.picture.frame import Look
 from epochal.picture.scale import ColourScale
 from epochal.picture.theme import Rgb, Theme
 
-__all__ = ["PITCH", "YAW", "VoxelsScene", "draw_cubes", "turn_of"]
+__all__ = ["PITCH", "YAW", "VoxelsScene", "draw_cubes", "turn_of", "turning_cubes"]
 
 Array = npt.NDArray[Any]
 
@@ -65,6 +65,22 @@ def draw_cubes(
         pixels[hit] = np.floor(flat[which[hit]] * shade[hit][:, None] + 0.5).astype(np.uint8)
     mean: Pixels = np.asarray(Image.fromarray(pixels).reduce(_SHARP))
     return mean
+
+
+def turning_cubes(
+    colours: Pixels, solid: npt.NDArray[np.bool_], side: int, *, yaws: Sequence[float], ground: Rgb, box: Rgb
+) -> Pixels:
+    """Pictures [T, side, side, 3] of the same voxels from several sides, all in one size that fits the picture."""
+    turns = [turn_of(yaw, PITCH) for yaw in yaws]
+    scale = side / (_reach(solid.shape, turns) * 1.04)
+    pictures = (draw_cubes(colours, solid, side, turn=turn, scale=scale, ground=ground, box=box) for turn in turns)
+    return np.stack(list(pictures))
+
+
+def _reach(sides: Sequence[int], turns: Sequence[Array]) -> float:
+    """How wide or high, in voxels, a block is at most as it is turned."""
+    size = np.array([sides[2], sides[1], sides[0]])
+    return max(float((np.abs(turn[:2]) @ size).max()) for turn in turns)
 
 
 def _nearest(solid: npt.NDArray[np.bool_], turn: Array, scale: float, side: int) -> tuple[Array, Array, Array] | None:
@@ -271,9 +287,8 @@ class VoxelsScene:
         """Of the side of a voxel: as large as fits, in all views that will be drawn."""
         turning = self.frames > len(self.values)
         views = np.arange(VIEWS) * 2 * math.pi / VIEWS if turning else np.zeros(1)
-        size = np.array(self.values.shape[3:0:-1])
-        reach = max(float((np.abs(turn_of(self.yaw + v, self.pitch)[:2]) @ size).max()) for v in views)
-        return self._side / (reach * 1.04)
+        turns = [turn_of(self.yaw + view, self.pitch) for view in views]
+        return self._side / (_reach(self.values.shape[1:4], turns) * 1.04)
 
     def _painted(self, place: int) -> tuple[Pixels, npt.NDArray[np.bool_]]:
         """Of one block the colours, and which voxels are there."""
