@@ -129,6 +129,30 @@ def test_an_address_that_does_not_answer_is_said_within_seconds(form: str, tmp_p
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("answer", [b"HTTP/1.0 400 Bad Request\r\n\r\n", b"", None])
+def test_another_server_is_known_within_seconds(answer: bytes | None, tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        lines = []
+
+        def serve() -> None:
+            line, _ = server.accept()
+            lines.append(line)
+            if answer is not None:  # otherwise it says nothing at all
+                line.sendall(answer)
+                line.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(NotFoundError, match=r"is no Ray|timed out"):
+            Lab("none", train="m:f", parameters={"a": 1}).run(dir=tmp_path, ray=f"127.0.0.1:{server.getsockname()[1]}")
+        assert time.monotonic() - began < 8
+        thread.join()
+        lines[0].close()
+
+
 def test_an_address_that_cannot_be_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         Lab("none", train="m:f", parameters={"a": 1}).run(dir=tmp_path, ray="http://a/b:c")

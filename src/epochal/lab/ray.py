@@ -31,6 +31,8 @@ NODE_SECS = 10.0
 SETTLE_SECS = 0.25
 RESOURCES_SECS = 1.0
 _PORT = 6379
+_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""An empty frame of settings of HTTP/2, with which both sides begin; its fourth byte says what it is."""
 _LOST = "the machine that trained it was lost"
 _THREADS = ("OMP", "MKL", "OPENBLAS", "NUMEXPR")
 
@@ -245,12 +247,28 @@ def _probe(address: str) -> None:
     try:
         if not 0 < port < 65536:
             raise UsageError(f"The Ray address {address!r} has no port {port}")
-        socket.create_connection((found[1], port), timeout=CONNECT_SECS).close()
+        with socket.create_connection((found[1], port), timeout=CONNECT_SECS) as line:
+            if os.environ.get("RAY_USE_TLS", "0") != "1":
+                _greet(line)
     except OSError as error:
         raise NotFoundError(
             f"No Ray cluster answers at {address}: {error.strerror or error}",
             hint="is it running (ray status), and is the address that of its head, such as host:6379?",
         ) from error
+
+
+def _greet(line: socket.socket) -> None:
+    """Greet as gRPC does, and raise OSError unless gRPC greets back: Ray would wait minutes for another server."""
+    line.settimeout(CONNECT_SECS)
+    line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS)
+    said = b""
+    while len(said) < len(_SETTINGS):
+        some = line.recv(64)
+        if not some:
+            raise ConnectionError("what is there closed the connection and is no Ray")
+        said += some
+    if said[3] != _SETTINGS[3]:
+        raise ConnectionError(f"what is there says {said[:16]!r} and is no Ray")
 
 
 def _connect(ray: Any, address: str, surroundings: dict[str, Any]) -> None:
