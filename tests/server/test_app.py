@@ -16,7 +16,7 @@ import pytest
 
 from epochal.server.app import make_app
 from epochal.store.library import Library
-from epochal.wire import schema
+from epochal.wire import schema, schema_arrays
 from epochal.wire.frames import decode
 from tests.server.asking import Client
 from tests.server.recorded import STEPS, begin, fill, record, weights
@@ -95,7 +95,7 @@ def test_scalars_come_as_logged_with_their_gaps(client: Client, base: str) -> No
 def test_frames_are_bit_for_bit_the_parameters(client: Client, base: str) -> None:
     answer = client.get(f"{base}/frames", params={"series": "param/layers.0.weight"})
     header, arrays = decode(answer.content)
-    schema.FramesHeader.model_validate(header)
+    schema_arrays.FramesHeader.model_validate(header)
     expected = np.stack([weights(step)["layers.0.weight"] for step in range(0, STEPS, 10)])
     assert arrays["steps"].tolist() == list(range(0, STEPS, 10))
     assert arrays["frames"].tobytes() == expected.tobytes()
@@ -104,9 +104,26 @@ def test_frames_are_bit_for_bit_the_parameters(client: Client, base: str) -> Non
     np.testing.assert_array_equal(change[1:], np.diff(expected, axis=0))
 
 
+def test_one_statistic_of_all_tensors_is_what_their_histograms_say(client: Client, base: str) -> None:
+    for kind, column in (("grad", "norm"), ("param", "std"), ("act", "dead")):
+        header, arrays = decode(client.get(f"{base}/statistics", params={"kind": kind, "column": column}).content)
+        schema_arrays.StatisticsHeader.model_validate(header)
+        detail = client.get(base).json()
+        assert header["series"] == [t["series"] for t in detail["tensors"] if t["kind"] == kind and t["rows"]]
+        assert arrays["starts"][-1] == len(arrays["steps"]) == len(arrays["values"])
+        for i, series in enumerate(header["series"]):
+            told, whole = decode(client.get(f"{base}/histograms", params={"series": series}).content)
+            part = slice(*arrays["starts"][i : i + 2])
+            np.testing.assert_array_equal(arrays["steps"][part], whole["steps"])
+            expected = whole["statistics"][:, told["columns"].index(column)]
+            np.testing.assert_array_equal(arrays["values"][part], expected)
+    assert client.get(f"{base}/statistics?kind=grad&column=weight").status_code == 422
+    assert client.get(f"{base}/statistics?kind=loss&column=norm").status_code == 422
+
+
 def test_histograms_are_numpys(client: Client, base: str) -> None:
     header, arrays = decode(client.get(f"{base}/histograms?series=grad/layers.0.bias").content)
-    schema.HistogramsHeader.model_validate(header)
+    schema_arrays.HistogramsHeader.model_validate(header)
     values = weights(20)["layers.0.bias"] / 10
     row = arrays["steps"].tolist().index(20)
     counts, _ = np.histogram(values, 64, (arrays["lo"][row], arrays["hi"][row]))

@@ -42,6 +42,7 @@ def test_live_and_static_answers_are_the_same_bytes(root: Path, run: str) -> Non
         path_of("frames", run, series="param/layers.0.weight"),
         path_of("frames", run, series="param/layers.0.bias", mode="since", encoding="u1"),
         path_of("histograms", run, series="grad/layers.2.weight"),
+        path_of("statistics", run, kind="grad", column="norm"),
     ):
         live = client.get(path)
         address, _, query = path.partition("?")

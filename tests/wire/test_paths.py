@@ -60,6 +60,7 @@ def test_unknown_questions_and_parameters_are_refused() -> None:
         ("scalars", queries.ScalarsQuery),
         ("frames", queries.FramesQuery),
         ("histograms", queries.HistogramsQuery),
+        ("statistics", queries.StatisticsQuery),
         ("export", queries.ExportQuery),
     ],
 )

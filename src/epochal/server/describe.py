@@ -13,11 +13,10 @@ from epochal.wire.schema import (
     ErrorDocument,
     EventDocument,
     ExampleHeader,
-    FramesHeader,
-    HistogramsHeader,
     PredictionsHeader,
     SeriesKept,
 )
+from epochal.wire.schema_arrays import FramesHeader, HistogramsHeader, StatisticsHeader
 from epochal.wire.schema_lab import LabCurvesHeader
 from epochal.wire.schema_lens import LensHeader
 
@@ -25,7 +24,7 @@ __all__ = ["describe"]
 
 _OTHERS = (
     ErrorDocument, EventDocument, ExampleHeader, FramesHeader, HistogramsHeader, LabCurvesHeader, LensHeader,
-    PredictionsHeader, SeriesKept,
+    PredictionsHeader, SeriesKept, StatisticsHeader,
 )  # fmt: skip
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (

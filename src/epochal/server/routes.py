@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from epochal.server.backend import Backend
 from epochal.server.live import EventStream
+from epochal.server.routes_compare import add_comparisons
 from epochal.server.routes_lab import add_labs
 from epochal.wire.queries import (
     BlobQuery,
@@ -23,6 +24,7 @@ from epochal.wire.queries import (
     PlainQuery,
     PredictionsQuery,
     ScalarsQuery,
+    StatisticsQuery,
 )
 from epochal.wire.schema import (
     AnswerDocument,
@@ -156,6 +158,21 @@ def make_router(backend: Backend) -> APIRouter:
         return backend.read(request, "histograms", project, run_id)
 
     @router.get(
+        run + "/statistics",
+        operation_id="statistics",
+        response_class=_Frames,
+        responses=_binary(
+            "EPF1 container, its header a StatisticsHeader: starts u4[series + 1], steps i8[total], values f8[total]"
+        ),
+        tags=["series"],
+    )
+    def statistics(
+        request: Request, project: Project, run_id: RunId, query: Annotated[StatisticsQuery, Query()]
+    ) -> Response:
+        """One statistic of all tensors of a kind through time."""
+        return backend.read(request, "statistics", project, run_id)
+
+    @router.get(
         run + "/graph", operation_id="graph", response_model=GraphDocument, responses=_UNCHANGED, tags=["network"]
     )
     def graph(request: Request, project: Project, run_id: RunId, query: Annotated[PlainQuery, Query()]) -> Response:
@@ -183,6 +200,7 @@ def make_router(backend: Backend) -> APIRouter:
         return backend.class_images(project, run_id, question)
 
     _add_lens(router, backend)
+    add_comparisons(router, backend)
     add_labs(router, backend)
 
     @router.get(

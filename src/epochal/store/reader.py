@@ -29,7 +29,7 @@ from epochal.store.noticing import notices_of
 from epochal.store.overview import news_of, run_info
 from epochal.store.safetensors import SnapshotHeader
 from epochal.store.snapshots import SnapshotSet
-from epochal.store.statistics import StatisticsSet
+from epochal.store.statistics import StatisticsSet, StepsAndValues
 from epochal.store.summary import summary_from_json
 from epochal.store.summing import Summaries
 
@@ -212,6 +212,11 @@ class StoredRun:
                     hint=f"it has: {', '.join(self.statistics_series()[:12]) or 'none'}",
                 )
             return table
+
+    def statistics_columns(self, prefix: str, column: str) -> dict[str, StepsAndValues]:
+        """Return one column of the statistics of all series whose names begin with `prefix`: steps and values."""
+        with self._lock:
+            return self._statistics_set().columns(prefix, column)
 
     def _media_set(self) -> MediaSet:
         self._look()

@@ -5,6 +5,7 @@ Only where each row lies is kept in memory (4 bytes a row); the rows themselves,
 
 from __future__ import annotations
 
+import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from epochal.store.tail import SegmentTail
 __all__ = ["StatisticsSet", "StatisticsTail", "join_tables"]
 
 Arrays = dict[str, npt.NDArray[Any]]
+StepsAndValues = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+"""Steps and values of one column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,13 @@ class StatisticsTail:
             self._cache.pop(next(iter(self._cache)))
         return table
 
+    def column(self, series: str, name: str, files: dict[Path, mmap.mmap]) -> StepsAndValues:
+        """Return the steps and one column of a series, by step; nothing else of its rows is read."""
+        parts = [_column_of(place, name, files) for place in self.places.get(series, [])]
+        steps = np.concatenate([part[0] for part in parts]) if parts else np.empty(0, np.int64)
+        values = np.concatenate([part[1] for part in parts]) if parts else np.empty(0)
+        return _by_step(steps, values)
+
 
 @dataclass(frozen=True, slots=True)
 class _Part:
@@ -103,6 +113,11 @@ class _Part:
     def read(self) -> StatisticsTable:
         table = self.tail.read(self.name)
         return table if self.end is None else join_tables(self.name, [table], ends=[self.end])
+
+    def column(self, name: str, files: dict[Path, mmap.mmap]) -> StepsAndValues:
+        steps, values = self.tail.column(self.name, name, files)
+        keep = slice(0, None if self.end is None else int(np.searchsorted(steps, self.end)))
+        return steps[keep], values[keep]
 
 
 class StatisticsSet:
@@ -160,15 +175,57 @@ class StatisticsSet:
         tables = [part.read() for part in self._parts.get(series, ())]
         if not tables:
             return None
-        ends: list[int | None] = []
-        first: int | None = None
-        for table in reversed(tables):
-            ends.insert(0, first)
-            start = int(table.steps.min())
-            first = start if first is None else min(first, start)
+        ends = _ends([int(table.steps.min()) for table in tables])
         # The tails know a series by its plain name, without the rank.
         named = len(tables) == 1 and tables[0].series == series
         return tables[0] if named else join_tables(series, tables, ends=ends)
+
+    def columns(self, prefix: str, name: str) -> dict[str, StepsAndValues]:
+        """Return one column of all series whose names begin so, each with its steps."""
+        files: dict[Path, mmap.mmap] = {}
+        found: dict[str, StepsAndValues] = {}
+        try:
+            for series in [series for series in self._parts if series.startswith(prefix)]:
+                parts = [part.column(name, files) for part in self._parts[series]]
+                ends = _ends([int(steps.min()) for steps, _ in parts])
+                cuts = [slice(0, None if e is None else int(np.searchsorted(s, e)))
+                        for (s, _), e in zip(parts, ends, strict=True)]  # fmt: skip
+                kept = [(steps[cut], values[cut]) for (steps, values), cut in zip(parts, cuts, strict=True)]
+                found[series] = _by_step(np.concatenate([s for s, _ in kept]), np.concatenate([v for _, v in kept]))
+        finally:
+            for mapped in files.values():
+                mapped.close()
+        return found
+
+
+def _ends(starts: list[int]) -> list[int | None]:
+    """Of parts one after the other, by their first steps: the step from which each is hidden by a later one."""
+    ends: list[int | None] = []
+    first: int | None = None
+    for start in reversed(starts):
+        ends.insert(0, first)
+        first = start if first is None else min(first, start)
+    return ends
+
+
+def _column_of(place: _Place, name: str, files: dict[Path, mmap.mmap]) -> StepsAndValues:
+    if place.path not in files:
+        with place.path.open("rb") as file:
+            files[place.path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    found: Arrays = {"step": np.empty(0, np.int64), name: np.full(len(place.rows), np.nan)}  # of an earlier version
+    for column, at in zip(place.columns, place.places, strict=True):
+        if column.name in found:
+            size, span = column.dtype.itemsize, int(place.rows[-1]) + 1
+            data = files[place.path][at + size * place.first : at + size * (place.first + span)]
+            found[column.name] = np.frombuffer(data, column.dtype)[place.rows]
+    return found["step"], found[name].astype(np.float64)
+
+
+def _by_step(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> StepsAndValues:
+    if not bool(np.any(steps[1:] < steps[:-1])):
+        return steps, values
+    order = np.argsort(steps, kind="stable")
+    return steps[order], values[order]
 
 
 def _read_places(places: list[_Place]) -> Arrays:

@@ -12,7 +12,7 @@ from epochal.facts import STATISTICS
 from epochal.store.columns import StatisticsTable
 from epochal.store.reader import StoredRun
 
-__all__ = ["HistogramStack", "change_of_mean", "make_histograms"]
+__all__ = ["ColumnStack", "HistogramStack", "change_of_mean", "make_columns", "make_histograms"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -40,6 +40,28 @@ def make_histograms(run: StoredRun, series: str) -> HistogramStack:
         lo=table.lo,
         hi=table.hi,
         statistics=np.stack([np.asarray(table.columns[name], np.float64) for name in STATISTICS], axis=1),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ColumnStack:
+    """One statistic of several tensors through time: those of tensor i lie at [starts[i], starts[i + 1])."""
+
+    series: tuple[str, ...]
+    starts: npt.NDArray[np.uint32]
+    steps: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+
+
+def make_columns(run: StoredRun, kind: str, column: str) -> ColumnStack:
+    """One statistic (one of STATISTICS) of all tensors of a kind: `param`, `grad` or `act`."""
+    found = run.statistics_columns(f"{kind}/", column)
+    counts = [len(steps) for steps, _ in found.values()]
+    return ColumnStack(
+        series=tuple(found),
+        starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32),
+        steps=np.concatenate([np.empty(0, np.int64), *(steps for steps, _ in found.values())]),
+        values=np.concatenate([np.empty(0), *(values for _, values in found.values())]),
     )
 
 

@@ -26,7 +26,7 @@ from epochal.store.reader import StoredRun
 from epochal.views.curves import make_curve
 from epochal.views.detail import ChangeCache, read_detail
 from epochal.views.films import FilmStack, make_film
-from epochal.views.histograms import make_histograms
+from epochal.views.histograms import make_columns, make_histograms
 from epochal.views.predictions import AnswersMemory, read_example, read_outline
 from epochal.views.runs import RunFacts
 from epochal.views.stored import FilmMemory, make_stored_film
@@ -55,6 +55,7 @@ from epochal.wire.queries import (
     PlainQuery,
     PredictionsQuery,
     ScalarsQuery,
+    StatisticsQuery,
     read_query,
 )
 
@@ -175,6 +176,8 @@ class Wire:
                 return self._frames(self._open(project, run_id), asked)
             case "histograms":
                 return self._histograms(self._open(project, run_id), asked)
+            case "statistics":
+                return self._statistics(self._open(project, run_id), asked)
             case "media":
                 return self._media(self._open(project, run_id), asked)
             case "predictions":
@@ -323,6 +326,16 @@ class Wire:
                 "statistics": stack.statistics,
             }
             return frames.encode({"series": query.series, "columns": list(STATISTICS)}, arrays), {}
+
+        return self._columns(run.stored, query, asked, frames.MEDIA_TYPE, build)
+
+    def _statistics(self, run: _Opened, asked: _Asked) -> Answer:
+        query = read_query(StatisticsQuery, asked.query)
+
+        def build() -> tuple[bytes, Mapping[str, str]]:
+            stack = make_columns(run.stored, query.kind, query.column)
+            header = {"kind": query.kind, "column": query.column, "series": list(stack.series)}
+            return frames.encode(header, {"starts": stack.starts, "steps": stack.steps, "values": stack.values}), {}
 
         return self._columns(run.stored, query, asked, frames.MEDIA_TYPE, build)
 

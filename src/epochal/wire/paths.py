@@ -23,6 +23,7 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "scalars": {"name": (), "points": 2000, "start": None, "end": None},
     "frames": {"series": None, "mode": "value", "encoding": "auto", "start": None, "end": None},
     "histograms": {"series": None},
+    "statistics": {"kind": None, "column": None},
     "graph": {},
     "media": {"series": None, "start": None, "end": None},
     "blob": {"name": None},

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qs
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from epochal.errors import UsageError
+from epochal.facts import STATISTICS
 
 __all__ = [
     "BlobQuery",
@@ -28,6 +29,7 @@ __all__ = [
     "PlainQuery",
     "PredictionsQuery",
     "ScalarsQuery",
+    "StatisticsQuery",
     "read_query",
 ]
 
@@ -92,6 +94,20 @@ class HistogramsQuery(PlainQuery):
     """Which tensor's histograms."""
 
     series: str = Field(min_length=1, max_length=1000, description=_SERIES)
+
+
+class StatisticsQuery(PlainQuery):
+    """Which statistic, of which tensors."""
+
+    kind: Literal["param", "grad", "act"] = Field(description="Parameters, their gradients, or activations")
+    column: str = Field(max_length=100, description=f"One of {', '.join(STATISTICS)}")
+
+    @field_validator("column")
+    @classmethod
+    def _known(cls, column: str) -> str:
+        if column not in STATISTICS:
+            raise ValueError(f"known statistics are {', '.join(STATISTICS)}")
+        return column
 
 
 class MediaQuery(_Span):

@@ -25,9 +25,7 @@ __all__ = [
     "EventDocument",
     "ExampleHeader",
     "ExampleSetDocument",
-    "FramesHeader",
     "GraphDocument",
-    "HistogramsHeader",
     "LayerDocument",
     "MediaDocument",
     "MediaItemDocument",
@@ -435,29 +433,6 @@ class ArrayDocument(Document):
     name: str
     dtype: Literal["f4", "f8", "u1", "u4", "i8"]
     shape: list[int]
-
-
-class FramesHeader(Document):
-    """Header of the EPF1 container of a film: arrays `steps` [T] and `frames` [T, ...]."""
-
-    arrays: list[ArrayDocument]
-    series: str
-    mode: Literal["value", "change", "since"]
-    encoding: Literal["f4", "u1"]
-    limit: float = Field(description="Greatest finite magnitude in the whole film, 0 where there is none")
-    lo: float | None = Field(description="Least finite value in the whole film")
-    hi: float | None = Field(description="Greatest finite value in the whole film")
-    nonfinite: int = Field(description="Values of the whole film that are not finite")
-    total: int = Field(description="Frames recorded in the steps asked for")
-    stride: int = Field(description="Every n-th frame is here; the last one always is")
-
-
-class HistogramsHeader(Document):
-    """Header of the EPF1 container of histograms: steps [T], counts [T, 64], lo [T], hi [T], statistics [T, 11]."""
-
-    arrays: list[ArrayDocument]
-    series: str
-    columns: list[str] = Field(description="What the columns of `statistics` are")
 
 
 class ExampleSetDocument(Document):

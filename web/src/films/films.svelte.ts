@@ -2,7 +2,7 @@
 
 import { untrack } from 'svelte'
 import { source } from '../source/source'
-import type { FrameStack, HistogramStack } from '../wire/frames'
+import type { Column, FrameStack, HistogramStack } from '../wire/frames'
 import type { GraphDocument, RunRow } from '../wire/types'
 import { chunksAround } from './chunks'
 import { DifferenceFrames, RecordedFrames, type Frames } from './frames'
@@ -110,21 +110,23 @@ export class Film {
   }
 }
 
-/** The histograms of one tensor through time. */
-export class HistogramFilm {
-  readonly runId: string
-  readonly series: string
-  readonly #loaded = new Loaded<HistogramStack>()
+/** What is asked for whole, and asked for again when its run has more of it. */
+export class Table<T> {
+  readonly #loaded = new Loaded<T>()
+  readonly #ask: (row: RunRow) => Promise<T>
+  readonly #bytes: (rows: T) => number
+  readonly #count: (rows: T) => number
   #asked: string | null = null
   #busy = false
   #next: RunRow | null = null
 
-  constructor(runId: string, series: string) {
-    this.runId = runId
-    this.series = series
+  constructor(ask: (row: RunRow) => Promise<T>, bytes: (rows: T) => number, count: (rows: T) => number) {
+    this.#ask = ask
+    this.#bytes = bytes
+    this.#count = count
   }
 
-  get rows(): HistogramStack | null {
+  get rows(): T | null {
     return this.#loaded.value
   }
 
@@ -133,14 +135,14 @@ export class HistogramFilm {
   }
 
   get size(): number {
-    return this.rows ? this.rows.counts.byteLength + this.rows.statistics.byteLength : 0
+    return this.rows === null ? 0 : this.#bytes(this.rows)
   }
 
-  /** Loads the histograms as the run stands, unless the `count` that there are by now are here. */
+  /** Loads it as the run stands, unless the `count` rows that there are by now are here. */
   keep(row: RunRow, count: number | null = null): void {
     untrack(() => {
       if (this.#asked === row.version) return
-      if (count !== null && (this.rows?.steps.length ?? -1) >= count) return
+      if (count !== null && this.rows !== null && this.#count(this.rows) >= count) return
       if (this.#busy) this.#next = row
       else void this.#load(row)
     })
@@ -150,9 +152,9 @@ export class HistogramFilm {
     this.#busy = true
     this.#asked = row.version
     try {
-      this.#loaded.put(await source().histograms(this.runId, this.series, { version: settled(row) }))
+      this.#loaded.put(await this.#ask(row))
     } catch (error) {
-      if (!this.rows) this.#loaded.fail(message(error))
+      if (this.rows === null) this.#loaded.fail(message(error))
     }
     this.#busy = false
     const next = this.#next
@@ -206,7 +208,8 @@ function difference(of: Frames, mode: 'change' | 'since'): Frames {
 
 class Films {
   readonly #films = new Map<string, Film>()
-  readonly #histograms = new Map<string, HistogramFilm>()
+  readonly #histograms = new Map<string, Table<HistogramStack>>()
+  readonly #statistics = new Map<string, Table<ReadonlyMap<string, Column>>>()
   readonly #graphs = new Map<string, RunGraph>()
 
   /** The film of a tensor; the same one for everybody who asks. */
@@ -237,8 +240,27 @@ class Films {
     return { frames: asked.frames, problem: asked.problem, film: asked }
   }
 
-  histograms(runId: string, series: string): HistogramFilm {
-    return kept(this.#histograms, `${runId}\n${series}`, () => new HistogramFilm(runId, series))
+  /** The histograms of one tensor through time. */
+  histograms(runId: string, series: string): Table<HistogramStack> {
+    const make = () =>
+      new Table(
+        (row: RunRow) => source().histograms(runId, series, { version: settled(row) }),
+        (rows) => rows.counts.byteLength + rows.statistics.byteLength,
+        (rows) => rows.steps.length,
+      )
+    return kept(this.#histograms, `${runId}\n${series}`, make)
+  }
+
+  /** One statistic of all tensors of a kind through time, in one piece; `kind` is param, grad or act. */
+  statistics(runId: string, kind: string, column: string): Table<ReadonlyMap<string, Column>> {
+    const count = (rows: ReadonlyMap<string, Column>) => [...rows.values()].reduce((n, c) => n + c.values.length, 0)
+    const make = () =>
+      new Table(
+        (row: RunRow) => source().statistics(runId, kind, column, { version: settled(row) }),
+        (rows) => 16 * count(rows),
+        count,
+      )
+    return kept(this.#statistics, `${runId}\n${kind}\n${column}`, make)
   }
 }
 

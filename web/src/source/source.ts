@@ -13,6 +13,7 @@ import { decodeLabCurves, type TrialCurve } from '../wire/labs'
 import { decodeLook, type Look } from '../wire/lens'
 import {
   askPath,
+  classImagesPath,
   lensJobPath,
   lensMapsPath,
   lensPath,
@@ -132,6 +133,7 @@ export class Source {
   lens = (id: string) => this.#json<LensDocument>(lensPath(id))
   look = (id: string, question: Partial<LensQuestion> & { methods: string[] }) =>
     this.#send<LensJob>('POST', lensPath(id), question)
+  classImages = (id: string, step: number) => this.#send<LensJob>('POST', classImagesPath(id), { step })
   looked = (job: string) => this.#json<LensJob>(lensJobPath(job))
   stopLooking = (job: string) => this.#send<LensJob>('DELETE', lensJobPath(job))
   async lensMaps(job: string, method: string): Promise<Look> {

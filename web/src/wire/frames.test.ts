@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { decodeContainer, decodeFrames, decodeHistograms } from './frames'
+import { decodeContainer, decodeFrames, decodeHistograms, decodeStatistics } from './frames'
 
 type Given = [name: string, dtype: string, shape: number[], data: ArrayBufferView]
 
@@ -67,6 +67,25 @@ describe('EPF1', () => {
       ),
     )
     expect([h.bins, h.counts[63], h.lo[0], h.hi[0], h.columns]).toEqual([64, 2, -1, 1, ['mean', 'std']])
+  })
+
+  test('one statistic of several tensors', () => {
+    const all = decodeStatistics(
+      container(
+        [
+          ['starts', 'u4', [3], Uint32Array.from([0, 2, 3])],
+          ['steps', 'i8', [3], BigInt64Array.from([5n, 6n, 5n])],
+          ['values', 'f8', [3], Float64Array.from([0.5, Number.NaN, 0.25])],
+        ],
+        { series: ['grad/a', 'grad/b'] },
+      ),
+    )
+    expect([...all.keys()]).toEqual(['grad/a', 'grad/b'])
+    expect(all.get('grad/a')).toEqual({
+      steps: Float64Array.from([5, 6]),
+      values: Float64Array.from([0.5, Number.NaN]),
+    })
+    expect([...all.get('grad/b')!.values]).toEqual([0.25])
   })
 
   test.each([

@@ -46,6 +46,12 @@ export interface HistogramStack {
   statistics: Float64Array
 }
 
+/** One statistic of a tensor through time. */
+export interface Column {
+  readonly steps: ArrayLike<number>
+  readonly values: Float64Array
+}
+
 export class WireError extends Error {}
 
 function bigToFloat(buffer: ArrayBuffer, offset: number, n: number): Float64Array {
@@ -108,6 +114,21 @@ export function decodeFrames(buffer: ArrayBuffer): FrameStack {
     size: shape.reduce((a, b) => a * b, 1),
     data: frames.data as Float32Array | Uint8Array,
   }
+}
+
+/** Reads the answer of /statistics: one statistic of each of several tensors through time, by the tensor's series. */
+export function decodeStatistics(buffer: ArrayBuffer): ReadonlyMap<string, Column> {
+  const container = decodeContainer(buffer)
+  const starts = need(container, 'starts').data
+  const steps = need(container, 'steps').data as Float64Array
+  const values = need(container, 'values').data as Float64Array
+  const series = container.facts.series as string[]
+  return new Map(
+    series.map((name, i) => [
+      name,
+      { steps: steps.subarray(starts[i], starts[i + 1]), values: values.subarray(starts[i], starts[i + 1]) },
+    ]),
+  )
 }
 
 /** Reads the answer of /histograms. */

@@ -23,6 +23,7 @@ const PARAMETERS = {
   scalars: { name: null, points: 2000, start: null, end: null },
   frames: { series: null, mode: 'value', encoding: 'auto', start: null, end: null },
   histograms: { series: null },
+  statistics: { kind: null, column: null },
   media: { series: null, start: null, end: null },
   blob: { name: null },
   predictions: { series: null, example: null, at: null },
@@ -68,6 +69,9 @@ export const askPath = (run: string) => `${runPath('run', run)}/ask`
 
 /** Where a run's network is looked into. */
 export const lensPath = (run: string) => `${runPath('run', run)}/lens`
+
+/** Where class images are asked for that weights alone do not make. */
+export const classImagesPath = (run: string) => `${runPath('run', run)}/class-images`
 
 /** A question to the lens, and what it found. */
 export const lensJobPath = (job: string) => `${API}/lens/${encodeURIComponent(job)}`

@@ -41,6 +41,14 @@ export interface AskableDocument {
   classes: string[];
 }
 
+/** What each class looks like to a network that is more than a chain of linear layers, as it was at a step. */
+export interface ClassImagesQuestion {
+  /** At the last snapshot that is not after it; None: the last one */
+  step: number | null;
+  /** Predictions whose examples are taken */
+  series: string | null;
+}
+
 /** Where a run comes from. */
 export interface CodeDocument {
   code: Record<string, unknown>;
@@ -48,6 +56,112 @@ export interface CodeDocument {
   /** Changes of the code since its commit */
   diff: string | null;
   packages: Record<string, string>;
+}
+
+/** Another network: a run at a step; None for its last snapshot. */
+export interface CompareAgainst {
+  /** project/run */
+  run: string;
+  step: number | null;
+}
+
+/** By what a run's network can be compared. */
+export interface CompareDocument {
+  /** Why it cannot be compared; empty where it can */
+  reason: '' | 'network' | 'torch';
+  /** Layers with weights, in the order of the network */
+  layers: string[];
+  /** Predictions whose examples were recorded as the network takes them */
+  series: string[];
+  /** Those of them whose classes are known */
+  labelled: string[];
+  /** Whether the network has attention in it */
+  attends: boolean;
+  /** Names of sample photos, where it takes pictures */
+  samples: string[];
+}
+
+/** What a comparison found, beside its arrays; lists that do not belong to it are empty. */
+export interface CompareFacts {
+  /** Of CKA: names of layers or steps */
+  rows: string[];
+  columns: string[];
+  layers: string[];
+  /** Of probes: shares of held-out examples */
+  accuracy: number[];
+  train: number[];
+  /** 95 % intervals of the accuracies */
+  interval: number[][];
+  chance: number | null;
+  features: number[];
+  /** Of spectra: sizes of the matrices */
+  shapes: number[][];
+  spectral_norm: (number | null)[];
+  stable_rank: (number | null)[];
+  /** Exponents of power laws */
+  alpha: (number | null)[];
+  /** Of a landscape: what the loss is called */
+  loss: string;
+  centre: number | null;
+  /** Shares of the two directions */
+  variance: number[] | null;
+  path_steps: number[];
+  /** Of attention: heads of each layer */
+  heads: number[];
+  /** Patches in height and width */
+  grid: number[] | null;
+  rollout: boolean;
+}
+
+/** How a comparison stands. */
+export interface CompareJob {
+  id: string;
+  run: string;
+  step: number;
+  state: 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
+  ahead: number;
+  doing: '' | 'starting' | 'loading' | 'looking';
+  /** How much is done, from 0 to 1 */
+  share: number | null;
+  version: number;
+  results: CompareResult[];
+  error: ErrorBody | null;
+  threads: number;
+  seconds: number;
+}
+
+/** A comparison of a run's network as it was at a step. */
+export interface CompareQuestion {
+  what: 'cka' | 'cka_steps' | 'linear_probes' | 'spectra' | 'loss_landscape' | 'attention';
+  /** At the last snapshot that is not after it; None: the last one */
+  step: number | null;
+  /** Whose examples; None: the first */
+  series: string | null;
+  /** Empty: all with weights */
+  layers: string[];
+  against: CompareAgainst | null;
+  /** Places along each direction of a landscape */
+  size: number;
+  /** Of a landscape: the plane of the training, with its path */
+  path: boolean;
+  /** For attention: which of the recorded examples */
+  example: number | null;
+  /** For attention: a sample photo */
+  photo: string | null;
+  /** Of the picture to keep */
+  theme: 'light' | 'dark';
+}
+
+/** What a comparison found; its arrays are at /lens/{job}/maps?method=NAME, an EPF1 container. */
+export interface CompareResult {
+  method: 'cka' | 'cka_steps' | 'linear_probes' | 'spectra' | 'loss_landscape' | 'attention';
+  caption: string;
+  notes: string[];
+  numbers: Record<string, number | null>;
+  facts: CompareFacts;
+  seconds: number;
+  /** False for what is known so far of one that goes on */
+  done: boolean;
 }
 
 /** The metric at one level less that at another; places in the parameter's levels. */
@@ -503,7 +617,7 @@ export interface LensQuestion {
 /** What one way of looking found; its maps are at /lens/{job}/maps. */
 export interface LensResult {
   method: string;
-  kind: 'attribution' | 'maps' | 'kernels' | 'maximum' | 'examples';
+  kind: 'attribution' | 'maps' | 'kernels' | 'maximum' | 'examples' | 'classes';
   layer: string | null;
   target: number | null;
   score: number | null;
@@ -766,6 +880,15 @@ export interface SpreadDocument {
   configurations: number;
   repeats: number[];
   sentence: string;
+}
+
+/** Header of the EPF1 container of one statistic: starts [series + 1], steps [total], values [total]. The values of the i-th series are those from starts[i] to starts[i + 1]. */
+export interface StatisticsHeader {
+  arrays: ArrayDocument[];
+  kind: 'param' | 'grad' | 'act';
+  /** Which statistic */
+  column: string;
+  series: string[];
 }
 
 /** What this Studio is. */

@@ -26,6 +26,13 @@ export interface Scale {
 
 export const ofActivations = (measure: Measure) => SOURCES[measure].of === 'act'
 
+/** Which statistic of which tensors holds a measure of all layers, and how many rows of it there are by now. */
+export function askedFor(measure: Measure, detail: RunDetail): { kind: string; column: string; rows: number } {
+  const { of: kind, column } = SOURCES[measure]
+  const rows = detail.tensors.reduce((n, t) => n + (t.series.startsWith(`${kind}/`) ? t.rows : 0), 0)
+  return { kind, column, rows }
+}
+
 /** The series and column that a measure of a layer is read from; null where it was not recorded. */
 export function measureSource(
   layer: LayerDocument,

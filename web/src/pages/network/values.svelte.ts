@@ -1,34 +1,40 @@
 /** A measure of every layer at the playhead, and its colours. */
 
 import { films } from '../../films/films.svelte'
+import { source } from '../../source/source'
 import { cssFromPixel } from '../../maths/colour'
 import { colourTable } from '../../maths/colourmaps'
 import { indexShown } from '../../maths/search'
 import { theme } from '../../state/theme.svelte'
+import type { Column } from '../../wire/frames'
 import type { LayerDocument, RunDetail } from '../../wire/types'
-import { columnOf, measureSource, partOf, scaleOf, type Measure, type Scale } from './statistics'
+import { askedFor, columnOf, measureSource, partOf, scaleOf, type Measure, type Scale } from './statistics'
 
-export interface Column {
-  readonly steps: ArrayLike<number>
-  readonly values: Float64Array
-}
-
-/** The measure of each layer through time; null where it was not recorded or has not come yet. Asks for what is not here. */
+/**
+ * The measure of each layer through time; null where it was not recorded or has not come yet. Asks for what is not
+ * here: a server for all layers at once, an exported page for the histograms that it holds.
+ */
 export function columnsOf(
   layers: readonly LayerDocument[],
   measure: Measure,
   detail: RunDetail,
 ): readonly (Column | null)[] {
-  const known = new Map<string, Column | null>()
-  return layers.map((layer) => {
-    const from = measureSource(layer, measure, detail)
-    if (!from) return null
-    const kept = known.get(from.series)
-    if (kept !== undefined) return kept
-    const film = films.histograms(detail.row.id, from.series)
-    film.keep(detail.row, from.rows)
-    const column = film.rows ? { steps: film.rows.steps, values: columnOf(film.rows, from.column) } : null
-    known.set(from.series, column)
+  const from = layers.map((layer) => measureSource(layer, measure, detail))
+  if (source().live) {
+    const { kind, column, rows } = askedFor(measure, detail)
+    const all = films.statistics(detail.row.id, kind, column)
+    if (rows) all.keep(detail.row, rows)
+    return from.map((one) => (one && all.rows?.get(one.series)) || null)
+  }
+  const columns = new Map<string, Column | null>()
+  return from.map((one) => {
+    if (!one) return null
+    const known = columns.get(one.series)
+    if (known !== undefined) return known
+    const film = films.histograms(detail.row.id, one.series)
+    film.keep(detail.row, one.rows)
+    const column = film.rows ? { steps: film.rows.steps, values: columnOf(film.rows, one.column) } : null
+    columns.set(one.series, column)
     return column
   })
 }
