@@ -24,6 +24,7 @@ from epochal.wire.documents import to_json
 from epochal.wire.frames import MEDIA_TYPE
 from epochal.wire.queries import ExportQuery
 from epochal.wire.schema import Question, RunChange
+from epochal.wire.schema_compare import CompareQuestion
 from epochal.wire.schema_lens import ClassImagesQuestion, LensQuestion
 
 __all__ = ["Backend"]
@@ -126,6 +127,32 @@ class Backend:
         """Begin to find what each class looks like."""
         return _json(self._looking.class_images(self._wire.run(project, run_id), question))
 
+    def comparable(self, project: str, run_id: str) -> Response:
+        """By what a run's network can be compared."""
+        from epochal.wire.comparing import compare_document
+
+        run = self._wire.run(project, run_id)
+        self._looking.warm(run)
+        return _json(compare_document(run))
+
+    def compare(self, project: str, run_id: str, question: CompareQuestion) -> Response:
+        """Begin to compare."""
+        from epochal.server.lens_compare import compared_header
+        from epochal.server.lens_question import step_of
+
+        run = self._wire.run(project, run_id)
+        other = None
+        if question.against is not None:
+            where, _, name = question.against.run.partition("/")
+            other = self._wire.run(where, name)
+        header = compared_header(run, question, other)
+        job = self._looking.put(run, "compare", step_of(run, question.step), header, methods=[question.what])
+        return _json(_compared(job))
+
+    def compared(self, job: str) -> Response:
+        """How a comparison stands."""
+        return _json(_compared(self._looking.document(job)))
+
     def looked(self, job: str) -> Response:
         """How a question to the lens stands."""
         return _json(self._looking.document(job))
@@ -175,6 +202,11 @@ class Backend:
 
     def _row(self, project: str, run_id: str) -> Response:
         return _json(self._wire.row(project, run_id))
+
+
+def _compared(job: dict[str, Any]) -> dict[str, Any]:
+    """A CompareJob of a LensJob."""
+    return {key: value for key, value in job.items() if key not in ("methods", "input", "failures")}
 
 
 def _worth_squeezing(request: Request, nbytes: int) -> bool:

@@ -28,6 +28,7 @@ Array = npt.NDArray[Any]
 TASKS = {
     "warm": "epochal.server.lens_worker:warm",
     "look": "epochal.server.lens_look:look",
+    "compare": "epochal.server.lens_compare:compare",
     "class_images": "epochal.server.lens_classes:find_class_images",
 }
 """What can be asked: name -> the function `(desk, asked, arrays)` that does it, imported when it is first asked for."""
