@@ -147,12 +147,21 @@ def _levels(values: Sequence[Any]) -> tuple[tuple[Level, ...], Ints]:
     numbers = [value for value in known.values() if _is_number(value)]
     if len(numbers) > LEVELS_MOST:
         return _stretches(values)
-    order = sorted(known, key=lambda k: (0, known[k], k) if _is_number(known[k]) else (1, 0, k))
+    order = sorted(known, key=lambda k: _rank(known[k], k))
     place = {key: k for k, key in enumerate(order)}
     found = tuple(
         Level(label=value_text(known[key]), value=None if known[key] == NOT_SET else known[key]) for key in order
     )
     return found, np.array([place[key] for key in keys], dtype=np.int64)
+
+
+def _rank(value: Any, key: str) -> tuple[Any, ...]:
+    """Numbers by their size, then lists of numbers, then everything else by its text."""
+    if _is_number(value):
+        return (0, (value,), key)
+    if isinstance(value, list | tuple) and value and all(_is_number(one) for one in value):
+        return (1, tuple(value), key)
+    return (2, (), key)
 
 
 def _stretches(values: Sequence[Any]) -> tuple[tuple[Level, ...], Ints]:

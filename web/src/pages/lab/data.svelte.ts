@@ -38,6 +38,7 @@ export class LabData {
   #version = ''
   #metric: string | null = null
   #names: string[] = []
+  #fresh: string[] = []
   #work: Promise<void> = Promise.resolve()
 
   constructor(id: string) {
@@ -58,11 +59,15 @@ export class LabData {
 
   /** Asks for curves of these names too. */
   want(names: readonly string[]): void {
-    const fresh = names.filter((name) => !this.#names.includes(name))
-    if (!fresh.length) return
-    this.#names.push(...fresh)
+    const wanted = names.filter((name) => !this.#names.includes(name))
+    if (!wanted.length) return
+    this.#names.push(...wanted)
+    this.#fresh.push(...wanted)
     const all = this.document?.trials.length ?? 0
     this.#work = this.#work.then(async () => {
+      // What several charts asked for meanwhile comes together.
+      const fresh = this.#fresh.splice(0)
+      if (!fresh.length) return
       this.curvesCome = 0
       for (let first = 0; first < all; first += AT_ONCE) {
         await this.#fetch(fresh, first, AT_ONCE)

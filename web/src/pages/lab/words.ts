@@ -26,6 +26,7 @@ export const labWords = {
       ? `all ${count(all, 'trial')}`
       : `${shown.toLocaleString('en')} of ${count(all, 'trial')} in the charts`,
   trial: 'trial',
+  trialsColumn: 'trials',
   status: 'status',
   time: 'time',
   hide: (n: number) => `Leave trial ${n} out of the charts`,
