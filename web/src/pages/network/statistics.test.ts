@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { layerOf } from '../../charts/network/sample'
 import type { HistogramStack } from '../../wire/frames'
 import type { RunDetail } from '../../wire/types'
-import { columnOf, logPart, measureSource, partOf, positiveRange, scaleOf } from './statistics'
+import { askedFor, columnOf, logPart, measureSource, partOf, positiveRange, scaleOf } from './statistics'
 
 it('reads a column of statistics through time', () => {
   const rows = {
@@ -49,4 +49,14 @@ it('finds the tensors of a layer, and the outputs of a module under its name', (
   expect(measureSource(again, 'dead', detail)?.series).toBe('act/a')
   expect(measureSource({ ...layerOf('add', 'add'), module: '' }, 'std', detail)?.column).toBe('std')
   expect(measureSource(layerOf('relu', 'ReLU'), 'norm', detail)).toBeNull()
+})
+
+it('asks for one statistic of all tensors of a kind', () => {
+  const tensor = (series: string, rows: number) => ({ series, rows })
+  const detail = {
+    tensors: [tensor('param/a.weight', 3), tensor('grad/a.weight', 2), tensor('grad/b.weight', 5)],
+  } as unknown as RunDetail
+  expect(askedFor('grad', detail)).toEqual({ kind: 'grad', column: 'norm', rows: 7 })
+  expect(askedFor('ratio', detail)).toEqual({ kind: 'param', column: 'update_ratio', rows: 3 })
+  expect(askedFor('dead', detail)).toEqual({ kind: 'act', column: 'dead', rows: 0 })
 })

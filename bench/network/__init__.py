@@ -1,0 +1,1 @@
+"""The Network page: graphs, their colours, and what a network is asked."""
