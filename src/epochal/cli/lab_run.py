@@ -6,19 +6,20 @@ import argparse
 import math
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from epochal.cli.options import add_dir, add_json, existing_root, within
 from epochal.cli.terminal import Terminal, columns, duration, shorten
 from epochal.picture.numbers import number
+from epochal.store import read_lab
 from epochal.store.layout import resolve_root
 
 if TYPE_CHECKING:
     from epochal.facts import TrialState
-    from epochal.lab import LabResult, Progress
+    from epochal.lab import Lab, LabResult, Progress
 
 EXAMPLES = {
     "run": """
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             )
     else:
         root = existing_root(args.dir)
-        with watched(terminal, "best") as progress:
+        with watched(terminal, read_lab(root, args.lab)[0].objective) as progress:
             result = rerun(
                 args.lab,
                 args.trials or ("failed",),
@@ -109,10 +110,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     return 0 if any(state.status == "finished" for state in result.trials) else 1
 
 
-def _plan(lab: object, args: argparse.Namespace, terminal: Terminal) -> int:
-    from epochal.lab import Lab
-
-    assert isinstance(lab, Lab)  # noqa: S101 - for the types alone
+def _plan(lab: Lab, args: argparse.Namespace, terminal: Terminal) -> int:
     info = lab.plan()
     if args.json:
         fields = ("number", "configuration", "repeat", "seed")
@@ -123,8 +121,12 @@ def _plan(lab: object, args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.json({"name": info.name, "trials": trials})
         return 0
     rows = [["trial", "seed", "parameters"]]
-    rows += [[str(t.number), str(t.seed), _parameters(t.parameters)] for t in info.trials]
+    equal = _equal([t.parameters for t in info.trials])
+    own = [{k: v for k, v in t.parameters.items() if k not in equal} for t in info.trials]
+    rows += [[str(t.number), str(t.seed), _parameters(each)] for t, each in zip(info.trials, own, strict=True)]
     _table(rows, terminal, right=(0, 1))
+    if equal:
+        terminal.line(f"all    {_parameters(equal)}")
     if info.settings.get("sampler") and (info.settings.get("budget") or {}).get("trials"):
         terminal.line(f"The sampler {info.settings['sampler']} chooses among the points of the space.")
     return 0
@@ -167,7 +169,9 @@ def say_result(result: LabResult, args: argparse.Namespace, terminal: Terminal, 
     known.sort(key=lambda s: s.metrics[info.objective], reverse=info.mode == "max")
     if known:
         terminal.line()
-        rows = [["trial", info.objective, "time", "seed", "parameters"], *[_row(s, info.objective) for s in known]]
+        equal = _equal([state.trial.parameters for state in states])
+        rows = [["trial", info.objective, "time", "seed", "parameters"]]
+        rows += [_row(state, info.objective, equal) for state in known]
         _table(rows[: _SHOWN + 1], terminal, right=(0, 1, 2, 3))
         if len(known) > _SHOWN:
             terminal.line(f"... and {len(known) - _SHOWN:,} more: epochal lab show {info.id}")
@@ -184,8 +188,8 @@ def say_result(result: LabResult, args: argparse.Namespace, terminal: Terminal, 
     terminal.line(f"view   epochal view{folder}")
 
 
-def _row(state: TrialState, objective: str) -> list[str]:
-    parameters = _parameters(state.trial.parameters)
+def _row(state: TrialState, objective: str, equal: Mapping[str, Any]) -> list[str]:
+    parameters = _parameters({k: v for k, v in state.trial.parameters.items() if k not in equal})
     value = number(state.metrics[objective])
     return [str(state.trial.number), value, duration(state.seconds), str(state.trial.seed), parameters]
 
@@ -195,8 +199,15 @@ def _table(rows: list[list[str]], terminal: Terminal, *, right: tuple[int, ...])
         terminal.line(terminal.style(text, "soft") if i == 0 else text)
 
 
-def _parameters(parameters: object) -> str:
-    return shorten(" ".join(f"{name}={value}" for name, value in dict(parameters).items()), 90)  # type: ignore[call-overload]
+def _equal(parameters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Those parameters that are the same in all trials: they tell none from another."""
+    first = parameters[0] if len(parameters) > 1 else {}
+    return {k: v for k, v in first.items() if all(k in other and other[k] == v for other in parameters)}
+
+
+def _parameters(parameters: Mapping[str, Any]) -> str:
+    said = (f"{k}={f'{v:.4g}' if isinstance(v, float) else v}" for k, v in parameters.items())
+    return shorten(" ".join(said), 110)
 
 
 def _first(error: str | None) -> str:

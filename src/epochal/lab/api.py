@@ -18,7 +18,7 @@ from epochal.lab.plan import choose, lab_of
 from epochal.lab.runner import Runner
 from epochal.lab.session import Progress, Session, Todo
 from epochal.lab.settings import LabSettings, Machine, settings_of
-from epochal.lab.trial import INSIDE
+from epochal.lab.trial import INSIDE, own_training
 from epochal.store import LabLog, read_lab, resolve_root
 from epochal.store.files import to_json
 
@@ -191,6 +191,7 @@ def run_settings(
     _refuse_inside(settings.name)
     root = resolve_root(dir)
     planned = lab_of(_with_paths(settings, folder))
+    _check_parameters(planned)
     found = _existing(root, planned) if resume else None
     info, states = found or (planned, [TrialState(trial=trial) for trial in planned.trials])
     info = replace(info, settings={**info.settings, "budget": planned.settings["budget"]})
@@ -325,6 +326,23 @@ def _identity(info: LabInfo, count: int) -> dict[str, bytes]:
     settings = {k: info.settings.get(k) for k in ("seed", "sampler", "pruner", "validation", "parameters")}
     listed = [(t.seed, dict(t.parameters)) for t in info.trials[:count]] if count else []
     return {key: to_json(value) for key, value in {**facts, **settings, "trials": [*listed]}.items()}
+
+
+def _check_parameters(planned: LabInfo) -> None:
+    """Raise UsageError where no trial at all could be trained, so that a slip of the pen is said once and at once."""
+    if planned.model is None or not planned.model.startswith("epochal:") or not planned.trials:
+        return  # code of the user's runs in trials alone
+    training = own_training()
+    first: UsageError | None = None
+    for trial in planned.trials:
+        try:
+            training.check(trial.parameters, model=planned.model)
+        except UsageError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise UsageError(f"No trial can be trained: {first.message}", hint=first.hint)
 
 
 def _with_paths(settings: LabSettings, folder: str | os.PathLike[str] | None) -> LabSettings:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from epochal.errors import EpochalError, UsageError
+from epochal.errors import EpochalError, MissingExtraError, UsageError
 from epochal.facts.lab import TrialState
 from epochal.lab.metrics import metrics_of
 from epochal.lab.named import find_code
@@ -27,7 +27,7 @@ from epochal.record import Run, init
 from epochal.store import RunFolder, StoredRun
 from epochal.store.labs import write_outcome
 
-__all__ = ["INSIDE", "run_trial", "trial_name"]
+__all__ = ["INSIDE", "own_training", "run_trial", "trial_name"]
 
 INSIDE = "EPOCHAL_LAB_TRIAL"
 """Set in the process of a trial: a script that begins a lab must not begin another one in it."""
@@ -124,7 +124,7 @@ def _training(task: Task, run: Run) -> _Training:
     trial = task.trial
     parameters = dict(trial.parameters)
     if task.train is None:
-        training: Any = importlib.import_module("epochal.lab.training")
+        training = own_training()
         if task.stop_on_nan:
             parameters.setdefault("stop_on_nan", True)
         kept = training.read_checkpoint(run.path) if task.restore else None
@@ -137,6 +137,16 @@ def _training(task: Task, run: Run) -> _Training:
     if "restore" in taken:
         arguments["restore"] = _last_snapshot(run) if task.restore else None
     return _Training(function, arguments, asks="should_stop" in taken)
+
+
+def own_training() -> Any:
+    """The lab's own training. Raises MissingExtraError without PyTorch."""
+    try:
+        return importlib.import_module("epochal.lab.training")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError("Training a model needs PyTorch.", hint="pip install 'epochal[torch]'") from error
 
 
 def _find(name: str) -> Callable[..., Any]:
