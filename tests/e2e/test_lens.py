@@ -82,7 +82,7 @@ def map_of(page: Any, name: str) -> Any:
 def at_rest(page: Any) -> None:
     """All that was asked has come."""
     page.locator(".look[aria-busy=true]").first.wait_for(state="detached", timeout=60_000)
-    page.get_by_text("Looking at step").wait_for(state="hidden", timeout=60_000)
+    page.locator(".status i").wait_for(state="hidden", timeout=60_000)
 
 
 def test_what_is_going_on_can_be_stopped_and_begun_again(page: Any, lens: str) -> None:
@@ -185,6 +185,100 @@ def test_a_picture_of_ones_own_is_looked_at_and_a_broken_one_refused(page: Any, 
     page.get_by_role("alert").get_by_text("picture").wait_for(timeout=20_000)
     page.get_by_text("Examples", exact=True).last.click()
     map_of(page, "Grad-CAM")
+
+
+def test_a_map_is_checked_with_random_weights_at_one_click(page: Any, lens: str) -> None:
+    open_page(page, lens, "lens", methods="grad_cam,saliency", example="3")
+    at_rest(page)
+    one = card(page, "Saliency")
+    before = pixels(map_of(page, "Saliency"))
+    one.get_by_role("button", name="Sanity check").click()
+    one.get_by_text("rank correlation").wait_for(timeout=30_000)
+    assert pixels(one.locator(".checked canvas")) != before
+    assert card(page, "Grad-CAM").get_by_text("rank correlation").count() == 0
+    accessible(page)
+
+
+def test_a_channel_and_a_unit_are_explained_in_place_of_a_class(page: Any, lens: str) -> None:
+    page.set_viewport_size({"width": 1280, "height": 1200})
+    open_page(page, lens, "lens", methods="saliency", example="3")
+    at_rest(page)
+    of_class = pixels(map_of(page, "Saliency"))
+    page.get_by_text("A channel").click()
+    at_rest(page)
+    channel = page.get_by_label("Channel", exact=True)
+    channel.fill("5")
+    channel.press("Tab")
+    card(page, "Saliency").get_by_text("score of channel 5").wait_for(timeout=20_000)
+    of_channel = pixels(map_of(page, "Saliency"))
+    assert of_channel != of_class
+    row = page.get_by_label("Row of the unit")
+    row.fill("1")
+    row.press("Tab")
+    page.wait_for_function("() => location.hash.includes('unitat=1')")
+    page.wait_for_timeout(400)
+    at_rest(page)
+    assert pixels(map_of(page, "Saliency")) != of_channel
+    page.get_by_role("list", name="What it says").get_by_role("button").first.click()
+    card(page, "Saliency").get_by_text("score of right").wait_for(timeout=20_000)
+
+
+def test_the_strongest_examples_of_a_unit_lead_to_the_example(page: Any, lens: str) -> None:
+    page.set_viewport_size({"width": 1280, "height": 1200})
+    open_page(page, lens, "lens", methods="top_examples", at="3")
+    at_rest(page)
+    one = card(page, "Top examples")
+    tiles = one.get_by_role("listitem")
+    tiles.first.wait_for(timeout=30_000)
+    assert tiles.count() == 9
+    assert tiles.first.locator("canvas").count() == 2
+    first = one.get_by_role("list").get_attribute("aria-label")
+    one.get_by_role("button", name="A weaker unit").click()
+    page.wait_for_function(
+        "(old) => document.querySelector('.look ol')?.getAttribute('aria-label') !== old", arg=first, timeout=20_000
+    )
+    accessible(page)
+    tiles.nth(2).get_by_role("button").click()
+    page.wait_for_function("() => location.hash.includes('example=')")
+
+
+def test_a_film_is_there_before_it_is_played(page: Any, lens: str) -> None:
+    open_page(page, lens, "lens", methods="saliency,grad_cam", example="3")
+    map_of(page, "Saliency")
+    at_rest(page)
+    page.get_by_role("button", name="Film", exact=True).click()
+    page.get_by_text("of 4 snapshots").wait_for()
+    at_rest(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/lens" in request.url else None)
+    trained = pixels(map_of(page, "Saliency"))
+    page.locator("h1").click()
+    page.keyboard.press("Home")
+    page.get_by_text("at step 0", exact=True).wait_for(timeout=20_000)
+    page.wait_for_timeout(500)
+    assert pixels(map_of(page, "Saliency")) != trained
+    assert "score of right" in card(page, "Saliency").inner_text(), "the class is that of the last step"
+    assert asked == []
+
+
+def test_a_layer_is_chosen_in_the_graph(page: Any, lens: str) -> None:
+    open_page(page, lens, "lens", methods="feature_maps")
+    at_rest(page)
+    page.get_by_role("button", name="In the graph").click()
+    panel = page.get_by_role("region", name="Properties of")
+    panel.wait_for(timeout=20_000)
+    page.evaluate("location.hash = location.hash.replace(/picked=[^&]*/, 'picked=0')")
+    page.get_by_role("region", name="Properties of 0").get_by_role("button", name="Lens").click()
+    card(page, "Feature maps").get_by_text("layer 0").wait_for(timeout=20_000)
+
+
+def test_the_unit_page_shows_what_a_channel_answers_to_most(page: Any, lens: str) -> None:
+    open_page(page, lens, "unit", units="3", unit="2")
+    best = page.get_by_role("list", name="Strongest examples of unit 2 of 3").get_by_role("listitem")
+    best.first.wait_for(timeout=60_000)
+    assert best.count() == 9
+    best.first.get_by_role("button").click()
+    page.get_by_role("region", name="Input").wait_for(timeout=20_000)
 
 
 def test_a_report_says_that_the_network_cannot_be_asked(browser: Any, runs: Path, tmp_path: Path) -> None:
