@@ -230,6 +230,14 @@ def test_the_strongest_examples_of_a_channel() -> None:
         assert found.indices[unit].tolist() == order.tolist()
         np.testing.assert_allclose(found.values[unit], answers[order, unit], rtol=1e-5)
     assert found.crop(0).shape == (2, *SIDES)
+    # What the answer comes from: nothing outside of the kernel's three places in each direction.
+    back = found.deconvolved(0)
+    place = np.unravel_index(int(model.first(torch.from_numpy(found.example(0))[None])[0, 0].argmax()), SIDES)
+    assert np.abs(back).max() > 0
+    near = tuple(slice(max(0, p - 1), p + 2) for p in place)
+    outside = back.copy()
+    outside[(slice(None), *near)] = 0
+    assert not outside.any()
     assert all(pixels.shape == (168, 168, 3) for _, pixels in found.pictures(0))
 
 

@@ -172,7 +172,7 @@ class TopExamples:
             self._subject.outputs(leaf.clone())
             flow = kept[self.layer][0]
             flow = flow.movedim(channel_axis(find_layer(self._subject.module, self.layer)[0], tuple(flow.shape)), 0)
-            answer = flow[unit] if row < 0 else flow[unit, row, column] if flow.ndim == 3 else flow[unit].max()
+            answer = flow[unit, row, column] if row >= 0 and flow.ndim == 3 else flow[unit].max()
             with deconvolution(answer):
                 (back,) = torch.autograd.grad(answer, leaf)
         return self._cut(to_array(back[0]), self.field(unit, rank))

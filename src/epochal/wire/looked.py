@@ -26,6 +26,9 @@ Array = npt.NDArray[Any]
 
 _MOST_MAPS = 256
 _MOST_UNITS = 1024
+_MOST_NUMBERS = 1 << 24
+"""Of feature maps that are sent at once: 64 MB."""
+_CUBES = (168, 168, 3)
 
 
 def said_of(name: str, result: Any, seconds: float) -> dict[str, Any]:
@@ -58,6 +61,7 @@ def said_of(name: str, result: Any, seconds: float) -> dict[str, Any]:
 def packed(name: str, result: Any, picture: tuple[int, int] | None, *, unit: int | None = None) -> bytes:
     """An EPF1 container with a LensHeader: maps f4 [K, h, w], or pixels u1 [K, h, w, 3]; which channels they are.
 
+    Maps of volumes are f4 [K, d, h, w].
     `picture` is height and width where the input is a picture whose map may lie flat.
     """
     if _is_check(result):
@@ -69,18 +73,21 @@ def packed(name: str, result: Any, picture: tuple[int, int] | None, *, unit: int
         if values.ndim == 1 and picture is not None and values.size % (picture[0] * picture[1]) == 0:
             values = values.reshape(-1, *picture)
             values = values.sum(axis=0) if result.signed else values.max(axis=0)
-        values = values if values.ndim == 2 else values.reshape(1, -1)
+        values = values if values.ndim in (2, 3) else values.reshape(1, -1)
         return encode({"method": name, "channels": [], "total": 1}, {"maps": values[None]})
     if isinstance(result, FeatureMaps):
-        chosen = [int(c) for c in result.order[:_MOST_MAPS]]
+        most = max(1, min(_MOST_MAPS, _MOST_NUMBERS * len(result.array) // max(1, result.array.size)))
+        chosen = [int(c) for c in result.order[:most]]
         maps = result.array[chosen].astype(np.float32)
-        maps = maps.reshape(len(chosen), *(maps.shape[1:] if maps.ndim == 3 else (1, -1)))
+        maps = maps.reshape(len(chosen), *(maps.shape[1:] if maps.ndim in (3, 4) else (1, -1)))
         return encode({"method": name, "channels": chosen, "total": len(result.array)}, {"maps": maps})
     if isinstance(result, Filters):
         chosen = [int(i) for i in result.order[:_MOST_MAPS]]
         return encode(
             {"method": name, "channels": chosen, "total": len(result.array)}, {"pixels": result.pictures()[chosen]}
         )
+    if (volume := getattr(result, "volume", None)) is not None:
+        return encode({"method": name, "channels": [], "total": 1}, {"maps": volume.astype(np.float32)[None]})
     return encode({"method": name, "channels": [], "total": 1}, {"pixels": np.asarray(result.pixels, np.uint8)[None]})
 
 
@@ -129,6 +136,11 @@ def _packed_examples(name: str, result: TopExamples, unit: int | None) -> bytes:
 def _coloured(result: TopExamples, unit: int, rank: int) -> Array:
     """What a unit answers to in an example as pixels [h, w, 3]: grey is nothing, its largest value white or black."""
     found = result.deconvolved(unit, rank).astype(np.float32)
+    if found.ndim == 4:
+        from epochal.lens.colouring import cubes, heat_scale
+
+        mean = found.mean(axis=0)
+        return cubes(mean, heat_scale(mean, signed=True)).reshape(_CUBES)
     found = found if found.ndim == 3 else found.reshape(1, *(found.shape if found.ndim == 2 else (1, -1)))
     axis = int(np.argmin(found.shape)) if found.shape[0] not in (1, 3) else 0
     found = np.moveaxis(found, axis, 2)

@@ -201,7 +201,8 @@ class LensExamples(Document):
 
 
 class LensHeader(Document):
-    """Header of the EPF1 container of one way of looking: `maps` f4 [K, h, w], or `pixels` u1 [K, h, w, 3].
+    """Header of the EPF1 container of one way of looking: `maps` f4 [K, h, w], of volumes [K, d, h, w], or `pixels` u1
+    [K, h, w, 3].
 
     Of the input itself `method` is empty, and `pixels` are what people see of it.
     """

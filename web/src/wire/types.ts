@@ -494,7 +494,7 @@ export interface LensFailure {
   error: ErrorBody;
 }
 
-/** Header of the EPF1 container of one way of looking: maps f4 [K, h, w], or pixels u1 [K, h, w, 3]. Of the input itself method is empty, and pixels are what people see of it. */
+/** Header of the EPF1 container of one way of looking: maps f4 [K, h, w], of volumes [K, d, h, w], or pixels u1 [K, h, w, 3]. Of the input itself method is empty, and pixels are what people see of it. */
 export interface LensHeader {
   arrays: ArrayDocument[];
   method: string;

@@ -110,6 +110,7 @@ export function shareOf(scale: BlockScale, value: number): number {
 /**
  * Each voxel's colour as a pixel, 0 where there is nothing: no more than the threshold (of signed values their size).
  * Values that are not finite are always there, in a colour of their own. With `glass` a voxel is as opaque as its value is large.
+ * `where` (not 0: there) takes the place of the threshold: voxels of something else, in the colours of this.
  */
 export function painted(
   block: Block,
@@ -118,6 +119,7 @@ export function painted(
   table: Uint32Array,
   bad: Rgb,
   glass = false,
+  where: ArrayLike<number> | null = null,
 ): Uint32Array {
   const { values, colours } = block
   const out = new Uint32Array(block.sides[0] * block.sides[1] * block.sides[2])
@@ -126,11 +128,12 @@ export function painted(
   const flag = table[Math.round(table.length * 0.56)]!
   for (let k = 0; k < out.length; k += 1) {
     const v = values[k]!
+    if (where && !where[k]) continue
     if (!Number.isFinite(v)) {
       out[k] = odd
       continue
     }
-    if (!((scale.signed ? Math.abs(v) : v) > threshold)) continue
+    if (!where && !((scale.signed ? Math.abs(v) : v) > threshold)) continue
     let pixel
     if (colours) {
       const { bytes, channels } = colours

@@ -2,6 +2,8 @@
 export const voxelWords = {
   view: (name: string) => `${name}: drag or arrow keys turn it, plus and minus zoom, 0 turns it back`,
   still: (name: string) => `${name}, seen from the side`,
+  open: (name: string) => `Open ${name}`,
+  openTitle: 'Drag to turn, click for a large view with slices',
   hint: 'Drag to turn, pinch or Ctrl and the wheel to zoom, click a voxel to cut there',
   how: 'How voxels are drawn',
   cubes: 'Cubes',
