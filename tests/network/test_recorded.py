@@ -171,6 +171,36 @@ def test_shared_layers_and_several_inputs(tmp_path: Path) -> None:
         np.testing.assert_allclose(answered, answers[step], rtol=0, atol=1e-5)
 
 
+class Pair(nn.Module):
+    """Takes a dictionary and a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 3), nn.Linear(2, 3)
+
+    def forward(self, parts: dict[str, torch.Tensor], rest: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        out: torch.Tensor = self.one(parts["wide"]) * rest[0] + self.two(parts["narrow"]) - rest[1]
+        return out
+
+
+def test_inputs_in_a_structure_are_given_as_the_original_took_them(tmp_path: Path) -> None:
+    network = Pair()
+    made = {"wide": torch.randn(3, 4), "narrow": torch.randn(3, 2)}, (torch.randn(3, 3), torch.randn(3, 3))
+    with epochal.init(project="test", dir=tmp_path, strict=True) as run:
+        run.watch(network, inputs=made)
+        run.snapshot(step=0)
+    opened = open_recorded(stored(run))
+    expected = network(*made).detach().numpy()
+    arrays = {name: value.numpy() for name, value in made[0].items()}, tuple(value.numpy() for value in made[1])
+    np.testing.assert_allclose(opened(*arrays), expected, atol=1e-6)
+    np.testing.assert_allclose(opened(*arrays[0].values(), *arrays[1]), expected, atol=1e-6)
+    with pytest.raises(UsageError, match="parts_wide"):
+        opened({"wide": arrays[0]["wide"]}, arrays[1])
+    graph = stored(run).graph()
+    assert graph is not None
+    assert sum(layer.role == "input" for layer in graph.layers) == 4
+
+
 def test_outputs_come_in_the_networks_structure(tmp_path: Path) -> None:
     network = Grouped()
     with epochal.init(project="test", dir=tmp_path, strict=True) as run:

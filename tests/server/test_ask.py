@@ -144,3 +144,39 @@ def test_class_images_are_a_film_of_the_wire(tmp_path: Path) -> None:
         expected = state["layers.1.weight"].astype(np.float64) @ state["layers.0.weight"]
         np.testing.assert_allclose(frame.reshape(3, 16), expected, atol=1e-6)
     assert header["limit"] == np.abs(arrays["frames"]).max()
+
+
+def test_what_cannot_be_asked_here_says_why_and_where_it_can(tmp_path: Path) -> None:
+    torch: Any = pytest.importorskip("torch", reason="needs PyTorch")
+
+    class Two(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = torch.nn.Linear(4, 2)
+
+        def forward(self, left: Any, right: Any) -> Any:
+            return self.one(left) + right
+
+    ask = client(tmp_path)
+
+    def reason(run: str) -> str:
+        assert ask.get(run).json()["ask"] is None
+        answer = ask.post(f"{run}/ask", json={"values": [0.0] * 4})
+        assert answer.status_code == 409 or answer.status_code == 404
+        return str(answer.json()["error"]["message"])
+
+    with epochal.init(project="test", dir=tmp_path, strict=True, system=False) as run:
+        run.watch(Two(), inputs=(torch.zeros(3, 4), torch.zeros(3, 2)))
+        run.snapshot(step=0)
+    assert "takes 2 inputs. In Python: reader.network(step)(left, right)" in reason(f"/api/v1/runs/test/{run.id}")
+    with epochal.init(project="test", dir=tmp_path, strict=True, system=False) as run:
+        run.watch(torch.nn.Linear(4, 2), inputs=(torch.zeros(3, 4),), name="student")
+        run.watch(torch.nn.Linear(4, 3), inputs=(torch.zeros(3, 4),), name="teacher")
+        run.snapshot(step=0)
+    assert "several: student, teacher" in reason(f"/api/v1/runs/test/{run.id}")
+    reader = epochal.open(tmp_path).run(run.id)
+    shapes = {name: reader.network(0, model=name)(np.zeros((5, 4), np.float32)).shape for name in reader.models()}
+    assert shapes == {"student": (5, 2), "teacher": (5, 3)}
+    with epochal.init(project="test", dir=tmp_path, strict=True, system=False) as run:
+        run.log({"loss": 1.0}, step=0)
+    assert "No network was watched" in reason(f"/api/v1/runs/test/{run.id}")

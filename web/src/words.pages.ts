@@ -177,6 +177,8 @@ export const pageWords = {
     fitTitle: 'Show the whole network (0)',
     flow: 'what flows on',
     skipLong: 'skip connection',
+    several:
+      'Several inputs: it is asked in Python, reader.network(step)(…), and reader.network(step, model="…")(…) of one of several models',
     help: 'Drag or scroll to move, Ctrl and scroll to zoom, double-click a group to open it',
     searchTitle: 'Enter goes to the next one',
     layersInside: 'Layers',

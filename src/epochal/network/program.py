@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import is_concrete_int
-from torch.utils._pytree import tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from epochal.errors import NetworkMissingError, UsageError
 from epochal.facts import Graph, Shape
@@ -57,22 +57,30 @@ class ExportedNetwork(Network):
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """What the network answers, as arrays, to one batch of arrays or tensors.
 
-        Inputs go by place or by name; floating ones are brought to the type that the network takes. Raises UsageError
-        for a wrong number, shape or type. Several outputs come in the structure that the network gives them.
+        Inputs go by place or by name, or in tuples and dictionaries as the original took them; floating ones are
+        brought to the type that the network takes. Raises UsageError for a wrong number, shape or type. Several outputs
+        come in the structure that the network gives them.
         """
+        leaves, structure = tree_flatten((inputs, named))
+        if self._structure is None or structure != self._structure or len(leaves) != len(self._inputs):
+            leaves = self._by_name(inputs, named)
+        tensors = [_as_tensor(leaf, one) for leaf, one in zip(leaves, self._inputs, strict=True)]
+        if self._structure is None or self._structure.num_leaves != len(tensors):
+            raise UsageError("The network takes more than tensors: call its `module` as the original was called.")
+        args, kwargs = tree_unflatten(tensors, self._structure)
+        with torch.no_grad():
+            return tree_map(_as_array, self.module(*args, **kwargs))
+
+    def _by_name(self, inputs: tuple[Any, ...], named: Mapping[str, Any]) -> list[Any]:
+        """The inputs in order, of those given by their places and by their names."""
         expected = {one.name: one for one in self._inputs}
         if len(inputs) > len(self._inputs) or len(inputs) + len(named) != len(self._inputs) or named.keys() - expected:
             came = [*(f"input {i + 1}" for i in range(len(inputs))), *named]
             raise UsageError(f"The network takes {', '.join(expected)}; it was given {', '.join(came) or 'nothing'}.")
-        given = dict(zip(expected, inputs, strict=False)) | named
+        given = dict(zip(expected, inputs, strict=False)) | dict(named)
         if given.keys() != expected.keys():
             raise UsageError(f"An input was given twice, by its place and as {', '.join(named)}.")
-        leaves = [_as_tensor(given[name], one) for name, one in expected.items()]
-        if self._structure is None or self._structure.num_leaves != len(leaves):
-            raise UsageError("The network takes more than tensors: call its `module` as the original was called.")
-        args, kwargs = tree_unflatten(leaves, self._structure)
-        with torch.no_grad():
-            return tree_map(_as_array, self.module(*args, **kwargs))
+        return [given[name] for name in expected]
 
     @property
     def input_shape(self) -> Shape | None:

@@ -15,7 +15,7 @@ from epochal.network import Network
 from epochal.network.confidence import confidences
 from epochal.network.recorded import open_quickly
 from epochal.store.reader import StoredRun
-from epochal.wire.asking import MOST_VALUES, askable
+from epochal.wire.asking import MOST_VALUES, askable, why_not_askable
 from epochal.wire.schema import Question
 
 __all__ = ["Asking", "BusyError"]
@@ -42,7 +42,7 @@ class Asking:
         known = askable(run)
         if known is None:
             raise NetworkMissingError(
-                f"Run {run.info().name!r} has no network that can be asked.",
+                f"The network of run {run.info().name!r} cannot be asked here. {why_not_askable(run)}",
                 hint="run.watch(model, inputs=one_batch) records one, with a snapshot at each epoch.",
             )
         shape = tuple(known["shape"])

@@ -13,7 +13,7 @@ from epochal.network.dense import can_run
 from epochal.network.recorded import class_names
 from epochal.store.reader import StoredRun
 
-__all__ = ["MOST_VALUES", "askable", "class_images_document"]
+__all__ = ["MOST_VALUES", "askable", "class_images_document", "why_not_askable"]
 
 MOST_VALUES = 200_704
 """Numbers in one input: 224 x 224 pixels in four channels."""
@@ -41,6 +41,31 @@ def askable(run: StoredRun) -> dict[str, Any] | None:
     if not 0 < size <= MOST_VALUES:
         return None
     return {"shape": list(shape), "classes": list(class_names(run))}
+
+
+def why_not_askable(run: StoredRun) -> str:
+    """In a sentence, why `askable` gives None."""
+    try:
+        graph, models = run.graph(), list(filter(None, run.models()))
+        inputs = [layer for layer in graph.layers if layer.role == "input"] if graph is not None else []
+        if graph is None:
+            return "No network was watched."
+        if len(run.models()) > 1:
+            return (
+                f"There are several: {', '.join(models)}. In Python: reader.network(step, model={models[0]!r})(inputs)."
+            )
+        if len(inputs) > 1:
+            names = ", ".join(layer.layer_id for layer in inputs)
+            return f"It takes {len(inputs)} inputs. In Python: reader.network(step)({names})."
+        if not run.snapshot_steps():
+            return "No snapshot of its parameters was kept."
+        if run.network_path() is None and not can_run(dense_chain(graph)):
+            return graph.note or "Its program was not recorded."
+        if importlib.util.find_spec("torch") is None:
+            return "PyTorch is not installed here."
+        return "The size of one input is not known, or it is too large. In Python: reader.network(step)(inputs)."
+    except (EpochalError, OSError) as error:
+        return str(error)
 
 
 def class_images_document(run: StoredRun) -> dict[str, Any] | None:

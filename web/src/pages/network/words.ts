@@ -12,4 +12,8 @@ export function fits(layer: LayerDocument, search: string): boolean {
   return !search || `${layer.layer_id} ${layer.kind} ${layer.activation ?? ''}`.toLowerCase().includes(search)
 }
 
-export const layerCount = (graph: GraphDocument) => graph.layers.filter((l) => l.parameters.length).length
+/** How many layers there are: those with parameters, or where nothing is known of these, all modules. */
+export function layerCount(graph: GraphDocument): number {
+  const held = graph.layers.filter((l) => l.parameters.length).length
+  return held || graph.layers.filter((l) => l.role === 'module').length
+}
