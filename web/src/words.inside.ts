@@ -122,6 +122,9 @@ export const insideWords = {
     bestAbout: (n: string) => `of ${n} recorded ones, with what it puts out at the playhead`,
     example: (n: string) => `example ${n}`,
     correlation: 'Correlation with classes',
+    correlationThrough: 'Correlation with each class through the training',
+    outputs: 'Activation of the unit',
+    outputsAbout: (n: string) => `histogram of what it puts out for ${n} recorded examples at the playhead`,
     correlationAbout: (n: string) => `of what it puts out, over ${n} recorded examples`,
     otherNumbers:
       'The examples were recorded in other numbers than the network takes, so what they do to a unit cannot be told',

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   countBelow,
+  countIn,
   drawnRange,
   histogramImage,
   occupiedRange,
@@ -136,4 +137,10 @@ describe('an image of histograms over time', () => {
     expect(strength(9, 99, true)).toBeCloseTo(0.5, 12)
     expect(strength(0, 10, true)).toBe(0)
   })
+})
+
+it('counts values between the least and the greatest, the greatest in the last bin', () => {
+  expect(countIn([0, 1, 2, 3, 4, NaN, Infinity], 4)).toEqual({ counts: Uint32Array.of(1, 1, 1, 2), lo: 0, hi: 4 })
+  expect(countIn([3, 3], 2)).toEqual({ counts: Uint32Array.of(0, 2), lo: 2.5, hi: 3.5 })
+  expect(countIn([], 2)).toEqual({ counts: Uint32Array.of(0, 0), lo: 0, hi: 1 })
 })

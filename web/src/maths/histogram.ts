@@ -11,6 +11,25 @@ export interface HistogramRows {
   readonly hi: ArrayLike<number>
 }
 
+/** How many finite values lie in each of `bins` equal bins between the least and the greatest, as numpy counts them. */
+export function countIn(values: ArrayLike<number>, bins: number): { counts: Uint32Array; lo: number; hi: number } {
+  let [lo, hi] = [Infinity, -Infinity]
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i]!
+    if (!Number.isFinite(v)) continue
+    lo = Math.min(lo, v)
+    hi = Math.max(hi, v)
+  }
+  if (lo > hi) [lo, hi] = [0, 1]
+  else if (lo === hi) [lo, hi] = [lo - 0.5, hi + 0.5]
+  const counts = new Uint32Array(bins)
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i]!
+    if (Number.isFinite(v)) counts[Math.min(bins - 1, Math.floor(((v - lo) / (hi - lo)) * bins))]! += 1
+  }
+  return { counts, lo, hi }
+}
+
 /** Adds row `t`, times `weight`, to `out.length` equal cells from `low` to `high`; what lies outside is left out. */
 export function shareOut(
   rows: HistogramRows,
