@@ -47,6 +47,7 @@ export const words = {
     network: 'Network',
     examples: 'Examples',
     lens: 'Lens',
+    compare: 'Compare',
     lab: 'Lab',
   },
   status: {

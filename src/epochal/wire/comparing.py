@@ -22,16 +22,13 @@ from epochal.views.given import series_with_inputs
 from epochal.views.predictions import last_items
 from epochal.wire.asking import askable
 from epochal.wire.frames import encode
+from epochal.wire.schema_compare import CompareFacts
 
 __all__ = ["compare_document", "compared_of", "drawn_comparison", "packed_comparison"]
 
 Array = npt.NDArray[Any]
 
 _MOST_NUMBERS = 1 << 22
-_FACTS = frozenset({
-    "rows", "columns", "layers", "accuracy", "train", "interval", "chance", "features", "shapes", "spectral_norm",
-    "stable_rank", "alpha", "loss", "centre", "variance", "path_steps", "heads", "grid", "rollout",
-})  # fmt: skip
 
 
 def compare_document(run: StoredRun) -> dict[str, Any]:
@@ -60,7 +57,8 @@ def compare_document(run: StoredRun) -> dict[str, Any]:
 
 def compared_of(name: str, result: Any, seconds: float, *, done: bool = True) -> dict[str, Any]:
     """A CompareResult."""
-    facts = {key: value for key, value in facts_of(result).items() if key in _FACTS}
+    found = facts_of(result)
+    facts = {key: found.get(key, empty) for key, empty in CompareFacts().model_dump().items()}
     return {
         "method": name,
         "caption": result.caption,

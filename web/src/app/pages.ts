@@ -17,5 +17,6 @@ export const PAGES: readonly Page[] = [
   { id: 'network', load: () => import('../pages/network/Network.svelte') },
   { id: 'examples', load: () => import('../pages/examples/Examples.svelte') },
   { id: 'lens', load: () => import('../pages/lens/Lens.svelte') },
+  { id: 'compare', load: () => import('../pages/compare/Compare.svelte') },
   { id: 'lab', load: () => import('../pages/lab/Lab.svelte') },
 ]

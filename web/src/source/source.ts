@@ -10,10 +10,13 @@ import {
 } from '../wire/frames'
 import { decodeExample, decodeOutline, type ExampleFilm, type Outline } from '../wire/predictions'
 import { decodeLabCurves, type TrialCurve } from '../wire/labs'
+import { decodeCompared, type Compared } from '../wire/compare'
 import { decodeLook, type Look } from '../wire/lens'
 import {
   askPath,
   classImagesPath,
+  compareJobPath,
+  comparePath,
   lensJobPath,
   lensMapsPath,
   lensPath,
@@ -40,6 +43,9 @@ import type {
   ImportanceDocument,
   LabDocument,
   LabTable,
+  CompareDocument,
+  CompareJob,
+  CompareQuestion,
   LensDocument,
   LensJob,
   LensPicture,
@@ -141,6 +147,15 @@ export class Source {
   }
   lensPicture = (job: string, method: string) => this.#transport.get(lensPicturePath(job, method))
   keepPicture = (picture: Blob) => this.#send<LensPicture>('POST', PICTURES_PATH, picture)
+
+  /** By what a network can be compared, comparisons, and what they find; stopped as questions to the lens are. */
+  comparable = (id: string) => this.#json<CompareDocument>(comparePath(id))
+  compare = (id: string, question: Partial<CompareQuestion> & Pick<CompareQuestion, 'what'>) =>
+    this.#send<CompareJob>('POST', comparePath(id), question)
+  compared = (job: string) => this.#json<CompareJob>(compareJobPath(job))
+  async comparedArrays(job: string, what: string): Promise<Compared> {
+    return decodeCompared(await this.#transport.get(lensMapsPath(job, what)))
+  }
 
   /** Labs, one lab with its trials, what its parameters did, and the curves of its trials. */
   labs = () => this.#json<LabTable>(pathOf('labs'))

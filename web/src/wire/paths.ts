@@ -73,6 +73,10 @@ export const lensPath = (run: string) => `${runPath('run', run)}/lens`
 /** Where class images are asked for that weights alone do not make. */
 export const classImagesPath = (run: string) => `${runPath('run', run)}/class-images`
 
+/** Where a run's network is compared, and how a comparison stands. */
+export const comparePath = (run: string) => `${runPath('run', run)}/compare`
+export const compareJobPath = (job: string) => `${API}/compare/${encodeURIComponent(job)}`
+
 /** A question to the lens, and what it found. */
 export const lensJobPath = (job: string) => `${API}/lens/${encodeURIComponent(job)}`
 export const lensMapsPath = (job: string, method: string) =>
