@@ -221,6 +221,7 @@ class Session:
         self._check_objective(state)
         value = state.metrics.get(self.info.objective)
         if self._pruning is not None:
+            self._pruning.report(number, self._curve(task)[1])  # it may have been over before anyone looked
             self._pruning.done(number, value, pruned=asked is not None and asked[0] == "pruned")
         self._tell(state.trial.configuration)
         self._report(state)
@@ -289,18 +290,20 @@ class Session:
             self._proposing.tell(configuration, self._values(of_it))
 
     def _prune(self, pruning: Pruning) -> None:
-        wanted = self.info.objective.removeprefix("best_")
         for number, task in self._running.items():
-            if number in self._asked:
-                continue
-            with contextlib.suppress(EpochalError, OSError):
-                stored = StoredRun(f"{self._root}/{task.project}/{task.run_id}")
-                name = next((name for name in stored.summaries() if flat_name(name) == wanted), None)
-                if name is None:
-                    continue
-                series = stored.scalars([name])[name]
-                if pruning.report(number, list(enumerate(map(float, series.v)))):
-                    self._ask(number, "pruned", f"pruned: {name} was behind that of other trials")
+            name, values = self._curve(task)
+            if number not in self._asked and values and pruning.report(number, values):
+                self._ask(number, "pruned", f"pruned: {name} was behind that of other trials")
+
+    def _curve(self, task: Task) -> tuple[str, list[tuple[int, float]]]:
+        """The series of the objective so far, and its values, numbered."""
+        wanted = self.info.objective.removeprefix("best_")
+        with contextlib.suppress(EpochalError, OSError):
+            stored = StoredRun(f"{self._root}/{task.project}/{task.run_id}")
+            name = next((name for name in stored.summaries() if flat_name(name) == wanted), "")
+            if name:
+                return name, list(enumerate(map(float, stored.scalars([name])[name].v)))
+        return "", []
 
     def _report(self, ended: TrialState | None) -> None:
         states = [s for number, s in self.states.items() if self._scope is None or number in self._scope]
