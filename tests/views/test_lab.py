@@ -123,4 +123,8 @@ def test_series_are_paired_by_their_names() -> None:
         CurvePair(name="loss", train="loss", validation="val_loss"),
         CurvePair(name="seconds", train="seconds", validation=None),
     ]
+    assert curve_pairs(["test/loss", "train/loss", "val/loss"]) == [
+        CurvePair(name="loss", train="train/loss", validation="val/loss"),
+        CurvePair(name="test/loss", train=None, validation="test/loss"),
+    ]
     assert curve_pairs(["val_x"]) == [CurvePair(name="val_x", train=None, validation="val_x")]

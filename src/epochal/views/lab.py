@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _STATUSES: tuple[TrialStatus, ...] = ("waiting", "running", "finished", "failed", "stopped")
-_HELD_BACK = re.compile(r"^(?:val|valid|validation|eval|test)([_/])(.+)$", re.IGNORECASE)
+_HELD_BACK = re.compile(r"^(val|valid|validation|eval|test)([_/])(.+)$", re.IGNORECASE)
 _FILES = ("lab.json", "events.jsonl")
 
 
@@ -165,11 +165,10 @@ def curve_pairs(names: Iterable[str]) -> list[CurvePair]:
     known = [name for name in names if name != "epoch" and not is_system(name)]
     taken: set[str] = set()
     pairs: list[CurvePair] = []
-    for name in known:
-        found = _HELD_BACK.match(name)
-        if found is None:
-            continue
-        mark, rest = found.groups()
+    held_back = [(found.group(1).lower() == "test", name, found) for name in known if (found := _HELD_BACK.match(name))]
+    # What is looked at each epoch goes with the training; a test set is often asked once, at the end.
+    for _, name, found in sorted(held_back, key=lambda one: one[0]):
+        _, mark, rest = found.groups()
         partner = next((one for one in (f"train{mark}{rest}", rest, f"train/{rest}") if one in known), None)
         if partner is not None and partner in taken:
             partner = None  # a second held-back set of the same quantity

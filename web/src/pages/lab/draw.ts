@@ -1,5 +1,5 @@
 /** The charts of a lab, drawn with any pen. Pure. */
-import { drawXAxis, drawYAxis, padded, toPixel, type Scale } from '../../charts/axes'
+import { drawXAxis, drawYAxis, padded, ticksOf, toPixel, type Scale } from '../../charts/axes'
 import type { Ink } from '../../charts/ink'
 import type { Pen } from '../../charts/pen'
 import type { TrialCurve } from '../../wire/labs'
@@ -50,7 +50,10 @@ export function linePoints({ epochs, values }: TrialCurve, { x, y }: Frame): Flo
 
 export function drawCurves(pen: Pen, ink: Ink, curves: readonly DrawnCurve[], frame: Frame): void {
   drawYAxis(pen, ink, frame.y, LEFT, frame.x.to, { about: 5 })
-  drawXAxis(pen, ink, frame.x, frame.y.from)
+  const whole = ticksOf(frame.x, Math.max(2, Math.floor((frame.x.to - frame.x.from) / 70))).ticks.filter(
+    Number.isInteger,
+  )
+  drawXAxis(pen, ink, frame.x, frame.y.from, { ticks: whole })
   const alpha = curves.length > 400 ? 0.25 : curves.length > 100 ? 0.45 : 0.85
   for (const strong of [false, true]) {
     for (const one of curves) {

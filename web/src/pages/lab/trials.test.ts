@@ -3,6 +3,7 @@ import type { TrialDocument } from '../../wire/types'
 import {
   axisOf,
   cellOf,
+  compareTexts,
   inBrush,
   meanAfter,
   placeOn,
@@ -36,6 +37,7 @@ describe('columns of trials', () => {
     expect(sorted(trials, 'm:acc', true).map((t) => t.trial)).toEqual([1, 0, 2])
     expect(sorted(trials, 'm:acc', false).map((t) => t.trial)).toEqual([0, 1, 2])
     expect(sorted(trials, 'p:lr', false).map((t) => t.trial)).toEqual([1, 2, 0])
+    expect(['[16]', '[8, 16]', 'x10', '[8]', 'x9'].sort(compareTexts)).toEqual(['[8]', '[8, 16]', '[16]', 'x9', 'x10'])
     expect(sorted(trials, 'p:act', false).map((t) => t.trial)).toEqual([1, 2, 0])
   })
 })

@@ -44,7 +44,18 @@ export function columnsOf(lab: LabDocument): Column[] {
   const metrics = lab.metrics.map((name) => ({ id: `m:${name}`, title: name, numeric: true }))
   const own = metrics.findIndex((m) => m.title === lab.lab.objective)
   if (own > 0) metrics.unshift(...metrics.splice(own, 1))
-  return [...parameters, ...metrics, { id: 'seconds', title: 'time', numeric: true }]
+  return [...parameters, ...metrics.slice(0, 1), { id: 'seconds', title: 'time', numeric: true }, ...metrics.slice(1)]
+}
+
+/** Texts by their letters and numbers; lists of numbers by one number after the other, shorter ones first. */
+export function compareTexts(a: string, b: string): number {
+  const [left, right] = [a, b].map((text) => (text.startsWith('[') ? text.slice(1, -1).split(',').map(Number) : []))
+  if (!left!.length !== !right!.length) return left!.length ? -1 : 1
+  for (let i = 0; i < Math.max(left!.length, right!.length); i++) {
+    const difference = (left![i] ?? -Infinity) - (right![i] ?? -Infinity)
+    if (difference) return difference
+  }
+  return a.localeCompare(b, 'en', { numeric: true })
 }
 
 /** Rows in the order of a column; what is missing comes last either way. */
@@ -54,7 +65,7 @@ export function sorted(trials: readonly TrialDocument[], id: string, down: boole
   keyed.sort((a, b) => {
     if (a.key === null || b.key === null) return Number(a.key === null) - Number(b.key === null)
     if (typeof a.key === 'number' && typeof b.key === 'number') return sign * (a.key - b.key)
-    return sign * String(a.key).localeCompare(String(b.key), 'en', { numeric: true })
+    return sign * compareTexts(String(a.key), String(b.key))
   })
   return keyed.map(({ trial }) => trial)
 }
@@ -80,7 +91,7 @@ export function axisOf(column: Pick<Column, 'id' | 'title'>, trials: readonly Tr
   const { id, title } = column
   const numbers = cells.filter((cell) => typeof cell === 'number' && Number.isFinite(cell)) as number[]
   if (numbers.length < cells.length || !numbers.length) {
-    const choices = [...new Set(cells.map(String))].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))
+    const choices = [...new Set(cells.map(String))].sort(compareTexts)
     return { id, title, kind: 'choice', low: 0, high: 1, choices, marks: [] }
   }
   let [low, high] = [Infinity, -Infinity]
