@@ -35,6 +35,7 @@ export class Stage {
   #timer: ReturnType<typeof setTimeout> | undefined
   #closed = false
   #pending = false
+  #moving = false
   #resting = false
   #start = 0
 
@@ -93,12 +94,15 @@ export class Stage {
 
   #next(moving: boolean): void {
     if (this.#closed) return
-    cancelAnimationFrame(this.#frame)
+    this.#moving = moving
+    // One that is waiting is not put off: what comes with every frame would put it off for ever.
+    if (this.#frame) return
     this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0
       // The picture before is still being drawn: no queue of pictures that nobody will see.
-      if (this.#pending && performance.now() - this.#start < 2000) return this.#next(moving)
-      const quality = this.#quality(moving)
-      this.#resting = !moving
+      if (this.#pending && performance.now() - this.#start < 2000) return this.#next(this.#moving)
+      const quality = this.#quality(this.#moving)
+      this.#resting = !this.#moving
       this.#draw(quality)
     })
   }

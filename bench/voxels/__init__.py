@@ -1,0 +1,1 @@
+"""Blocks of voxels: turning them in the Studio, and drawing them in Python."""
