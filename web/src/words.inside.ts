@@ -123,6 +123,7 @@ export const insideWords = {
     example: (n: string) => `example ${n}`,
     correlation: 'Correlation with classes',
     correlationThrough: 'Correlation with each class through the training',
+    throughOf: (n: string) => `through the training, over ${n} of them`,
     outputs: 'Activation of the unit',
     outputsAbout: (n: string) => `histogram of what it puts out for ${n} recorded examples at the playhead`,
     correlationAbout: (n: string) => `of what it puts out, over ${n} recorded examples`,

@@ -8,6 +8,7 @@ export const confusionWords = {
   share: SHARE,
   shareLabel: 'Cells show',
   cell: (n: number, truth: string, said: string) => `${n.toLocaleString('en')} of class ${truth} predicted as ${said}`,
+  seen: (cell: string, text: string) => `${cell}: ${text}`,
   difference: (a: number, b: number, truth: string, said: string) =>
     `class ${truth} predicted as ${said}: A ${a.toLocaleString('en')}, B ${b.toLocaleString('en')}`,
 }

@@ -26,16 +26,19 @@ export interface Subject {
 const MOST = 12
 const AGREE = 0.99
 const BINS = 40
-/** So much is multiplied at most to tell how something came about; so long at a time, in milliseconds. */
-const PRODUCTS = 6e8
-const SLICE_MS = 8
+/** To tell how something came about: so many steps, so much multiplied at one of them, so long at a time, then a rest. */
 const FRAMES = 60
+const PRODUCTS = 3e6
+const SLICE_MS = 8
+const REST_MS = 24
 
 /** Numbers at several steps: values [T, width]. */
 export interface Through {
   readonly steps: Float64Array
   readonly width: number
   readonly values: Float32Array
+  /** Over so many examples. */
+  readonly examples: number
 }
 
 export class UnitOutputs {
@@ -147,14 +150,15 @@ export class UnitOutputs {
     }
   }
 
-  #at(step: number): Float32Array | null {
-    const [subject, examples, inputs] = [this.#of(), this.#examples, this.inputs]
-    if (!subject || !examples || !inputs) return null
+  #at(step: number, rows: Float32Array | null = this.#examples): Float32Array | null {
+    const subject = this.#of()
+    if (!subject || !rows) return null
+    const count = rows.length / subject.layers[0]!.inputs
     const { layers, layer, unit } = subject
     const place = layers.indexOf(layer)
     const before = layers.slice(0, place).map((_, i) => this.#dense(i, step))
     const softmax = layer.about.activation !== null && /softmax/i.test(layer.about.activation)
-    const found = forward([...before, this.#dense(place, step, softmax ? null : unit)], examples, inputs.count)
+    const found = forward([...before, this.#dense(place, step, softmax ? null : unit)], rows, count)
     return softmax ? found.filter((_, i) => i % layer.units === unit) : found
   }
 
@@ -163,22 +167,29 @@ export class UnitOutputs {
     const [set, frames] = [this.set, this.#all[layers.indexOf(layer)]?.weight]
     if (!set?.truth || !frames || frames.steps.length < 2) return undefined
     const { truth, classes } = set
+    const all = this.#examples
+    const size = layers[0]!.inputs
+    if (!all) return undefined
     const before = layers.slice(0, layers.indexOf(layer))
-    const each = (layer.inputs + before.reduce((n, l) => n + l.units * l.inputs, 0)) * set.examples
-    const count = Math.min(frames.steps.length, FRAMES, Math.floor(PRODUCTS / Math.max(1, each)))
-    if (count < 2) return undefined
+    const each = layer.inputs + before.reduce((n, l) => n + l.units * l.inputs, 0)
+    const examples = Math.min(set.examples, Math.max(50, Math.floor(PRODUCTS / each)))
+    const chosen = Uint32Array.from({ length: examples }, (_, n) => Math.floor((n * set.examples) / examples))
+    const rows = new Float32Array(examples * size)
+    chosen.forEach((from, n) => rows.set(all.subarray(from * size, (from + 1) * size), n * size))
+    const labels = Uint32Array.from(chosen, (n) => truth[n]!)
+    const count = Math.min(frames.steps.length, FRAMES)
     const steps = Float64Array.from({ length: count }, (_, t) => frames.steps[Math.round((t * (frames.steps.length - 1)) / (count - 1))]!) // prettier-ignore
     const values = new Float32Array(count * classes)
     let t = 0
     let timer: ReturnType<typeof setTimeout>
     const go = () => {
       for (const until = performance.now() + SLICE_MS; t < count && performance.now() < until; t += 1) {
-        const found = this.#at(steps[t]!)
+        const found = this.#at(steps[t]!, rows)
         if (!found) return
-        values.set(classCorrelations(found, truth, classes), t * classes)
+        values.set(classCorrelations(found, labels, classes), t * classes)
       }
-      if (t < count) timer = setTimeout(go, SLICE_MS)
-      else this.through = { steps, width: classes, values }
+      if (t < count) timer = setTimeout(go, REST_MS)
+      else this.through = { steps, width: classes, values, examples }
     }
     timer = setTimeout(go, 200)
     return () => clearTimeout(timer)
