@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from epochal.facts.graph import Edge, Group, Layer
 
-__all__ = ["find_groups", "mark_skips"]
+__all__ = ["find_groups", "mark_skips", "name_activations"]
 
 _SUMS = frozenset(
     {
@@ -123,6 +123,36 @@ class _Ways:
         way, round_it = before[one] & ~before[other] & behind, before[other] & ~before[one] & behind
         own = (way & self.heavy).bit_count()
         return own < (round_it & self.heavy).bit_count() and (not way & ~self.fitted if concatenated else own <= 1)
+
+
+def name_activations(
+    layers: Sequence[Layer], edges: Sequence[Edge], functions: Mapping[str, str], through: Collection[str]
+) -> list[Layer]:
+    """Return the layers, each told which activation its output goes through; each activation, whose it is.
+
+    `functions` are the layers that are activations, by their ids, with the words for them. Behind a layer of `through`,
+    a normalisation or a dropout, an activation is that of the layer in front as well.
+    """
+    found = {layer.layer_id: layer for layer in layers}
+    sources: dict[str, list[str]] = {}
+    followers: dict[str, int] = {}
+    for edge in edges:
+        sources.setdefault(edge.target, []).append(edge.source)
+        followers[edge.source] = followers.get(edge.source, 0) + 1
+    for layer_id in [layer.layer_id for layer in layers if layer.layer_id in functions]:
+        at = layer_id
+        while len(before := sources.get(at, [])) == 1 and followers[before[0]] == 1:
+            at = before[0]
+            if found[at].role == "input" or found[at].activation is not None or at in functions:
+                break
+            found[at] = replace(found[at], activation=functions[layer_id])
+            own = found[layer_id]
+            found[layer_id] = replace(
+                own, attributes={**own.attributes, "activates": own.attributes.get("activates", at)}
+            )
+            if at not in through:
+                break
+    return list(found.values())
 
 
 def find_groups(

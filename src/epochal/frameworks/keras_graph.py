@@ -10,6 +10,7 @@ import keras
 
 from epochal.errors import NetworkError
 from epochal.facts import Edge, Graph, GraphSource, Group, Layer, Parameter, find_groups, mark_skips
+from epochal.facts.structure import name_activations
 from epochal.frameworks.keras_facts import activation_of, is_see_through, parameter_fact, settings
 from epochal.frameworks.keras_names import insides, named_layers, named_weights, see_inside, unique
 from epochal.frameworks.keras_steps import described
@@ -64,7 +65,7 @@ def build_graph(model: Any, inputs: Any = None) -> Graph:
 def _make(model: Any, trace: Trace, source: GraphSource, note: str = "") -> Graph:
     boxes, producer = _boxes(model, trace)
     edges = _edges(boxes, producer)
-    _name_activations(boxes, edges)
+    functions, through = _activations(boxes)
     held, drawn = _parameters(model), set()
     used = {value for box in boxes for value in box.inputs}
     layers = []
@@ -87,7 +88,7 @@ def _make(model: Any, trace: Trace, source: GraphSource, note: str = "") -> Grap
                 ),
             )
         )
-    layers += _left(model, held, drawn)
+    layers = name_activations(layers, edges, functions, through) + _left(model, held, drawn)
     return Graph(
         source=source,
         layers=tuple(layers),
@@ -173,30 +174,16 @@ def _edges(boxes: list[_Box], producer: dict[int, str]) -> tuple[Edge, ...]:
     )
 
 
-def _name_activations(boxes: list[_Box], edges: tuple[Edge, ...]) -> None:
-    """Tell each layer which activation its output goes through: its own, or that of an activation layer behind it."""
-    by_id = {box.layer_id: box for box in boxes}
-    sources: dict[str, list[str]] = {}
-    followers: dict[str, int] = {}
-    for edge in edges:
-        sources.setdefault(edge.target, []).append(edge.source)
-        followers[edge.source] = followers.get(edge.source, 0) + 1
+def _activations(boxes: list[_Box]) -> tuple[dict[str, str], set[str]]:
+    """Which layers are nothing but activations, and which only stand between one and the layer that it belongs to."""
+    functions: dict[str, str] = {}
     for box in boxes:
         name = activation_of(box.what) if box.what is not None else None
-        if name is None:
-            continue
-        if box.what.weights if isinstance(box.what, keras.layers.Layer) else False:
+        if name is not None and isinstance(box.what, keras.layers.Layer) and box.what.weights:
             box.activation = name
-            continue
-        at = box
-        while len(found := sources.get(at.layer_id, [])) == 1 and followers[found[0]] == 1:
-            at = by_id[found[0]]
-            if at.what is None or at.activation or activation_of(at.what):
-                break
-            at.activation = name
-            box.settings.setdefault("activates", at.layer_id)
-            if not is_see_through(at.what):
-                break
+        elif name is not None:
+            functions[box.layer_id] = name
+    return functions, {box.layer_id for box in boxes if box.what is not None and is_see_through(box.what)}
 
 
 def _parameters(model: Any) -> dict[int, tuple[Parameter, ...]]:

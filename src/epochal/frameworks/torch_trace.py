@@ -12,6 +12,7 @@ from typing import Any, Literal
 from torch import nn
 
 from epochal.facts import Edge, Graph, GraphSource, Group, Layer, Parameter, Shape, find_groups, mark_skips
+from epochal.facts.structure import name_activations
 from epochal.frameworks.torch_modules import (
     activation_name,
     attributes,
@@ -85,7 +86,6 @@ class _Box:
     outputs: list[int] = field(default_factory=list)
     tensors: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
-    activation: str | None = None
     work: int | None = 0
 
 
@@ -112,7 +112,6 @@ def make_graph(network: nn.Module, trace: Trace, *, source: GraphSource, note: s
     table = layer_table(network)
     boxes, producer = _boxes(network, table, trace)
     edges = _edges(boxes, producer)
-    _name_activations(boxes, edges)
     parameters = _parameters(network, table)
     seen_outside = {value for box in boxes for value in box.inputs}
     layers = [
@@ -124,13 +123,12 @@ def make_graph(network: nn.Module, trace: Trace, *, source: GraphSource, note: s
             inputs=tuple(trace.shapes[v] for v in dict.fromkeys(box.inputs)),
             outputs=tuple(trace.shapes[v] for v in dict.fromkeys(box.outputs) if v in seen_outside),
             parameters=_parameters_of(box, parameters),
-            activation=box.activation,
             attributes=({} if box.module is None else attributes(box.module)) | box.settings,
             multiply_adds=box.work,
         )
         for box in boxes
     ]
-    layers += _unused(network, layers, parameters)
+    layers = name_activations(layers, edges, *_activations(boxes)) + _unused(network, layers, parameters)
     return Graph(
         source=source,
         layers=tuple(layers),
@@ -248,25 +246,11 @@ def _edges(boxes: list[_Box], producer: Mapping[int, str]) -> tuple[Edge, ...]:
     )
 
 
-def _name_activations(boxes: list[_Box], edges: tuple[Edge, ...]) -> None:
-    """Tell each layer which activation its output goes through, also behind a normalisation or a dropout."""
-    by_id = {box.layer_id: box for box in boxes}
-    sources: dict[str, list[str]] = {}
-    followers: dict[str, int] = {}
-    for edge in edges:
-        sources.setdefault(edge.target, []).append(edge.source)
-        followers[edge.source] = followers.get(edge.source, 0) + 1
-    for box in boxes:
-        name = activation_name(box.kind if box.module is None else box.module)
-        at = box
-        while name is not None and len(found := sources.get(at.layer_id, [])) == 1 and followers[found[0]] == 1:
-            at = by_id[found[0]]
-            if at.role == "input" or activation_name(at.kind if at.module is None else at.module):
-                break
-            at.activation = name
-            box.settings.setdefault("activates", at.layer_id)
-            if not isinstance(at.module, _SEE_THROUGH):
-                break
+def _activations(boxes: list[_Box]) -> tuple[dict[str, str], set[str]]:
+    """Which layers are activations, and which only stand between one and the layer that it belongs to."""
+    what = {box.layer_id: box.kind if box.module is None else box.module for box in boxes}
+    functions = {name: word for name, one in what.items() if (word := activation_name(one)) is not None}
+    return functions, {box.layer_id for box in boxes if isinstance(box.module, _SEE_THROUGH)}
 
 
 def _parameters(network: nn.Module, table: Mapping[str, nn.Module]) -> dict[str, tuple[str, tuple[Parameter, ...]]]:

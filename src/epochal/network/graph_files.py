@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from epochal.errors import DamagedError, NotFoundError, UsageError
 from epochal.facts import Edge, Graph, Layer, find_groups, mark_skips
 from epochal.facts.activations import activation_word
+from epochal.facts.structure import name_activations
 
 __all__ = [
     "MOST_LAYERS",
@@ -144,36 +144,14 @@ def finished(
     """
     if len(layers) > MOST_LAYERS:
         raise ValueError(f"more than {MOST_LAYERS:,} layers")
+    words = {layer.layer_id: word for layer in layers if (word := activation_word(layer.kind))} | dict(functions or {})
+    through = {layer.layer_id for layer in layers if any(word in layer.kind.lower() for word in _SEE_THROUGH)}
     return Graph(
         source="declared",
-        layers=tuple(_with_activations(layers, edges, functions or {})),
+        layers=tuple(name_activations(layers, edges, words, through)),
         edges=mark_skips(layers, edges, weighted=weighted),
         groups=find_groups(layers, kinds, separator=separator),
         model=model,
         framework=framework,
         note=note,
     )
-
-
-def _with_activations(layers: Sequence[Layer], edges: Sequence[Edge], functions: Mapping[str, str]) -> list[Layer]:
-    """Each layer told which activation its output goes through, also behind a normalisation or a dropout."""
-    found = {layer.layer_id: layer for layer in layers}
-    sources: dict[str, list[str]] = {}
-    followers: dict[str, int] = {}
-    for edge in edges:
-        sources.setdefault(edge.target, []).append(edge.source)
-        followers[edge.source] = followers.get(edge.source, 0) + 1
-    for layer in layers:
-        name = functions.get(layer.layer_id) or activation_word(layer.kind)
-        at = layer.layer_id
-        while name is not None and len(before := sources.get(at, [])) == 1 and followers[before[0]] == 1:
-            at = before[0]
-            one = found[at]
-            if one.role == "input" or one.activation is not None or activation_word(one.kind):
-                break
-            found[at] = replace(one, activation=name)
-            if "activates" not in (own := found[layer.layer_id]).attributes:
-                found[layer.layer_id] = replace(own, attributes={**own.attributes, "activates": at})
-            if not any(word in one.kind.lower() for word in _SEE_THROUGH):
-                break
-    return list(found.values())
