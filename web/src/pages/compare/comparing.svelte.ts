@@ -33,6 +33,9 @@ export class Comparing {
   #key = ''
   #about = ''
 
+  /** What takes long is asked for a little later, so that the rest does not wait for it. */
+  constructor(readonly rest = 0) {}
+
   /** Wants an answer of a run, or none; one that is known is shown at once. */
   want(run: string, asked: Asked | null): void {
     const key = asked ? JSON.stringify([run, asked]) : ''
@@ -47,7 +50,7 @@ export class Comparing {
     const known = kept.get(key)
     this.found = known ?? (same && this.found ? { ...this.found, stale: true } : null)
     if (!asked || known) return
-    this.#begin(run, asked, REST_MS)
+    this.#begin(run, asked, REST_MS + this.rest)
   }
 
   /** Asks again what was stopped or failed. */
