@@ -344,9 +344,10 @@ def batches(
 ) -> Iterator[range]:
     """`count` examples like `example` [1, ...] in parts that fit into memory; `progress` is told after each of them.
 
-    With `gradients` the parts are smaller: what the way back needs should not fall out of the processor's caches.
+    They are small: what the widest layers put out for a part, and with `gradients` what the way back needs, should not
+    fall out of the processor's caches. Of photos, parts of ten take half as long again as parts of four.
     """
-    numbers = _MOST_NUMBERS if gradients else 3 * _MOST_NUMBERS
+    numbers = _MOST_NUMBERS if gradients else _MOST_NUMBERS * 5 // 4
     size = max(1, min(_MOST_EXAMPLES, numbers // max(1, example.numel())))
     for first in range(0, count, size):
         part = range(first, min(count, first + size))

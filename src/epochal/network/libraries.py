@@ -202,7 +202,10 @@ def _library(name: str, hint: str, *, part: str = "") -> Any:
     except ModuleNotFoundError as error:
         raise MissingExtraError(f"{error.name} is not installed.", hint=hint) from error
     except (ImportError, RuntimeError, AttributeError, OSError, ValueError) as error:  # it does not fit this PyTorch
-        raise MissingExtraError(f"{name} cannot be imported: {_line(error)}", hint=hint) from error
+        raise MissingExtraError(
+            f"{name} is installed, but cannot be imported: {_line(error)}",
+            hint=f"Install the build of it, and of what it needs, that was made for PyTorch {torch.__version__}.",
+        ) from error
 
 
 def _fetched(make: Any, name: str) -> Any:
