@@ -1,0 +1,218 @@
+"""Blocks of voxels in a real browser: a cube is drawn where it is, and turning takes it where it must be."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+import epochal
+from tests.e2e.conftest import STUDIO
+
+SIDE = 5
+NO_CARD = """
+const own = HTMLCanvasElement.prototype.getContext
+HTMLCanvasElement.prototype.getContext = function (kind, ...how) {
+  return kind === 'webgl2' ? null : own.call(this, kind, ...how)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("voxels")
+    first, second = np.zeros((2, SIDE, SIDE, SIDE), np.float32)
+    first[0, 1, 4] = 1
+    second[4, 3, 0] = 1
+    shape = np.zeros((8, 1, 6, 7, 8), np.float32)
+    shape[:, 0, 2:4, 1:6, 3] = np.linspace(0.5, 1, 8)[:, None, None]
+    with epochal.init("space", dir=folder, strict=True, system=False, console=False) as run:
+        run.log({"loss": 1.0, "cube": epochal.Voxels(first), "nothing": epochal.Voxels(first * 0)}, step=0)
+        run.log({"loss": 0.5, "cube": epochal.Voxels(second), "nothing": epochal.Voxels(first * np.nan)}, step=10)
+        run.log_predictions(shape, np.arange(8) % 2, np.tile([0.3, 0.7], (8, 1)), step=10)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(root: Path) -> Iterator[str]:
+    from epochal.server import make_app, start_in_background
+
+    server = start_in_background(make_app(root, studio_folder=STUDIO), port=0)
+    yield server.address.url
+    server.stop()
+
+
+def opened(page: Any, address: str, series: str = "cube", **params: object) -> Any:
+    """The stage of the dialog of a series, once something is drawn on it."""
+    words = "&".join(f"{name}={value}" for name, value in ({"step": 0} | params).items())
+    page.goto(f"{address}#/media?{words}")
+    page.get_by_label("Filter media").fill(series)
+    page.get_by_text("1 of 3 series").wait_for()
+    page.get_by_role("button", name="Enlarge voxels").click()
+    stage = page.locator(".stage canvas")
+    stage.wait_for()
+    settled(page)
+    return stage
+
+
+def settled(page: Any) -> None:
+    """Waits until the picture rests: nothing has been drawn for a while."""
+    page.wait_for_function(
+        """() => {
+          const canvas = document.querySelector('.stage canvas'), now = performance.now()
+          const frames = canvas?.measured?.frames ?? 0
+          if (frames !== canvas?.seen) Object.assign(canvas ?? {}, {seen: frames, since: now})
+          return frames > 0 && now - canvas.since > 700
+        }"""
+    )
+
+
+def pixels(stage: Any) -> npt.NDArray[np.int64]:
+    return np.asarray(Image.open(io.BytesIO(stage.screenshot())).convert("RGB")).astype(np.int64)
+
+
+def middle(stage: Any) -> tuple[float, float] | None:
+    """Where coloured pixels are, in voxels from the middle of the picture; None where there are none."""
+    seen = pixels(stage)
+    rows, columns = np.nonzero(np.ptp(seen, axis=-1) > 70)
+    if len(rows) < 20:
+        return None
+    scale = seen.shape[1] / (math.sqrt(3 * SIDE**2) * 1.04)
+    return ((columns.mean() + 0.5 - seen.shape[1] / 2) / scale, (rows.mean() + 0.5 - seen.shape[0] / 2) / scale)
+
+
+def turned(page: Any, text: str) -> None:
+    page.evaluate(
+        "text => { location.hash = location.hash.replace(/([?&])turn=[^&]*&?/, '$1') + '&turn=' + text }", text
+    )
+    page.wait_for_timeout(100)
+    settled(page)
+
+
+@pytest.mark.parametrize("card", [True, False])
+def test_a_cube_is_drawn_where_it_is_and_a_quarter_turn_moves_it(page: Any, address: str, *, card: bool) -> None:
+    if not card:
+        page.add_init_script(NO_CARD)
+    stage = opened(page, address, turn="0,0,1")
+    assert stage.evaluate("c => c.measured.card") is card
+    assert page.get_by_text("draws without WebGL2").count() == (0 if card else 1)
+    assert middle(stage) == pytest.approx((2, -1), abs=0.12)
+    for yaw, x in ((90, -2), (180, -2), (-90, 2)):
+        turned(page, f"{yaw},0,1")
+        assert middle(stage) == pytest.approx((x, -1), abs=0.12)
+    turned(page, "0,90,1")  # from above: what is in front lies at the bottom
+    assert middle(stage) == pytest.approx((2, 2), abs=0.12)
+    turned(page, "0,0,1.5")
+    assert middle(stage) == pytest.approx((3, -1.5), abs=0.2)
+
+
+def test_the_mouse_and_keys_turn_it_and_time_does_not(page: Any, address: str) -> None:
+    stage = opened(page, address, turn="0,0,1")
+    box = stage.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - box["width"] / 2, y, steps=6)
+    page.mouse.up()
+    settled(page)
+    assert "turn=90," in page.url
+    assert middle(stage) == pytest.approx((-2, -1), abs=0.15)
+    stage.evaluate("c => { c.mine = true }")
+    page.get_by_role("button", name="Step after").click()
+    page.wait_for_url("**step=10**")
+    page.wait_for_timeout(300)
+    settled(page)
+    # The same canvas, turned as before; the cube of the other step: [4, 3, 0] is at x = sin(90°) · 2.
+    assert stage.evaluate("c => c.mine") is True
+    assert middle(stage) == pytest.approx((2, 1), abs=0.15)
+    stage.focus()
+    before = page.url
+    for key in ("ArrowLeft", "ArrowUp", "+"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(500)
+    assert page.url != before
+    assert "step=10" in page.url  # the arrows were the picture's, not the playhead's
+    page.keyboard.press("0")
+    page.wait_for_timeout(500)
+    assert "turn=" not in page.url
+
+
+def test_a_click_cuts_there_and_the_threshold_hides(page: Any, address: str) -> None:
+    stage = opened(page, address, turn="0,0,1")
+    box = stage.bounding_box()
+    scale = box["width"] / (math.sqrt(75) * 1.04)
+    stage.click(position={"x": box["width"] / 2 + 2 * scale, "y": box["height"] / 2 - scale})
+    page.get_by_text("depth 0, row 1, column 4: 1").wait_for()
+    for words in ("depth 0", "row 1", "column 4"):
+        assert page.locator(".slice label").filter(has_text=words).count() == 1
+    shown = (
+        page.locator(".slice canvas")
+        .nth(0)
+        .evaluate("c => [c.width, c.height, ...c.getContext('2d').getImageData(4, 1, 1, 1).data]")
+    )
+    assert shown[:2] == [SIDE, SIDE]
+    other = page.locator(".slice canvas").nth(0).evaluate("c => [...c.getContext('2d').getImageData(0, 0, 1, 1).data]")
+    assert shown[2:] != other
+    # A slider moves the cut too, from the keyboard; away from the picture, the cut is what is read.
+    page.mouse.move(2, 2)
+    page.locator(".slice input").nth(1).focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("depth 0, row 2, column 4: 0").wait_for()
+    page.locator("label.line input").first.focus()
+    page.keyboard.press("End")
+    settled(page)
+    assert middle(stage) is not None  # 1 lies above 0.99
+    page.get_by_role("radio", name="Glass").check(force=True)
+    settled(page)
+    assert middle(stage) == pytest.approx((2, -1), abs=0.12)
+
+
+def test_zeros_and_numbers_that_are_none(page: Any, address: str) -> None:
+    stage = opened(page, address, "nothing")
+    page.get_by_text("All values are zero").wait_for()
+    assert middle(stage) is None
+    page.get_by_role("button", name="Step after").click()
+    page.get_by_text("125 of 125 voxels · 125 not finite").wait_for()
+    settled(page)
+    assert middle(stage) == pytest.approx((0, 0), abs=0.3)
+
+
+def test_a_lost_context_comes_back_and_a_closed_one_is_given_back(page: Any, address: str) -> None:
+    stage = opened(page, address, turn="0,0,1")
+    stage.evaluate("c => { c.loss = c.getContext('webgl2').getExtension('WEBGL_lose_context'); c.loss.loseContext() }")
+    page.get_by_text("The graphics card was taken away").wait_for()
+    assert middle(stage) is None
+    stage.evaluate("c => c.loss.restoreContext()")
+    page.get_by_text("The graphics card was taken away").wait_for(state="detached")
+    page.wait_for_timeout(300)
+    settled(page)
+    assert middle(stage) == pytest.approx((2, -1), abs=0.12)
+    page.evaluate("() => { window.kept = document.querySelector('.stage canvas') }")
+    page.get_by_role("button", name="Close").last.click()
+    page.locator(".stage canvas").wait_for(state="detached")
+    assert page.evaluate("() => window.kept.getContext('webgl2').isContextLost()") is True
+
+
+def test_examples_are_small_cubes_and_the_opened_one_turns(page: Any, address: str) -> None:
+    page.goto(f"{address}#/examples?step=10&example=3&turn=0,0,1")
+    page.locator("[role=option] canvas").first.wait_for()
+    drawn = page.locator("[role=option] canvas").first.evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+    )
+    inked = (np.array(drawn).reshape(-1, 4)[:, 3] > 200).sum()
+    assert inked > 100
+    stage = page.locator(".stage canvas")
+    stage.wait_for()
+    settled(page)
+    seen = pixels(stage)
+    rows, columns = np.nonzero(np.ptp(seen, axis=-1) > 70)
+    # Rows 1 to 5 of 7 and column 3 of 8: taller than wide, a little left of the middle.
+    assert (np.ptp(rows) + 1) / (np.ptp(columns) + 1) == pytest.approx(5, rel=0.1)
+    assert columns.mean() < seen.shape[1] / 2
