@@ -149,7 +149,7 @@ export const pageWords = {
     source: {
       export: 'from the exported program',
       forward: 'seen in one forward pass',
-      declared: 'declared by the script',
+      declared: 'as the script or the file declares it',
       parameters: 'from the names of its parameters only',
     },
     colour: {

@@ -35,7 +35,8 @@ export function labelOf(node: TreeNode, graph: GraphDocument): Label {
     const title = layer.role === 'input' ? layer.layer_id : layer.kind
     return { title: cut(title), times, text: shape ? formatShape(shape) : '', small: false }
   }
-  if (layer.parameters.length === 0) return { title: cut(layer.kind), times, text: '', small: true }
+  // Of some files only the names of parameters are known.
+  if (layer.parameters.length === 0 && !layer.attributes.tensors) return { title: cut(layer.kind), times, text: '', small: true }
   const activation = hasOwnBox(graph).has(layer.layer_id) ? null : layer.activation
   const unused = layer.attributes.used === false ? pageWords.network.unused : ''
   const text = [node.name, unused, shape ? formatShape(shape) : ''].filter(Boolean).join(' · ')
