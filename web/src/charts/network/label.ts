@@ -36,7 +36,8 @@ export function labelOf(node: TreeNode, graph: GraphDocument): Label {
     return { title: cut(title), times, text: shape ? formatShape(shape) : '', small: false }
   }
   // Of some files only the names of parameters are known.
-  if (layer.parameters.length === 0 && !layer.attributes.tensors) return { title: cut(layer.kind), times, text: '', small: true }
+  if (layer.parameters.length === 0 && !layer.attributes.tensors)
+    return { title: cut(layer.kind), times, text: '', small: true }
   const activation = hasOwnBox(graph).has(layer.layer_id) ? null : layer.activation
   const unused = layer.attributes.used === false ? pageWords.network.unused : ''
   const text = [node.name, unused, shape ? formatShape(shape) : ''].filter(Boolean).join(' · ')
