@@ -19,8 +19,8 @@ Evaluator = Literal["fanova", "mdi"]
 
 
 def has_optuna() -> bool:
-    """Whether Optuna is installed; it is not imported for that."""
-    return importlib.util.find_spec("optuna") is not None
+    """Whether Optuna and what its evaluators need are installed; they are not imported for that."""
+    return all(importlib.util.find_spec(name) is not None for name in ("optuna", "sklearn"))
 
 
 def optuna_importance(
@@ -37,10 +37,11 @@ def optuna_importance(
     forest, which is fitted to trials as they are: repeats count as trials of their own. Numbers go in as numbers, other
     values as choices, a parameter that some trials lack as the choice not to set it. Raises MissingExtraError.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingExtraError("Optuna is needed for its importance", hint="pip install epochal[optuna]") from error
+    if not has_optuna():
+        said = "the importance by Optuna needs Optuna and scikit-learn"
+        raise MissingExtraError(said, hint="pip install epochal[optuna,sklearn]")
+    import optuna
+
     name = objective or info.objective
     done = [s for s in states if s.status == "finished" and math.isfinite(s.metrics.get(name, math.nan))]
     if len(done) < 2:

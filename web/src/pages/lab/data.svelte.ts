@@ -6,7 +6,7 @@ import type { EffectsDocument, ImportanceDocument, LabDocument, LabRow } from '.
 import type { Curves } from './trials'
 
 /** Trials whose curves come in one answer: the first are drawn while the others are on their way. */
-const AT_ONCE = 200
+const AT_ONCE = 400
 const POINTS = 300
 
 export class Labs {
@@ -22,6 +22,10 @@ export class Labs {
     }
   }
 }
+
+/** Asked for while the page is on its way. */
+export const labs = new Labs()
+void labs.load()
 
 export class LabData {
   readonly id: string

@@ -92,7 +92,7 @@ export const labWords = {
   opinion: 'A second opinion',
   opinionAbout: 'importance by Optuna (fANOVA), of trials as they are',
   opinionAsk: 'Ask Optuna',
-  opinionNone: 'pip install epochal[optuna] gives a second opinion here',
+  opinionNone: 'pip install epochal[optuna,sklearn] gives a second opinion here',
 
   matrices: 'Confusion of pinned trials',
   matricesAbout: 'at the last epoch of each; press a pin in the table to add one',
