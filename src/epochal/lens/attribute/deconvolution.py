@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from epochal.lens.asking import Forward
-from epochal.lens.attribute.shared import begin, of_input
+from epochal.lens.attribute.shared import begin, of_rule
 from epochal.lens.attribution import Attribution
 from epochal.lens.rules import deconvolution as rule
-from epochal.lens.rules import rectifier_remarks
 
 __all__ = ["deconvolution"]
 
@@ -28,14 +27,4 @@ def deconvolution(network: Any, image: Any, *, target: Any = None) -> Attributio
 
 def deconvolution_of(forward: Forward) -> Attribution:
     """The same of a forward."""
-    return of_input(
-        forward.subject,
-        forward.gradient(rule=rule),
-        method="deconvolution",
-        target=forward.target,
-        score=forward.score,
-        caption=CAPTION,
-        drawn="strongest",
-        units="score per input",
-        notes=(*forward.remarks, *rectifier_remarks(forward.chosen)),
-    )
+    return of_rule(forward, rule, method="deconvolution", caption=CAPTION)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from epochal.lens.asking import Forward
-from epochal.lens.attribute.shared import begin, of_input
+from epochal.lens.attribute.shared import begin, of_rule
 from epochal.lens.attribution import Attribution
-from epochal.lens.rules import guided, rectifier_remarks
+from epochal.lens.rules import guided
 
 __all__ = ["guided_backprop"]
 
@@ -27,14 +27,4 @@ def guided_backprop(network: Any, image: Any, *, target: Any = None) -> Attribut
 
 def guided_backprop_of(forward: Forward) -> Attribution:
     """The same of a forward."""
-    return of_input(
-        forward.subject,
-        forward.gradient(rule=guided),
-        method="guided_backprop",
-        target=forward.target,
-        score=forward.score,
-        caption=CAPTION,
-        drawn="strongest",
-        units="score per input",
-        notes=(*forward.remarks, *rectifier_remarks(forward.chosen)),
-    )
+    return of_rule(forward, guided, method="guided_backprop", caption=CAPTION)

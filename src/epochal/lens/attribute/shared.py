@@ -16,8 +16,9 @@ from epochal.errors import UsageError
 from epochal.lens.asking import Forward, Subject, Target, to_array
 from epochal.lens.attribution import Attribution, strongest, summed
 from epochal.lens.layers import last_useful_layer
+from epochal.lens.rules import Rule, rectifier_remarks
 
-__all__ = ["begin", "channels_first", "enlarged", "of_input", "of_places", "places", "useful_layer", "whole"]
+__all__ = ["begin", "channels_first", "enlarged", "of_input", "of_places", "of_rule", "places", "useful_layer", "whole"]
 
 Array = npt.NDArray[Any]
 
@@ -64,6 +65,21 @@ def of_input(
         units=units,
         notes=tuple(notes),
         numbers=dict(numbers or {}),
+    )
+
+
+def of_rule(forward: Forward, rule: Rule, *, method: str, caption: str) -> Attribution:
+    """The attribution of a gradient that came back by a rule for rectifiers."""
+    return of_input(
+        forward.subject,
+        forward.gradient(rule=rule),
+        method=method,
+        target=forward.target,
+        score=forward.score,
+        caption=caption,
+        drawn="strongest",
+        units="score per input",
+        notes=(*forward.remarks, *rectifier_remarks(forward.chosen)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,20 +33,9 @@ def smoothgrad(
     `.map` is the largest absolute value over the channels. `progress` is called with the share that is done, and
     ends the method by raising. D. Smilkov and others: SmoothGrad (2017).
     """
-    forward = begin(network, image, target)
-    mean, _, notes = _moments(forward, samples, noise, seed, progress)
-    return of_input(
-        forward.subject,
-        mean,
-        method="smoothgrad",
-        target=forward.target,
-        score=forward.score,
-        caption="SmoothGrad: the mean gradient over copies with noise (Smilkov et al. 2017)",
-        drawn="strongest",
-        units="score per input",
-        notes=(*forward.remarks, *notes),
-        numbers={"samples": samples, "noise": noise},
-    )
+    caption = "SmoothGrad: the mean gradient over copies with noise (Smilkov et al. 2017)"
+    moments = _moments(begin(network, image, target), samples, noise, seed, progress)
+    return moments.drawn(moments.mean, "smoothgrad", caption, "score per input")
 
 
 def vargrad(
@@ -63,26 +53,31 @@ def vargrad(
     J. Adebayo and others: Local Explanation Methods for Deep Neural Networks Lack Sensitivity to Parameter Values
     (2018).
     """
-    forward = begin(network, image, target)
-    _, variance, notes = _moments(forward, samples, noise, seed, progress)
-    return of_input(
-        forward.subject,
-        variance,
-        method="vargrad",
-        target=forward.target,
-        score=forward.score,
-        caption="VarGrad: the variance of the gradient over copies with noise (Adebayo et al. 2018)",
-        drawn="strongest",
-        units="(score per input)²",
-        notes=(*forward.remarks, *notes),
-        numbers={"samples": samples, "noise": noise},
-    )
+    caption = "VarGrad: the variance of the gradient over copies with noise (Adebayo et al. 2018)"
+    moments = _moments(begin(network, image, target), samples, noise, seed, progress)
+    return moments.drawn(moments.variance, "vargrad", caption, "(score per input)²")
 
 
-def _moments(
-    forward: Forward, samples: int, noise: float, seed: int, progress: Progress | None
-) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Moments:
     """Mean and variance of the gradient [1, ...] over copies with noise."""
+
+    forward: Forward
+    mean: Tensor
+    variance: Tensor
+    notes: tuple[str, ...]
+    numbers: dict[str, float]
+
+    def drawn(self, values: Tensor, method: str, caption: str, units: str) -> Attribution:
+        """The attribution of one of them."""
+        forward = self.forward
+        return of_input(
+            forward.subject, values, method=method, target=forward.target, score=forward.score, caption=caption,
+            drawn="strongest", units=units, notes=(*forward.remarks, *self.notes), numbers=self.numbers,
+        )  # fmt: skip
+
+
+def _moments(forward: Forward, samples: int, noise: float, seed: int, progress: Progress | None) -> _Moments:
     count, example = whole("samples", samples), forward.inputs.detach()
     if not (isinstance(noise, int | float) and 0 < noise < float("inf")):
         raise UsageError(f"noise is a share of the range of the input's values, above 0; it is {noise!r}.")
@@ -99,4 +94,7 @@ def _moments(
     mean = total / count
     variance = (squares / count - mean**2).clamp(min=0)
     notes = () if spread else ("all values of the input are equal: there is no range that noise could be a share of",)
-    return mean.to(example), variance.to(example), notes
+    return _Moments(
+        forward=forward, mean=mean.to(example), variance=variance.to(example), notes=notes,
+        numbers={"samples": samples, "noise": noise},
+    )  # fmt: skip
