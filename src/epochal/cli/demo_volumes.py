@@ -6,8 +6,7 @@ import argparse
 import importlib.util
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +88,7 @@ class VolumesDemo:
     ) -> Trained:
         """Train and record."""
         import epochal
-        from epochal.lab.training import train
+        from epochal.lab.training import sparing_a_core, train
 
         data, parameters = self.data, self.parameters
         name = "-".join([data.name, *map(str, [*parameters["filters"], *parameters["dense"]])])
@@ -101,7 +100,10 @@ class VolumesDemo:
             "test": 0 if data.test is None else len(data.test.labels),
         }
         started = time.monotonic()
-        with _one_core(), epochal.init(project="mnist3d", name=name, config=config, dir=root, tags=["demo"]) as run:
+        with (
+            sparing_a_core(),
+            epochal.init(project="mnist3d", name=name, config=config, dir=root, tags=["demo"]) as run,
+        ):
             on_start(run)
 
             def told(epoch: int, epochs: int, numbers: Mapping[str, float]) -> None:
@@ -159,16 +161,3 @@ def _checked(data: Volumes) -> Volumes:
     if not data.classes:
         raise UsageError(f"{data.source}: labels are numbers to be met, not classes.")
     return data
-
-
-@contextmanager
-def _one_core() -> Iterator[None]:
-    """Leave a core to the page that shows the training: threads that wait for a busy core are many times slower."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(threads, (os.cpu_count() or 1) - 1)))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

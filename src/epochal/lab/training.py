@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +29,7 @@ from epochal.lab.training_parts import augment, loss_of, make_optimiser, rate_at
 from epochal.lab.training_settings import Settings, divide, given_by_data
 from epochal.record import Run
 
-__all__ = ["check", "read_checkpoint", "train"]
+__all__ = ["check", "read_checkpoint", "sparing_a_core", "train"]
 
 Model = str | Callable[..., Any]
 Metrics = dict[str, float]
@@ -371,6 +372,17 @@ def _device(wanted: str) -> torch.device:
         return torch.empty(0, device=wanted).device
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {wanted!r} cannot be used: {error}", hint="Use auto, cpu, cuda or mps.") from error
+
+
+@contextlib.contextmanager
+def sparing_a_core() -> Iterator[None]:
+    """Leave a core to whoever watches: threads that wait for a busy core are many times slower than fewer of them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(threads, (os.cpu_count() or 1) - 1)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
