@@ -139,3 +139,27 @@ def test_other_backends_are_told_what_to_do() -> None:
     with pytest.raises(MissingExtraError, match="another backend") as told:
         lens.saliency(convolutional(), IMAGE)
     assert "KERAS_BACKEND=torch" in told.value.hint
+
+
+@ON_TORCH
+def test_comparisons_know_where_keras_keeps_outputs() -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 1)), L.Conv2D(4, 3, activation="relu", name="c"), L.BatchNormalization(),
+            L.Conv2DTranspose(5, 3, name="t"), L.Flatten(), L.Dense(3, activation="softmax", name="d"),
+        ]
+    )  # fmt: skip
+    x = np.random.default_rng(0).random((40, 12, 12, 1)).astype(np.float32)
+    y = np.arange(40) % 3
+    spectra = lens.spectra(model)
+    assert dict(zip(spectra.layers, spectra.shapes, strict=True)) == {"c": (4, 9), "t": (5, 36), "d": (3, 720)}
+    kernel = model.get_layer("t").get_weights()[0]
+    rows = kernel.transpose(2, 3, 0, 1).reshape(5, 36)
+    np.testing.assert_allclose(spectra.values[1], np.linalg.svd(rows, compute_uv=False), rtol=1e-5)
+    assert lens.linear_probes(model, x, y, features=60).features == (49, 36, 45, 3)
+    before = model.get_weights()
+    found = lens.loss_landscape(model, x, y, size=3)
+    assert found.loss == "cross-entropy of probabilities"
+    assert "running statistics" in found.notes[1]
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert lens.cka(model, inputs=x).rows == ("c", "t", "d")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from epochal.errors import NetworkError, UsageError
 from epochal.lens.asking import Subject
 from epochal.lens.films import Reader, known_steps
-from epochal.lens.layers import is_keras
+from epochal.lens.layers import is_keras, named_layers
 from epochal.lens.source import Source
 from epochal.lens.surface import CITATION, PATH_CITATION, Landscape
 from epochal.network import Network
@@ -233,7 +233,10 @@ class _Moved:
             raise NetworkError("This network has no parameters of two or more axes that could be moved.")
         self._base = [p.detach().clone() for p in self.tensors]
         self._axes = [_filter_axis(subject.network, module, name, own[name]) for name in self.names]
-        self.norms = any("norm" in type(part).__name__.lower() for part in module.modules())
+        kinds = [type(part).__name__.lower() for part in named_layers(module).values()]
+        # A recorded program has lost its classes, but not its running statistics.
+        statistics = [name for name, _ in module.named_buffers() if "running_" in name]
+        self.norms = any("norm" in kind for kind in kinds) or bool(statistics)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -297,6 +300,9 @@ def _filter_axis(network: Any, module: nn.Module, name: str, parameter: Tensor) 
             if known.name == name and known.shape == tuple(parameter.shape) and known.layout:
                 return known.layout[0]
     if is_keras(module):
+        for inner in named_layers(module).values():
+            if any(getattr(weight, "value", None) is parameter for weight in getattr(inner, "weights", ())):
+                return parameter.ndim - (2 if "Transpose" in type(inner).__name__ else 1)
         return parameter.ndim - 1
     owner = module.get_submodule(name.rpartition(".")[0])
     return 1 if "ConvTranspose" in type(owner).__name__ else 0

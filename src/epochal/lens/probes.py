@@ -220,7 +220,7 @@ class _Sums:
             places = maps.ndim - 2
             pool = _POOLS.get(places)
             side = 1
-            if pool is not None and axis == 0:
+            if pool is not None and (axis == 0 or places > 1):
                 # The finest grid of places whose numbers are few enough.
                 side = max(1, min(int((self._most / maps.shape[1]) ** (1 / places)), *maps.shape[2:]))
             maps = pool(maps, side) if pool is not None and side > 1 else maps.flatten(2).mean(dim=2)
