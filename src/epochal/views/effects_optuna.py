@@ -38,8 +38,8 @@ def optuna_importance(
     values as choices, a parameter that some trials lack as the choice not to set it. Raises MissingExtraError.
     """
     if not has_optuna():
-        said = "the importance by Optuna needs Optuna and scikit-learn"
-        raise MissingExtraError(said, hint="pip install epochal[optuna,sklearn]")
+        words = "the importance by Optuna needs Optuna and scikit-learn"
+        raise MissingExtraError(words, hint="pip install epochal[optuna,sklearn]")
     import optuna
 
     name = objective or info.objective
