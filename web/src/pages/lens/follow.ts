@@ -1,8 +1,7 @@
 /** One question to the lens, from the asking to its end. */
+import { followed } from '../../source/job'
 import { source } from '../../source/source'
 import type { LensJob } from '../../wire/types'
-
-const POLL_MS = [60, 100, 150, 250]
 
 export interface Question {
   run: string
@@ -10,28 +9,8 @@ export interface Question {
 }
 
 /** Puts a question, and tells how it stands until it has ended; null where nobody waits for it any more. */
-export async function follow(
-  question: Question,
+export const follow = (
+  { run, body }: Question,
   gone: () => boolean,
   heard: (job: LensJob) => unknown,
-): Promise<LensJob | null> {
-  let job: LensJob = await source().look(question.run, question.body)
-  const forget = () =>
-    void source()
-      .stopLooking(job.id)
-      .catch(() => null)
-  let version = -1
-  for (let tick = 0; ; tick += 1) {
-    if (gone()) {
-      forget()
-      return null
-    }
-    if (job.version !== version || job.state === 'waiting') {
-      version = job.version
-      await heard(job)
-    }
-    if (job.state === 'done' || job.state === 'failed' || job.state === 'cancelled') return job
-    await new Promise((done) => setTimeout(done, POLL_MS[Math.min(tick, POLL_MS.length - 1)]))
-    if (!gone()) job = await source().looked(job.id)
-  }
-}
+): Promise<LensJob | null> => followed(() => source().look(run, body), gone, heard)
