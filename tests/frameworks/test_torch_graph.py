@@ -291,3 +291,21 @@ def test_a_compiled_network_goes_by_the_name_of_the_one_inside() -> None:
     graph = export_network(compiled, torch.randn(2, 4))[1]
     assert graph.model == "Mlp"
     assert layer(graph, "_orig_mod.layers.0").parameters[0].name == "_orig_mod.layers.0.weight"
+
+
+def test_a_layer_called_output_is_a_layer() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden, self.output = nn.Linear(4, 3), nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            scores: torch.Tensor = self.output(self.hidden(x).relu())
+            return scores
+
+    graph = build_graph(Named(), (torch.rand(5, 4),))
+    assert [(layer.layer_id, layer.role) for layer in graph.layers][-2:] == [
+        ("output", "module"),
+        ("output_2", "output"),
+    ]
+    assert graph.parameter_count == 15 + 8

@@ -163,7 +163,8 @@ def _groups(network: nn.Module, layers: list[Layer], table: Mapping[str, nn.Modu
 
 def _boxes(network: nn.Module, table: Mapping[str, nn.Module], trace: Trace) -> tuple[list[_Box], dict[int, str]]:
     """Group what ran into boxes; also which box made each value."""
-    taken = {name for name, _ in network.named_modules(remove_duplicate=False)} | {"output"}
+    taken = {name for name, _ in network.named_modules(remove_duplicate=False)}
+    end = _fresh("output", taken)  # a layer of the user's may have this name
     boxes: list[_Box] = []
     uses: dict[tuple[str, int], _Box] = {}
     saved = network.state_dict(keep_vars=True).keys()  # masks and other fixed buffers are no one's parameters
@@ -207,7 +208,7 @@ def _boxes(network: nn.Module, table: Mapping[str, nn.Module], trace: Trace) -> 
         producer.update(dict.fromkeys(call.outputs, box.layer_id))
 
     ends = [known for v in trace.outputs if (known := root.get(v, v)) in producer]
-    boxes.append(_Box(layer_id="output", kind="output", role="output", inputs=ends))
+    boxes.append(_Box(layer_id=end, kind="output", role="output", inputs=ends))
     return _without_dead_ends(boxes, producer), producer
 
 
