@@ -108,6 +108,8 @@ export const labWords = {
   attempt: (n: number) => `attempt ${n}`,
   source: 'The lab.toml',
 
+  copy: 'Labs are not in this copy',
+  copyText: 'This page holds one run. The lab that it may belong to is shown where its runs lie',
   none: 'No lab yet',
   noneText: 'A lab trains a family of networks and tells which choice mattered. Save this as lab.toml',
   noneRun: 'and run it; the trials appear here as they train',
