@@ -216,3 +216,64 @@ def test_examples_are_small_cubes_and_the_opened_one_turns(page: Any, address: s
     # Rows 1 to 5 of 7 and column 3 of 8: taller than wide, a little left of the middle.
     assert (np.ptp(rows) + 1) / (np.ptp(columns) + 1) == pytest.approx(5, rel=0.1)
     assert columns.mean() < seen.shape[1] / 2
+
+
+def test_the_lens_shows_what_it_finds_on_the_voxels(page: Any, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from epochal.server import make_app, start_in_background
+
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv3d(1, 3, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(3 * 216, 2)
+    )
+    volumes = np.zeros((4, 1, 6, 6, 6), np.float32)
+    volumes[:, :, 1:4, 1:4, 1:4] = 1
+    with epochal.init("space", dir=tmp_path, strict=True, system=False, console=False) as run:
+        x = torch.from_numpy(volumes)
+        run.watch(network, inputs=x, examples=(x, torch.tensor([0, 1, 0, 1])))
+        run.log({"loss": 1.0}, step=0, epoch=0)
+    server = start_in_background(make_app(tmp_path, studio_folder=STUDIO), port=0)
+    try:
+        methods = "methods=saliency,feature_maps,maximize&set=maximize.steps=8"
+        page.goto(f"{server.address.url}#/lens?{methods}&example=1")
+        for words in ("Open Saliency", "Open Feature maps", "Open Maximised activation"):
+            page.get_by_role("button", name=words).wait_for(timeout=90_000)
+        over = page.get_by_label("On the voxels of the input").first
+        assert over.is_checked()
+        page.get_by_role("button", name="Open Saliency").click()
+        page.get_by_text("27 of 216 voxels").wait_for()  # those of the input
+        settled(page)
+        assert middle(page.locator(".stage canvas")) is not None
+        page.keyboard.press("Escape")
+        over.uncheck()
+        page.get_by_role("button", name="Open Saliency").click()
+        page.get_by_text(" of 216 voxels").wait_for()
+        assert page.get_by_text("27 of 216 voxels").count() == 0
+        assert page.locator("label.line input").first.is_enabled()
+    finally:
+        server.stop()
+
+
+def test_a_kernel_of_three_dimensions_opens_as_cubes(page: Any, tmp_path: Path) -> None:
+    from epochal.server import make_app, start_in_background
+
+    kernel = np.zeros((2, 1, 3, 3, 3), np.float32)
+    kernel[1, 0, 0, 1, 2] = 1  # in front, in the middle, on the right
+    with epochal.init("space", dir=tmp_path, strict=True, system=False, console=False) as run:
+        for step in (0, 1):
+            run.log({"loss": 1.0}, step=step)
+            run.log_parameters({"conv": {"weight": kernel}}, step=step)
+    server = start_in_background(make_app(tmp_path, studio_folder=STUDIO), port=0)
+    try:
+        page.goto(f"{server.address.url}#/weights?step=1&layer=conv&kernel=1,0&turn=0,0,1&draw=pictures")
+        stage = page.locator(".stage canvas")
+        stage.wait_for()
+        settled(page)
+        seen = pixels(stage)
+        rows, columns = np.nonzero(np.ptp(seen, axis=-1) > 70)
+        scale = seen.shape[1] / (math.sqrt(27) * 1.04)
+        assert (columns.mean() - seen.shape[1] / 2) / scale == pytest.approx(1, abs=0.12)
+        assert (rows.mean() - seen.shape[0] / 2) / scale == pytest.approx(0, abs=0.12)
+        page.get_by_text("kernel of unit 1 on input 0").wait_for()
+    finally:
+        server.stop()

@@ -175,7 +175,7 @@ class _Look:
             self._share(so_far.done / so_far.steps)
 
         found: dict[str, Any] = {"preview": preview}
-        if self._network.preparation is None:
+        if self._network.preparation is None and len(self._network.input_shape or ()) != 4:  # a volume is no photo
             found["preparation"] = self._desk.opened.preparation(self._run, self._network)[0]
         return found
 
