@@ -143,7 +143,8 @@ def test_rotations_turn_about_the_centre(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     torch.testing.assert_close(augment(round_one, (("rotate", 180.0),)), round_one, atol=0.06, rtol=0)
     bar = torch.zeros(20, *shape)
-    bar[(..., *(7,) * (distance.dim() - 1), slice(3, 12))] = 1.0
+    middle: tuple[int | slice, ...] = (*(slice(None),) * (bar.dim() - distance.dim()), *(7,) * (distance.dim() - 1))
+    bar[(*middle, slice(3, 12))] = 1.0
     turned = augment(bar, (("rotate", 180.0),))
     assert not torch.allclose(turned, bar, atol=0.2)
     torch.testing.assert_close(augment(bar, (("rotate", 0.0),)), bar, atol=1e-4, rtol=0)
