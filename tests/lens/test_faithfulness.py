@@ -42,7 +42,7 @@ def captums(network: Any, x: Any, y: Any, method: str) -> Any:
         ),
     }
     y_ = torch.from_numpy(y)
-    return made[method](torch.from_numpy(x)).detach().numpy()
+    return made[method](torch.from_numpy(x).requires_grad_()).detach().numpy()
 
 
 def correlated(network: Any, x: Any, y: Any, maps: Any, seed: int) -> float:
