@@ -2,8 +2,9 @@
 
 It reads tasks from its standard input, a line each, and gives each a process of its own, forked from this one: what is
 imported here once, such as PyTorch, does not cost every trial its seconds, and nothing of one trial is there in the
-next. It answers on its standard output; what trials print goes to standard error. When its input ends, which the death
-of the lab does, it ends what it runs.
+next. Which modules of PyTorch and its like a trial came to import, the seat hears when it ends, and imports them too:
+importing runs nothing of a training. It answers on its standard output; what trials print goes to standard error. When
+its input ends, which the death of the lab does, it ends what it runs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 __all__ = ["main"]
 
 _DEATH_SIGNAL = 1
+_WARM = frozenset({"torch", "sympy", "mpmath", "networkx", "numpy", "epochal"})
 
 
 def main(cores: str = "", warm: str = "") -> int:
@@ -50,25 +52,45 @@ def _run_one(line: str, answers: int) -> None:
         _tell(answers, pid=os.getpid())
         _tell(answers, code=_trial(line))
         os._exit(0)
+    heard, told = os.pipe()
     child = os.fork()
     if child == 0:
         code = 1
         try:
             os.close(answers)
+            os.close(heard)
             os.setsid()  # with whatever it starts, it can be ended as one
             _die_with_parent()
             signal.signal(signal.SIGINT, signal.default_int_handler)
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            before = set(sys.modules)
             code = _trial(line)
+            _tell(
+                told, modules=[name for name in sys.modules if name not in before and name.partition(".")[0] in _WARM]
+            )
         finally:
             # Nothing of the seat's own is torn down a second time.
             with contextlib.suppress(Exception):
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
+    os.close(told)
     _tell(answers, pid=child)
-    _tell(answers, code=_wait(child))
+    said = bytearray()
+    code = _wait(child, heard, said)
+    os.close(heard)
+    _tell(answers, code=code)
+    _warm(bytes(said))
+
+
+def _warm(said: bytes) -> None:
+    """Import what the trial came to import, once."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        for name in json.loads(said)["modules"]:
+            if name not in sys.modules:
+                with contextlib.suppress(Exception):  # what cannot be imported is left to the trial that wants it
+                    importlib.import_module(name)
 
 
 def _trial(line: str) -> int:
@@ -80,16 +102,24 @@ def _trial(line: str) -> int:
     return 0 if state.status != "failed" else 1
 
 
-def _wait(child: int) -> int:
+def _wait(child: int, heard: int, said: bytearray) -> int:
     """How the child ended, as `Popen.returncode` says it; it is ended when the lab goes away meanwhile."""
+    listening = [0, heard]
     while True:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
+            while heard in listening and select.select([heard], [], [], 0)[0] and (chunk := os.read(heard, 1 << 16)):
+                said += chunk
             _end_group(child)
             return os.waitstatus_to_exitcode(status)
-        ready, _, _ = select.select([0], [], [], 0.02)
+        ready, _, _ = select.select(listening, [], [], 0.02)
+        if heard in ready:
+            chunk = os.read(heard, 1 << 16)
+            said += chunk
+            if not chunk:
+                listening.remove(heard)
         # Nothing is sent while a trial runs: what can be read is the end.
-        if ready and not os.read(0, 1):
+        if 0 in ready and not os.read(0, 1):
             _end_group(child)
             os.waitpid(child, 0)
             os._exit(0)
@@ -103,7 +133,9 @@ def _end_group(child: int) -> None:
 
 def _tell(answers: int, **facts: Any) -> None:
     with contextlib.suppress(BrokenPipeError):
-        os.write(answers, json.dumps(facts).encode() + b"\n")
+        data = memoryview(json.dumps(facts).encode() + b"\n")
+        while data:
+            data = data[os.write(answers, data) :]
 
 
 def _die_with_parent() -> None:
