@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -38,8 +37,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The verbs of the lab."""
     verbs = parser.add_subparsers(dest="verb", metavar="run|rerun|show|report|best", required=True)
     for name, words in _WORDS.items():
-        if importlib.util.find_spec(f"epochal.cli.{_FILES[name]}") is None:
-            continue
         group = _group(name)
         verb = verbs.add_parser(
             name,
