@@ -226,9 +226,7 @@ def test_parts_merge_into_what_one_pass_finds_in_any_order() -> None:
     data[90] = data[3]  # equal answers in different parts
     whole = top_examples(network, data, layer="3", k=6)
     cuts = [0, 4, 50, 51, 120]
-    parts = [
-        top_examples(network, data[a:b], layer="3", k=6, first=a) for a, b in pairwise(cuts)
-    ]
+    parts = [top_examples(network, data[a:b], layer="3", k=6, first=a) for a, b in pairwise(cuts)]
     a, b, c, d = parts
     for merged in (
         a.merged(b).merged(c).merged(d),

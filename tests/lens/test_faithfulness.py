@@ -33,6 +33,7 @@ def ours(network: Any, x: Any, y: Any, method: str) -> Any:
 
 
 def captums(network: Any, x: Any, y: Any, method: str) -> Any:
+    y_ = torch.from_numpy(y)
     made: dict[str, Any] = {
         "saliency": lambda t: attr.Saliency(network).attribute(t, target=y_, abs=False),
         "input_x_gradient": lambda t: attr.InputXGradient(network).attribute(t, target=y_),
@@ -41,7 +42,6 @@ def captums(network: Any, x: Any, y: Any, method: str) -> Any:
             t, sliding_window_shapes=(3, 8, 8), strides=(3, 4, 4), target=y_
         ),
     }
-    y_ = torch.from_numpy(y)
     return made[method](torch.from_numpy(x).requires_grad_()).detach().numpy()
 
 
