@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from epochal.errors import NotFoundError, UsageError
 from epochal.facts.lab import LabInfo, TrialState
 from epochal.lab.file import read_lab_file
 from epochal.lab.plan import choose, lab_of
+from epochal.lab.result import LabResult
 from epochal.lab.runner import Runner
 from epochal.lab.session import Progress, Session, Todo
 from epochal.lab.settings import LabSettings, Machine, settings_of
@@ -22,50 +22,11 @@ from epochal.lab.trial import INSIDE, own_training
 from epochal.store import LabLog, read_lab, resolve_root
 from epochal.store.files import to_json
 
-__all__ = ["Lab", "LabResult", "rerun", "run", "run_settings"]
+__all__ = ["Lab", "rerun", "run", "run_settings"]
 
 OnProgress = Callable[[Progress], None]
 Say = Callable[[str], None]
 Training = Callable[..., Any]
-
-
-@dataclass(frozen=True, slots=True)
-class LabResult:
-    """What came of a lab: what it is, and how its trials stand, by number."""
-
-    info: LabInfo
-    trials: tuple[TrialState, ...]
-    interrupted: bool = False
-
-    @property
-    def best(self) -> TrialState | None:
-        """The finished trial whose objective is the best, None where none has it."""
-        known = [
-            (state.metrics[self.info.objective], state)
-            for state in self.trials
-            if state.status == "finished" and math.isfinite(state.metrics.get(self.info.objective, math.nan))
-        ]
-        pick = min if self.info.mode == "min" else max
-        return pick(known, key=lambda pair: pair[0])[1] if known else None
-
-    def document(self) -> dict[str, Any]:
-        """As `epochal lab run --json` prints it."""
-        return {
-            "lab": self.info.id,
-            "trials": [
-                {
-                    "trial": state.trial.number,
-                    "run": state.run,
-                    "status": "stopped" if state.status in ("waiting", "running") else state.status,
-                    "error": "not begun" if state.status == "waiting" else state.error,
-                    "seed": state.trial.seed,
-                    "parameters": dict(state.trial.parameters),
-                    "metrics": dict(state.metrics),
-                    "seconds": state.seconds,
-                }
-                for state in self.trials
-            ],
-        }
 
 
 class Lab:
