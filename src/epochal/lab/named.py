@@ -11,15 +11,15 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from epochal.demos.volumes import Volumes, load_volumes, split_volumes
-from epochal.errors import MissingExtraError, NotFoundError, UsageError
+from epochal.errors import MissingExtraError, UsageError
 from epochal.lab.words import suggestion
+from epochal.network.code import CODE, named_object
 
 __all__ = ["DATA", "MODELS", "find_code", "find_data", "find_model"]
 
 MODELS = ("convnet1d", "convnet2d", "convnet3d")
 DATA = ("mnist3d", "mnist", "iris", "wine", "breast_cancer", "digits")
 """Written with `epochal:` before them."""
-_CODE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _OWN = "epochal:"
 
 Say = Callable[[str], None]
@@ -51,25 +51,13 @@ def find_model(name: str | Callable[..., Any]) -> Callable[..., Any]:
 
 def find_code(name: str, *, what: str) -> Callable[..., Any]:
     """The function that `package.module:function` means, looked for in this folder too."""
-    if not _CODE.fullmatch(name):
+    if not CODE.fullmatch(name):
         raise UsageError(
             f"{name!r} is not the name of a {what}.", hint="Write package.module:function, or one of epochal: ..."
         )
-    where, _, path = name.partition(":")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Any = importlib.import_module(where)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (where == error.name or where.startswith(f"{error.name}.")):
-            raise UsageError(f"{where} cannot be imported: {error}.") from error
-        raise NotFoundError(
-            f"There is no module {where!r}.", hint="It is looked for in this folder and among what is installed."
-        ) from error
-    for part in path.split("."):
-        if not hasattr(found, part):
-            raise NotFoundError(f"{where} has no {path!r}.", hint=suggestion(part, vars(found)))
-        found = getattr(found, part)
+    found = named_object(name)
     if not callable(found):
         raise UsageError(f"{name} is {type(found).__name__}, not a function.")
     function: Callable[..., Any] = found

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from epochal.errors import MissingExtraError, NotFoundError, UsageError
+from epochal.errors import MissingExtraError, UsageError
+from epochal.network.code import CODE, named_object
 from epochal.network.elsewhere import SUFFIXES, open_file, read_arrays
 from epochal.network.recorded import open_recorded
 from epochal.store import Library
@@ -23,8 +24,6 @@ __all__ = ["LIBRARIES", "named_run", "open_code", "open_source"]
 
 LIBRARIES = ("epochal", "torchvision", "timm", "transformers", "keras")
 """What stands before the colon of a name that a library knows."""
-
-_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def open_source(
@@ -51,7 +50,7 @@ def open_source(
         raise UsageError("Only models of a library or of code are given weights.", hint="Name the file itself.")
     if Path(text).suffix.lower() in SUFFIXES or Path(text).is_file():
         return open_file(text, input_shape=input_shape, activation=activation, output=output)
-    if _FACTORY.fullmatch(text):
+    if CODE.fullmatch(text):
         raise UsageError(
             f"{text!r} names code, which is run from the command line only.",
             hint=f"Make it and hand it over: epochal.Network.from_torch({text.partition(':')[2]}()).",
@@ -67,21 +66,9 @@ def open_code(
 
     This runs the code that the word names. It is for words that the user typed, and for nothing else.
     """
-    if not _FACTORY.fullmatch(source):
+    if not CODE.fullmatch(source):
         raise UsageError(f"{source!r} is not of the form package.module:factory.")
-    where, _, what = source.partition(":")
-    try:
-        found: Any = importlib.import_module(where)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (where == error.name or where.startswith(f"{error.name}.")):
-            raise UsageError(f"{where} cannot be imported: {error}.") from error
-        raise NotFoundError(
-            f"There is no module {where!r}.", hint="It is looked for in this folder and among what is installed."
-        ) from error
-    for part in what.split("."):
-        if not hasattr(found, part):
-            raise NotFoundError(f"{where} has no {what!r}.")
-        found = getattr(found, part)
+    found = named_object(source)
     torch: Any = _torch()
     made = found() if not isinstance(found, torch.nn.Module) and callable(found) else found
     if not isinstance(made, torch.nn.Module):
