@@ -17,7 +17,13 @@ from epochal.views.effects_design import Observation, make_design
 from epochal.views.effects_facts import Effect, Effects
 from epochal.views.effects_optuna import optuna_importance
 from epochal.views.effects_spread import measure_spread
-from epochal.views.effects_words import effect_sentence, interaction_sentence, notes_of, spread_sentence
+from epochal.views.effects_words import (
+    effect_sentence,
+    effect_sentences,
+    interaction_sentence,
+    notes_of,
+    spread_sentence,
+)
 from epochal.views.quantiles import beta_share, f_quantile, t_quantile
 
 INFO = LabInfo(id="lab", name="lab", project="lab", created=0.0)
@@ -194,6 +200,9 @@ class TestWhatCannotBeTold:
         effects = measure_effects(INFO, trained(points, lambda p: 0.6 + p["filters"] / 100))
         assert of(effects, "filters").conclusion == "confounded"
         assert of(effects, "filters").confounded == ("kernel",)
+        *others, last = effect_sentences(effects)
+        assert last == "filters and kernel never changed alone: their effects cannot be told apart"
+        assert not any("filters" in sentence or "kernel" in sentence for sentence in others)
         assert "their effects cannot be told apart" in effect_sentence(of(effects, "kernel"), effects)
         assert of(effects, "dropout").largest is not None
 

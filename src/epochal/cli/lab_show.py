@@ -14,7 +14,7 @@ from epochal.picture.numbers import number
 from epochal.store.labs import read_lab
 from epochal.views.effects import measure_effects
 from epochal.views.effects_design import value_text
-from epochal.views.effects_words import effect_sentence, notes_of, spread_sentence
+from epochal.views.effects_words import effect_sentences, notes_of, spread_sentence
 from epochal.views.lab import LabFacts, LabShelf, best_trial, varying_parameters
 
 EXAMPLES = {
@@ -162,8 +162,8 @@ def _report(root: Path, facts: LabFacts, args: argparse.Namespace, terminal: Ter
     if args.json:
         terminal.json({"lab": facts.path, "files": [str(path) for path in written]})
         return 0
-    for effect in report.effects.effects:
-        terminal.line(effect_sentence(effect, report.effects))
+    for sentence in effect_sentences(report.effects):
+        terminal.line(sentence)
     terminal.line(spread_sentence(report.effects))
     for note in notes_of(report.effects):
         terminal.note(note)

@@ -22,7 +22,7 @@ from epochal.views.effects_design import value_text
 from epochal.views.effects_facts import Effects
 from epochal.views.effects_words import (
     comparison_text,
-    effect_sentence,
+    effect_sentences,
     interaction_sentence,
     notes_of,
     spread_sentence,
@@ -132,7 +132,7 @@ def _effect_parts(facts: LabFacts, effects: Effects) -> list[Part]:
     parts: list[Part] = [Heading("What each parameter did")]
     if effects.effects:
         parts.append(Pictured("effects", "Differences with their intervals"))
-        parts.append(Listed([effect_sentence(effect, effects) for effect in effects.effects]))
+        parts.append(Listed(effect_sentences(effects)))
         head = ["parameter", "value", effects.objective, "trials", "configurations", "share of variance"]
         rows = [
             [

@@ -11,7 +11,7 @@ from epochal.facts.lab import LabInfo, TrialState
 from epochal.store import read_lab
 from epochal.views.effects import measure_effects
 from epochal.views.effects_facts import Effects
-from epochal.views.effects_words import effect_sentence, interaction_sentence, notes_of, spread_sentence
+from epochal.views.effects_words import effect_sentences, interaction_sentence, notes_of, spread_sentence
 
 __all__ = ["LabResult", "read"]
 
@@ -64,9 +64,8 @@ class LabResult:
     def sentences(self, objective: str | None = None) -> list[str]:
         """The same in plain sentences, the strongest effect first, and whether the seed outweighs the parameters."""
         effects = self.effects(objective)
-        told = [effect_sentence(effect, effects) for effect in effects.effects]
         clear = [interaction_sentence(one, effects) for one in effects.interactions if one.clear]
-        return [*told, *clear, spread_sentence(effects), *notes_of(effects)]
+        return [*effect_sentences(effects), *clear, spread_sentence(effects), *notes_of(effects)]
 
 
 def read(name: str = "latest", *, dir: str | os.PathLike[str] | None = None) -> LabResult:  # noqa: A002 - as `epochal.init` has it

@@ -11,6 +11,7 @@ __all__ = [
     "comparison_text",
     "difference_text",
     "effect_sentence",
+    "effect_sentences",
     "interaction_sentence",
     "notes_of",
     "spread_sentence",
@@ -43,6 +44,17 @@ def effect_sentence(effect: Effect, effects: Effects) -> str:
     if not found.paired:
         text += ", other parameters held equal by a model"
     return text if found.clear else f"{text}: no clear effect"
+
+
+def effect_sentences(effects: Effects) -> list[str]:
+    """A sentence for each effect, and one for all that cannot be told apart where those are several."""
+    lost = [effect.parameter for effect in effects.effects if effect.largest is None and effect.confounded]
+    if len(lost) < 2:
+        lost = []
+    told = [effect_sentence(effect, effects) for effect in effects.effects if effect.parameter not in lost]
+    if lost:
+        told.append(f"{', '.join(lost[:-1])} and {lost[-1]} never changed alone: their effects cannot be told apart")
+    return told
 
 
 def interaction_sentence(interaction: Interaction, effects: Effects) -> str:
