@@ -73,8 +73,10 @@ class LabAnswers:
             runs = runs_by_id(self._library.runs(), project)
             trials = None
             if chosen.first is not None or chosen.count is not None:
-                first = chosen.first or 0
-                trials = range(first, len(facts.states) if chosen.count is None else first + chosen.count)
+                # What is asked for may be any number: never more than there are.
+                most = 1 + max((state.trial.number for state in facts.states), default=-1)
+                first = min(chosen.first or 0, most)
+                trials = range(first, most if chosen.count is None else min(most, first + chosen.count))
             curves = read_curves(facts, runs.get, chosen.name, trials=trials, points=chosen.points)
             return encode_curves(curves, chosen.name), frames.MEDIA_TYPE
         asked = read_query(LabEffectsQuery, query)
