@@ -23,7 +23,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev web/node_modules/.ready
 	cd web && npm run --silent test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-frameworks: $(VENV)/.frameworks
 	$(BIN)/python -m pytest $(or $(ARGS),tests/frameworks tests/dropin tests/examples tests/lens)

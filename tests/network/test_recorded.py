@@ -328,8 +328,9 @@ def test_a_config_tells_the_names_of_classes_and_how_photos_become_inputs(tmp_pa
     "said", ["as usual", {"size": [5, 5]}, {"size": [6, 6], "mean": [1, 2]}, {"size": 3}, {"size": [6, 6], "of": 1}]
 )
 def test_what_is_no_preparation_for_the_network_is_none(said: object, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten())
     with epochal.init(project="test", dir=tmp_path, config={"preparation": said}, strict=True) as run:
-        run.watch(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten()), inputs=(torch.zeros(2, 3, 6, 6),))
+        run.watch(network, inputs=(torch.zeros(2, 3, 6, 6),))
         run.snapshot(step=0)
     assert open_recorded(stored(run)).preparation is None
 

@@ -68,7 +68,8 @@ CALLS: dict[str, Callable[[Run], object]] = {
 
 ASKED = {"flush", "recorded_scalars", "parent_parameters"}
 """They are asked for something, and raise what keeps them from answering."""
-INNER = {"end_with_process", "leave_to_parent", "placed"}
+INNER = {"end_with_process", "leave_to_parent", "overhear", "placed"}
+"""They record nothing themselves."""
 
 
 def test_every_public_method_is_here() -> None:

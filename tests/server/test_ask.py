@@ -165,13 +165,14 @@ def test_what_cannot_be_asked_here_says_why_and_where_it_can(tmp_path: Path) -> 
         assert answer.status_code == 409 or answer.status_code == 404
         return str(answer.json()["error"]["message"])
 
+    two, student, teacher = Two(), torch.nn.Linear(4, 2), torch.nn.Linear(4, 3)
     with epochal.init(project="test", dir=tmp_path, strict=True, system=False) as run:
-        run.watch(Two(), inputs=(torch.zeros(3, 4), torch.zeros(3, 2)))
+        run.watch(two, inputs=(torch.zeros(3, 4), torch.zeros(3, 2)))
         run.snapshot(step=0)
     assert "takes 2 inputs. In Python: reader.network(step)(left, right)" in reason(f"/api/v1/runs/test/{run.id}")
     with epochal.init(project="test", dir=tmp_path, strict=True, system=False) as run:
-        run.watch(torch.nn.Linear(4, 2), inputs=(torch.zeros(3, 4),), name="student")
-        run.watch(torch.nn.Linear(4, 3), inputs=(torch.zeros(3, 4),), name="teacher")
+        run.watch(student, inputs=(torch.zeros(3, 4),), name="student")
+        run.watch(teacher, inputs=(torch.zeros(3, 4),), name="teacher")
         run.snapshot(step=0)
     assert "several: student, teacher" in reason(f"/api/v1/runs/test/{run.id}")
     reader = epochal.open(tmp_path).run(run.id)
