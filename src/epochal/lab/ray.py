@@ -142,15 +142,14 @@ class RayRunner:
         # Its own word counts, even where the machine was lost a moment after: then it is not trained twice.
         if (state := take_outcome(task.lab_path, task.trial, task.attempt)) is not None:
             return Ended(state=state)
-        run = RunFolder.of(Path(task.root), task.project, task.run_id)
-        there = run.run_json.is_file()
-        state = TrialState(
-            trial=task.trial,
-            status="failed",
-            run=task.run_id if there else None,
-            attempt=task.attempt,
-            seconds=time.monotonic() - self._begun[task.trial.number],
-            metrics=metrics_of(run.path, objective=task.objective) if there else {},
+        state = _as_recorded(
+            task,
+            TrialState(
+                trial=task.trial,
+                status="failed",
+                attempt=task.attempt,
+                seconds=time.monotonic() - self._begun[task.trial.number],
+            ),
         )
         if trouble is None:
             return Ended(state=replace(state, error=said.get("error"), traceback=said.get("traceback")))
@@ -181,11 +180,12 @@ class RayRunner:
         found: list[Ended] = []
         left = []
         for deadline, task, state in self._doubtful:
+            # Read again: Ray tells of a death while the process is still dying.
             if not self._node_lives(task):
-                found.append(Ended(state=replace(state, error=_LOST), lost=True))
+                found.append(Ended(state=_as_recorded(task, replace(state, error=_LOST)), lost=True))
             elif time.monotonic() > deadline:
                 why = f"the process of the trial died, not its machine: {_first(state.traceback or '')}"
-                found.append(Ended(state=replace(state, error=why)))
+                found.append(Ended(state=_as_recorded(task, replace(state, error=why))))
             else:
                 left.append((deadline, task, state))
         self._doubtful = left
@@ -198,6 +198,14 @@ class RayRunner:
         except OSError:  # it had not begun
             return False
         return any(facts["NodeID"] == node and facts["Alive"] for facts in self._ray.nodes())
+
+
+def _as_recorded(task: Task, state: TrialState) -> TrialState:
+    """How an attempt ended, with what its run holds now; a trial that began none has none."""
+    run = RunFolder.of(Path(task.root), task.project, task.run_id)
+    if not run.run_json.is_file():
+        return state
+    return replace(state, run=task.run_id, metrics=metrics_of(run.path, objective=task.objective))
 
 
 def _remote(text: str) -> str:
