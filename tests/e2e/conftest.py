@@ -73,11 +73,16 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
+def problems() -> list[str]:
+    """What the page of a test has complained of; a test that provokes a complaint takes out that one."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Any, problems: list[str]) -> Iterator[Any]:
     """A fresh page; a test fails when the page logged an error or raised."""
     context = browser.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="no-preference")
     page = context.new_page()
-    problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     yield page

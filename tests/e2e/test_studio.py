@@ -198,7 +198,9 @@ def test_runs_can_be_renamed_deleted_and_brought_back(page: Any, address: str, r
     page.get_by_role("row").filter(has_text="to be deleted").wait_for()
 
 
-def test_a_run_deleted_while_viewed_leaves_the_studio_standing(page: Any, address: str, root: Path) -> None:
+def test_a_run_deleted_while_viewed_leaves_the_studio_standing(
+    page: Any, address: str, root: Path, problems: list[str]
+) -> None:
     with epochal.init(project="gone", name="soon gone", dir=root) as run:
         run.log({"loss": 1.0}, step=0)
     reader = epochal.open(root).run(f"gone/{run.id}")
@@ -210,6 +212,8 @@ def test_a_run_deleted_while_viewed_leaves_the_studio_standing(page: Any, addres
     page.get_by_text("soon gone").first.wait_for(state="detached", timeout=6000)
     page.get_by_role("link", name="Runs").or_(page.get_by_role("button", name="Runs")).first.click()
     page.get_by_role("heading", level=1).first.wait_for()
+    # A question may be on its way when its run goes; the browser itself writes the 404 to the console.
+    problems[:] = [text for text in problems if "404" not in text]
 
 
 def test_an_empty_folder_says_what_to_do(browser: Any, tmp_path: Path) -> None:
