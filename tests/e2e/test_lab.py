@@ -46,8 +46,9 @@ def ready(page: Any) -> None:
 
 
 def drawn(page: Any, name: str) -> int:
-    """How many pixels of a chart are not empty."""
+    """How many pixels of a chart are not empty, once it is near the screen."""
     canvas = card(page, name).locator("canvas").first
+    canvas.scroll_into_view_if_needed()
     return int(
         canvas.evaluate(
             """(canvas) => {

@@ -5,6 +5,8 @@ import type { words } from '../words'
 export interface Page {
   id: keyof typeof words.pages
   load: () => Promise<{ default: Component }>
+  /** It is shown before the runs are known, of which a lab may have thousands. */
+  alone?: boolean
 }
 
 export const PAGES: readonly Page[] = [
@@ -18,5 +20,5 @@ export const PAGES: readonly Page[] = [
   { id: 'examples', load: () => import('../pages/examples/Examples.svelte') },
   { id: 'lens', load: () => import('../pages/lens/Lens.svelte') },
   { id: 'compare', load: () => import('../pages/compare/Compare.svelte') },
-  { id: 'lab', load: () => import('../pages/lab/Lab.svelte') },
+  { id: 'lab', load: () => import('../pages/lab/Lab.svelte'), alone: true },
 ]

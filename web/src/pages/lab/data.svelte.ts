@@ -1,31 +1,14 @@
-/** What is known of labs: the list, and of the one looked at its trials, its effects and the curves of all trials. */
+/** What is known of the lab looked at: its trials, its effects and the curves of all trials. */
 import { message } from '../../films/loaded.svelte'
 import { source } from '../../source/source'
+import { labs } from '../../state/labs.svelte'
 import type { TrialCurve } from '../../wire/labs'
-import type { EffectsDocument, ImportanceDocument, LabDocument, LabRow } from '../../wire/types'
+import type { EffectsDocument, ImportanceDocument, LabDocument } from '../../wire/types'
 import type { Curves } from './trials'
 
 /** Trials whose curves come in one answer: the first are drawn while the others are on their way. */
 const AT_ONCE = 400
 const POINTS = 300
-
-export class Labs {
-  list = $state.raw<readonly LabRow[] | null>(null)
-  problem = $state<string | null>(null)
-
-  async load(): Promise<void> {
-    try {
-      this.list = source().live ? (await source().labs()).labs : []
-      this.problem = null
-    } catch (error) {
-      this.problem = message(error)
-    }
-  }
-}
-
-/** Asked for while the page is on its way. */
-export const labs = new Labs()
-void labs.load()
 
 export class LabData {
   readonly id: string
@@ -102,7 +85,7 @@ export class LabData {
   async #trials(): Promise<void> {
     try {
       const before = this.document
-      this.document = await source().lab(this.id)
+      this.document = await labs.document(this.id)
       this.problem = null
       if (!before) return
       const known = new Map(before.trials.map((t) => [t.trial, `${t.status} ${t.attempt}`]))
