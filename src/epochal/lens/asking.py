@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from epochal.errors import EpochalError, NetworkError, UsageError
 from epochal.facts import Shape
 from epochal.lens.layers import Kept, is_keras, keeping, named_layers
+from epochal.lens.memory import hold_memory
 from epochal.lens.opening import one_tensor, opened
 from epochal.lens.rules import Rule, plain
 from epochal.network import Network
@@ -62,6 +63,7 @@ class Subject:
     """
 
     def __init__(self, network: Any, *, whole: bool = False) -> None:
+        hold_memory()
         self.whole = whole
         self.network: Any = network
         self.module: nn.Module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
@@ -80,7 +81,7 @@ class Ranking:
         best = flat.amax(dim=2) if flat.shape[2] > 1 else flat[..., 0]
         if self._least is None:
             self._least, self._shape = best.new_full((best.shape[1],), float("-inf")), tuple(output.shape[2:])
-        if not torch.isfinite(best.sum()):
+        if not math.isfinite(float(best.sum())):
             self.not_finite += int(torch.isnan(best).sum())
         rows, units = (best > self._least).nonzero(as_tuple=True)
         if not len(rows):
@@ -89,7 +90,7 @@ class Ranking:
         found = (units, best[rows, units], rows + self._first, places)
         self._waiting.append(tuple(to_array(part) for part in found))  # type: ignore[arg-type]
         self._number += len(rows)
-        if self._number >= 2 * self.k * len(self._least):
+        if self._number >= self.k * len(self._least):
             self._sort()
 
     def _sort(self) -> None:
