@@ -151,6 +151,7 @@ run.log_predictions(inputs, labels, probabilities, class_names=names, step=step)
       gradients: 'Gradients',
       scalars: 'Metrics',
       all: 'Everything',
+      confusion: 'Confusion matrices',
       'lens/class_images': 'Class images',
     },
     format: 'As',

@@ -13,6 +13,8 @@ epochal export latest --what biases --to biases.mp4 --fps 20
 epochal export latest --what weights --steps last --layers 'layers.*' --to weights.png --size 1280x720
 epochal export latest --what scalars --to metrics.csv
 epochal export latest --what samples --to samples.gif
+epochal export latest --what confusion --share rows --to confusion.svg
+epochal export latest --what confusion --against 0 --to learned.png
 epochal export latest --to report.html
 """
 
@@ -29,8 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--what",
         metavar="WHAT",
-        help="weights, biases, histogram, scalars, gradients, all, or the name of a series, such as of logged images "
-        "(default: all for .html, scalars for .csv and .parquet, weights otherwise)",
+        help="weights, biases, histogram, scalars, gradients, confusion, all, or the name of a series, such as of "
+        "logged images (default: all for .html, scalars for .csv and .parquet, weights otherwise)",
     )
     parser.add_argument("--format", metavar="FORMAT", help="where the suffix does not say it")
     parser.add_argument(
@@ -42,6 +44,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, metavar="N", help="frames a second of a film")
     parser.add_argument("--size", metavar="WxH", help="size in pixels, such as 800x600 (default: as large as needed)")
     parser.add_argument("--cmap", metavar="NAME", help="colour map: diverging, blue, viridis, cividis, magma or gray")
+    parser.add_argument(
+        "--share", choices=("counts", "rows", "columns", "all"), help="what cells of a confusion matrix are shares of"
+    )
+    parser.add_argument(
+        "--against", metavar="RUN|STEP", help="another run, or a step of this one, beside a confusion matrix"
+    )
     parser.add_argument("--theme", choices=("light", "dark"), default="light", help="surface (default: light)")
     add_dir(parser)
     add_json(parser)
@@ -50,9 +58,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Write the file and say what is in it."""
     from epochal.export import write
+    from epochal.workspace import RunReader
     from epochal.workspace import open as open_workspace
 
-    reader = open_workspace(existing_root(args.dir)).run(args.run)
+    workspace = open_workspace(existing_root(args.dir))
+    reader = workspace.run(args.run)
+    against: int | RunReader | None = None
+    if args.against is not None:
+        step = args.against.removeprefix("@")
+        against = int(step) if step.isascii() and step.isdigit() else workspace.run(args.against)
     with terminal.progress("Drawing", unit="frames") as progress:
         written = write(
             reader,
@@ -65,6 +79,8 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             size=args.size,
             cmap=args.cmap,
             theme=args.theme,
+            share=None if args.share == "counts" else args.share,
+            against=against,
             progress=progress,
         )
     if args.json:

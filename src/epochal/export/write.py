@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import cast, get_args
 
 from epochal.errors import UsageError
+from epochal.export.confusion import WHAT_CONFUSION, write_confusion
 from epochal.export.job import DATA_FORMATS, FORMATS, WHAT, Job, What, Written
+from epochal.facts.scores import Normalise
 from epochal.film.draw import parse_size
 from epochal.picture import NAMES, SLOWEST, Progress
 from epochal.picture import theme as theme_named
@@ -30,28 +32,48 @@ def write(
     size: tuple[int, int] | str | None = None,
     cmap: str | None = None,
     theme: str = "light",
+    share: Normalise | None = None,
+    against: int | StoredRun | RunReader | None = None,
     studio_folder: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Written:
     """Write part of a run into a file.
 
-    `what` is weights, biases, histogram, scalars, gradients or all; left out, it is all for a report, scalars for a
-    table, and weights (where any were kept) for a picture or film. It may also name a series: of logged values the last
-    one's bytes are written where the suffix is theirs (a .wav of a sound), else its film. `format` is gif, mp4, png,
+    `what` is weights, biases, histogram, scalars, gradients, confusion or all; left out, it is all for a report,
+    scalars for a table, and weights (where any were kept) for a picture or film. It may also name a series: of logged
+    values the last one's bytes are written where the suffix is theirs (a .wav of a sound), else its film. `format` is gif, mp4, png,
     svg, html, csv or parquet; left out, the suffix of `to` says it. `steps` is a choice such as `0:150:10`, `1,5,9` or
     `last`, `layers` names or patterns of layers (of series, for scalars). The file appears complete or not at all.
+
+    `confusion` is what was predicted of each class, of the predictions that `layers` names: counts, or shares of the
+    "rows", "columns" or "all" as `share` says; `against` sets another run, or a step of this one, beside it.
 
     Raises UsageError for what cannot be, NotFoundError for what was not recorded, PictureError, MissingExtraError.
     """
     stored = run.stored if isinstance(run, RunReader) else run
     target = Path(to)
+    if what == WHAT_CONFUSION and what not in (*stored.media_series(), *stored.scalars()):
+        return write_confusion(
+            stored,
+            to=target,
+            format=format,
+            steps=_steps_text(steps),
+            series=layers if layers is None or isinstance(layers, str) else ",".join(layers),
+            share=share,
+            against=against.stored if isinstance(against, RunReader) else against,
+            fps=_checked_fps(fps),
+            size=parse_size(size),
+            theme=theme_named(theme).name,
+            progress=progress,
+        )
+    if share is not None or against is not None:
+        raise UsageError("Only a confusion matrix has shares and another side.", hint="Say what='confusion'.")
     named = what is not None and what not in WHAT
     kind = "" if named else _format(target, format)
-    if fps is not None and not SLOWEST <= fps <= FASTEST:
-        raise UsageError(f"fps must lie between {SLOWEST:g} and {FASTEST:g}, not {fps:g}.")
+    _checked_fps(fps)
     if cmap is not None and cmap not in NAMES:
         raise UsageError(f"There is no colour map {cmap!r}.", hint=f"Use one of: {', '.join(NAMES)}.")
-    chosen = steps if steps is None or isinstance(steps, str) else ",".join(str(int(s)) for s in steps)
+    chosen = _steps_text(steps)
     if named:
         from epochal.export.named import NamedJob, write_named
 
@@ -91,6 +113,16 @@ def write(
         frames=frames,
         notices=tuple(job.notices),
     )
+
+
+def _steps_text(steps: str | Iterable[int] | None) -> str | None:
+    return steps if steps is None or isinstance(steps, str) else ",".join(str(int(s)) for s in steps)
+
+
+def _checked_fps(fps: float | None) -> float | None:
+    if fps is not None and not SLOWEST <= fps <= FASTEST:
+        raise UsageError(f"fps must lie between {SLOWEST:g} and {FASTEST:g}, not {fps:g}.")
+    return fps
 
 
 def _dispatch(job: Job, studio_folder: str | os.PathLike[str] | None) -> int | None:

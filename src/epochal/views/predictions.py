@@ -32,6 +32,7 @@ __all__ = [
     "find_item",
     "last_items",
     "prepared_of",
+    "read_answers",
     "read_example",
     "read_file",
     "read_history",
@@ -205,14 +206,32 @@ def _labels(tensors: Arrays, count: int, classes: int, item: MediaItem) -> npt.N
     return labels.astype(np.int64, copy=False)
 
 
-def read_predictions(stored: StoredRun, name: str, step: int | None) -> PredictionSet:
-    """What the network said of examples at a step, or the last time."""
-    item = find_item(stored, name, "predictions", step)
+def _read_said(stored: StoredRun, item: MediaItem) -> tuple[npt.NDArray[Any], Arrays, SnapshotHeader]:
+    """The probabilities of a step, and the tensors and texts of its examples."""
     tensors, header = read_file(stored, item.sha256)
     probabilities = _checked(tensors.get("probabilities"), item)
     # What stays the same over steps lies in a file of its own; earlier runs have it in each step's.
     if (truth := _hash_of(item, "truth_blob")) is not None:
         tensors, header = read_file(stored, truth)
+    return probabilities, tensors, header
+
+
+def read_answers(
+    stored: StoredRun, item: MediaItem
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64] | None, tuple[str, ...] | None]:
+    """Probabilities [N, C], labels [N] and names of classes of a step, without the inputs."""
+    probabilities, tensors, header = _read_said(stored, item)
+    return (
+        probabilities,
+        _labels(tensors, len(probabilities), probabilities.shape[1], item),
+        _texts(header, "class_names"),
+    )
+
+
+def read_predictions(stored: StoredRun, name: str, step: int | None) -> PredictionSet:
+    """What the network said of examples at a step, or the last time."""
+    item = find_item(stored, name, "predictions", step)
+    probabilities, tensors, header = _read_said(stored, item)
     inputs: Any = None
     if (examples := _hash_of(item, "inputs_blob")) is not None:
         inputs = _read_inputs(stored, item, examples)

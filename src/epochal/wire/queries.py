@@ -36,7 +36,7 @@ __all__ = [
 Query = TypeVar("Query", bound=BaseModel)
 
 FramesMode = Literal["value", "change", "since"]
-ExportWhat = Literal["weights", "biases", "histogram", "scalars", "gradients", "all", "lens/class_images"]
+ExportWhat = Literal["weights", "biases", "histogram", "scalars", "gradients", "confusion", "all", "lens/class_images"]
 ExportFormat = Literal["gif", "png", "svg", "mp4", "html", "csv", "parquet"]
 
 _SERIES = "A series: param/<name>, grad/<name> or act/<layer>"

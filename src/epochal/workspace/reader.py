@@ -27,8 +27,10 @@ from epochal.facts import (
 )
 from epochal.facts.scores import Normalise
 from epochal.film import Film
+from epochal.film.confusion import ConfusionFilm
 from epochal.store import MediaSeries, StoredRun
 from epochal.views.predictions import read_example, read_history, read_predictions
+from epochal.workspace.confusions import make_confusions
 from epochal.workspace.films import epochs_at, make_film, nearest_step, series_of
 from epochal.workspace.media import read_embedding
 
@@ -165,6 +167,23 @@ class RunReader:
         `normalise` makes shares of them: of "rows", "columns" or "all"; NaN where there is nothing to share.
         """
         return self.predictions(step, name=name).confusion(normalise)
+
+    def confusions(
+        self,
+        steps: int | Iterable[int] | None = None,
+        *,
+        name: str | None = None,
+        normalise: Normalise | None = None,
+        against: int | RunReader | None = None,
+    ) -> ConfusionFilm:
+        """The confusion matrices at all steps (or some): a film [T, C, C] that saves itself with `.save("film.gif")`.
+
+        `against` sets what another run said of the same examples beside it (at the same step, or the last one before),
+        or what this run said at one step; pictures then show A, B and A - B. `name` is the series of predictions,
+        `normalise` as in `confusion`.
+        """
+        other = against.stored if isinstance(against, RunReader) else against
+        return make_confusions(self._stored, steps, name, normalise, other)
 
     def history(self, *, name: str = "predictions") -> PredictionHistory:
         """Which class the network said each example to be of, at every step; for the examples of the last step."""

@@ -5,6 +5,7 @@ test('only a page holds everything, and only what the server can make is offered
   expect(formatsFor('all', ['gif', 'html', 'csv'])).toEqual(['html'])
   expect(formatsFor('weights', ['csv', 'gif'])).toEqual(['gif', 'csv'])
   expect(formatsFor('lens/class_images', ['gif', 'html', 'csv', 'parquet'])).toEqual(['gif', 'csv'])
+  expect(formatsFor('confusion', ['gif', 'svg', 'html', 'csv', 'parquet'])).toEqual(['gif', 'svg', 'csv'])
 })
 
 test('the command has what was chosen, quoted for a shell', () => {

@@ -1,7 +1,16 @@
 /** What can be exported as what, and the command that makes the same file. Pure. */
 import type { ExportQuery } from '../wire/paths'
 
-export const WHATS = ['weights', 'biases', 'histogram', 'gradients', 'scalars', 'all', 'lens/class_images'] as const
+export const WHATS = [
+  'weights',
+  'biases',
+  'histogram',
+  'gradients',
+  'scalars',
+  'confusion',
+  'all',
+  'lens/class_images',
+] as const
 export type What = (typeof WHATS)[number]
 
 export const FORMATS = ['gif', 'mp4', 'png', 'svg', 'html', 'csv', 'parquet'] as const
@@ -12,8 +21,9 @@ export const SIZES = ['800x600', '1280x720', '1600x1200', '1920x1080'] as const
 
 /** Formats that make sense for a choice, among those the server can make. Only a page can hold everything. */
 export function formatsFor(what: What, offered: readonly string[]): Format[] {
-  // Class images are one film; a page and a table of tensors hold more.
-  if (what === 'lens/class_images') return FORMATS.filter((f) => offered.includes(f) && f !== 'html' && f !== 'parquet')
+  // Class images and confusion matrices are one film; a page and a table of tensors hold more.
+  if (what === 'lens/class_images' || what === 'confusion')
+    return FORMATS.filter((f) => offered.includes(f) && f !== 'html' && f !== 'parquet')
   return FORMATS.filter((f) => offered.includes(f) && (what !== 'all' || f === 'html'))
 }
 

@@ -79,6 +79,10 @@ export interface CompareDocument {
   attends: boolean;
   /** Names of sample photos, where it takes pictures */
   samples: string[];
+  /** Whether it takes pictures, so that one can be uploaded */
+  picture: boolean;
+  /** What one writes for an input made of tokens: their numbers, or what is known of them; or empty */
+  tokens: '' | 'numbers' | 'words' | 'letters';
 }
 
 /** What a comparison found, beside its arrays; lists that do not belong to it are empty. */
@@ -110,6 +114,10 @@ export interface CompareFacts {
   heads: number[];
   /** Patches in height and width */
   grid: number[] | null;
+  /** Tokens that stand before the patches, such as that of the class */
+  special: number;
+  /** Names of tokens that are no patches */
+  tokens: string[];
   rollout: boolean;
 }
 
@@ -148,6 +156,10 @@ export interface CompareQuestion {
   example: number | null;
   /** For attention: a sample photo */
   photo: string | null;
+  /** For attention: what POST /lens/pictures said */
+  picture: string | null;
+  /** For attention: an input as it is written, in numbers or words */
+  text: string | null;
   /** Of the picture to keep */
   theme: 'light' | 'dark';
 }

@@ -41,9 +41,13 @@ export function differenceOf(counts: Uint32Array, other: Uint32Array, classes: n
   return { texts, tints: signed(between(tintedBy(share)), classes) }
 }
 
+/** How much of its colour a cell has, from 0 to 1. */
+export const strengthOf = (tint: number): number =>
+  Math.abs(tint) > 0 ? Math.round(6 + 44 * Math.sqrt(Math.min(1, Math.abs(tint)))) / 100 : 0
+
 /** The colour of a cell over the surface. */
 export function cellColour(tint: number): string {
-  if (!(Math.abs(tint) > 0)) return 'transparent'
-  const strength = Math.round(6 + 44 * Math.sqrt(Math.min(1, Math.abs(tint))))
+  const strength = Math.round(100 * strengthOf(tint))
+  if (!strength) return 'transparent'
   return `color-mix(in srgb, var(--${tint > 0 ? 'good' : 'bad'}) ${strength}%, transparent)`
 }

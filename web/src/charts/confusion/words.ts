@@ -6,6 +6,7 @@ const SHARE: Record<Share, string> = { counts: 'Counts', rows: 'Of truth', colum
 export const confusionWords = {
   about: 'rows: truth, columns: prediction',
   share: SHARE,
+  of: (share: Share) => ({ counts: 'counts', rows: '% of the truth', columns: '% of the prediction' })[share],
   shareLabel: 'Cells show',
   cell: (n: number, truth: string, said: string) => `${n.toLocaleString('en')} of class ${truth} predicted as ${said}`,
   seen: (cell: string, text: string) => `${cell}: ${text}`,
