@@ -26,7 +26,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def said(seed: int) -> npt.NDArray[np.float32]:
     found = np.random.default_rng(seed).random((len(LABELS), 3))
-    return (found / found.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(found / found.sum(axis=1, keepdims=True), np.float32)
 
 
 def truth(seed: int) -> npt.NDArray[np.int64]:
