@@ -41,9 +41,11 @@ def write(
 
     `what` is weights, biases, histogram, scalars, gradients, confusion or all; left out, it is all for a report,
     scalars for a table, and weights (where any were kept) for a picture or film. It may also name a series: of logged
-    values the last one's bytes are written where the suffix is theirs (a .wav of a sound), else its film. `format` is gif,
-    mp4, png, svg, html, csv or parquet; left out, the suffix of `to` says it. `steps` is a choice such as `0:150:10`, `1,5,9` or
-    `last`, `layers` names or patterns of layers (of series, for scalars). The file appears complete or not at all.
+    values the last one's bytes are written where the suffix is theirs (a .wav of a sound), else its film.
+
+    `format` is gif, mp4, png, svg, html, csv or parquet; left out, the suffix of `to` says it. `steps` is a choice such
+    as `0:150:10`, `1,5,9` or `last`, `layers` names or patterns of layers (of series, for scalars). The file appears
+    complete or not at all.
 
     `confusion` is what was predicted of each class, of the predictions that `layers` names: counts, or shares of the
     "rows", "columns" or "all" as `share` says; `against` sets another run, or a step of this one, beside it.
