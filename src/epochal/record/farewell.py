@@ -25,6 +25,8 @@ class Ending(Protocol):
 # Strong references: a training function that made a run and returned has come to its end like any other.
 _OPEN: dict[Ending, None] = {}
 _error: BaseException | None = None
+_hook: Any = None
+"""What stands in `sys.excepthook` while runs are open, or in the way to it where somebody came after."""
 _previous: Any = None
 _registered = False
 _worker = 0
@@ -33,7 +35,7 @@ _worker = 0
 
 def expect(run: Ending) -> None:
     """End `run` with the process, unless it is forgotten before."""
-    global _registered, _previous
+    global _registered
     if not _registered:
         _registered = True
         atexit.register(_at_exit)
@@ -41,15 +43,38 @@ def expect(run: Ending) -> None:
             os.register_at_fork(after_in_child=_in_child)
     _expect_end_of_worker()
     if not _OPEN:
-        _previous, sys.excepthook = sys.excepthook, _note
+        _stand()
     _OPEN[run] = None
 
 
 def forget(run: Ending) -> None:
     """`run` has ended."""
     _OPEN.pop(run, None)
-    if not _OPEN and sys.excepthook is _note:
-        sys.excepthook = _previous or sys.__excepthook__
+    if not _OPEN:
+        _step_aside()
+
+
+def _stand() -> None:
+    """Stand before the hook that is there now.
+
+    A function of its own each time: one that somebody else calls from his, which came later, must not lead back to it.
+    """
+    global _hook, _previous
+    previous = sys.excepthook
+
+    def note(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        global _error
+        _error = error
+        previous(kind, error, trace)
+
+    _hook, _previous = note, previous
+    sys.excepthook = note
+
+
+def _step_aside() -> None:
+    """Give the hook back, unless somebody else stands before ours by now."""
+    if sys.excepthook is _hook:
+        sys.excepthook = _previous
 
 
 def _expect_end_of_worker() -> None:
@@ -71,12 +96,6 @@ def _at_end_of_worker() -> None:
     _at_exit()
 
 
-def _note(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    global _error
-    _error = error
-    (_previous or sys.__excepthook__)(kind, error, trace)
-
-
 def _at_exit() -> None:
     for run in list(_OPEN):
         # The last moment of the process: trouble with one run must not keep the others from ending.
@@ -88,5 +107,4 @@ def _in_child() -> None:
     for run in list(_OPEN):
         run.leave_to_parent()
     _OPEN.clear()
-    if sys.excepthook is _note:
-        sys.excepthook = _previous or sys.__excepthook__
+    _step_aside()
