@@ -56,6 +56,21 @@ def test_files_and_folders_are_copied_into_the_run(tmp_path: Path) -> None:
         assert kept.read_text() == "second"
 
 
+def test_a_folder_with_the_run_in_it_is_kept_without_the_run(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("train()")
+    (tmp_path / "runs" / "notes" / "other").mkdir(parents=True)
+    (tmp_path / "runs" / "notes" / "other" / "b.txt").write_text("b")
+    with epochal.init("notes", dir=tmp_path / "runs", strict=True) as run:
+        kept = run.keep_file(tmp_path, "all")
+        assert kept is not None
+        found = sorted(path.relative_to(kept).as_posix() for path in kept.rglob("*") if path.is_file())
+        assert found == ["main.py", "runs/notes/other/b.txt"]
+        assert run.path is not None
+        for inside in (run.path, kept.parent):
+            with pytest.raises(UsageError, match="own folder"):
+                run.keep_file(inside, "again")
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", ".hidden"])
 def test_a_file_cannot_be_kept_outside(tmp_path: Path, name: str) -> None:
     (tmp_path / "a.txt").write_text("x")

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +190,65 @@ def test_finishing_twice_is_once_and_logging_later_is_told(root: Path) -> None:
     run.log({"x": 1.0})
     run.finish()
     run.finish("failed")
-    with pytest.warns(RecordingWarning, match="was finished before this log"):
+    with pytest.warns(RecordingWarning, match="was finished before this call"):
         run.log({"x": 2.0})
     assert stored(run).info().status == "finished"
     assert series(run) == {"x": [(0, 1.0)]}
+
+
+class Odd:
+    """Looks like a number, and is none."""
+
+    shape = ()
+
+    def item(self) -> float:
+        raise KeyError("no value")
+
+
+def test_a_value_that_cannot_be_read_does_not_take_the_others_of_its_call_with_it(root: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    picture = pillow.new("F", (4, 4))  # does not say what is black and what is white
+    run = init("odd", strict=False)
+    with pytest.warns(RecordingWarning) as told:
+        run.log({"before": 1.0, "picture": picture, "odd": Odd(), "after": {"it": 2}}, step=3)
+    assert [str(each.message).partition(":")[0] for each in told] == [
+        "'picture', a Image, could not be read and was not recorded",
+        "'odd', a Odd, could not be read and was not recorded",
+    ]
+    assert "range=" in str(told[0].message)
+    assert "KeyError" in str(told[1].message)
+    run.finish()
+    assert series(run) == {"before": [(3, 1.0)], "after/it": [(3, 2.0)]}
+    (notice,) = stored(run).info().notices
+    assert (notice.code, notice.count) == ("dropped_values", 2)
+    strict = init("odd", strict=True)
+    with pytest.raises(UsageError, match="odd") as raised:
+        strict.log({"odd": Odd()})
+    assert isinstance(raised.value.__cause__, KeyError)
+    strict.finish()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda run: run.set_config({"lr": 0.1}),
+        lambda run: run.define("loss", better="min"),
+        lambda run: run.keep_file(__file__),
+        lambda run: run.log_graph({"w": np.ones(3)}),
+        lambda run: run.watch({"w": np.ones(3)}),
+        lambda run: run.log_parameters({"w": np.ones(3)}),
+        lambda run: run.snapshot(),
+        lambda run: run.alert("late"),
+    ],
+)
+def test_whatever_is_called_after_the_end_is_told_and_is_silent_where_nothing_is_recorded(
+    root: Path, call: Callable[[epochal.Run], object]
+) -> None:
+    run = init("late", strict=False)
+    run.finish()
+    with pytest.warns(RecordingWarning, match="was finished before this call"):
+        call(run)
+    call(epochal.init("late", mode="off"))
 
 
 def test_what_runs_beside_ends_in_reverse_order_whatever_one_of_them_does(root: Path) -> None:

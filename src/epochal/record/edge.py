@@ -58,9 +58,10 @@ class Edge:
         raise NotImplementedError
 
     def _refuse(self) -> None:
+        """Count a call that came after the end, and say so once; where nothing is recorded at all, nothing is lost."""
         if self._closed in ("off", "forked"):
             return
-        message = f"run {self.id} was {self._closed} before this log() call: nothing is recorded any more"
+        message = f"run {self.id} was {self._closed} before this call: nothing is recorded any more"
         if self._guard.strict:
             raise UsageError(message, hint="start a new run with epochal.init()")
         self._guard.lost("late", message + ". Start a new run with epochal.init()", once="late")

@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from epochal.errors import RecordingWarning, UsageError
 from epochal.record.config import plain_config
-from epochal.record.guard import Guard
+from epochal.record.edge import Edge
 from epochal.record.probe import find_probe
-from epochal.store import RunWriter, graph_to_json
+from epochal.store import graph_to_json
 
 if TYPE_CHECKING:
     from epochal.store import ScalarSeries
 
 
-class Notes:
+class Notes(Edge):
     """The part of `Run` that has nothing to do with steps."""
 
     __slots__ = ()
 
     # The slots are those of Run.
-    _writer: RunWriter | None
-    _guard: Guard
     config: Mapping[str, Any]
     name: str
 
@@ -35,6 +33,7 @@ class Notes:
         `settings` is a mapping, dataclass or namespace.
         """
         if self._writer is None or self._writer.finished:
+            self._refuse()
             return
         with self._guard.over("run.set_config()"):
             plain, _ = plain_config(settings)
@@ -58,6 +57,7 @@ class Notes:
         `inputs` is one example batch; without it only the layers and their parameters are known.
         """
         if self._writer is None or self._writer.finished:
+            self._refuse()
             return
         with self._guard.over("run.log_graph()"):
             probe = find_probe(model, activations=False, gradients=False)
@@ -97,9 +97,10 @@ class Notes:
     def keep_file(self, path: str | os.PathLike[str], name: str | None = None) -> Path | None:
         """Copy a file or a folder into the run, as `files/<name>`; return where it lies, None when it was not kept.
 
-        A second file of the same name replaces the first.
+        A second file of the same name replaces the first. Of a folder in which the run itself lies, all else is kept.
         """
         if self._writer is None or self._writer.finished:
+            self._refuse()
             return None
         try:
             source = Path(path)
@@ -108,7 +109,7 @@ class Notes:
             (self._writer.folder / "files").mkdir(exist_ok=True)
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                shutil.copytree(source, target, dirs_exist_ok=True)
+                _copy_folder(source, target, run=self._writer.path)
             elif source.is_file():
                 partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
                 shutil.copy2(source, partial)
@@ -121,6 +122,17 @@ class Notes:
             self._guard.failed("run.keep_file()", error)
             return None
         return target
+
+
+def _copy_folder(source: Path, target: Path, *, run: Path) -> None:
+    """Copy a folder, without the run where that lies in it: the copy, which lies in the run, would be copied too."""
+    if target.resolve().is_relative_to(source.resolve()) and source.resolve().is_relative_to(run.resolve()):
+        raise UsageError(f"{source} is the run's own folder", hint="give a folder outside of the run")
+
+    def own(folder: str, names: list[str]) -> list[str]:
+        return [name for name in names if name == run.name and Path(folder, name).samefile(run)]
+
+    shutil.copytree(source, target, dirs_exist_ok=True, ignore=own)
 
 
 def _below(folder: Path, name: str) -> Path:

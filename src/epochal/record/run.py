@@ -193,21 +193,22 @@ class Run(Watching, Lineage, Notes, Examples):
     ) -> float | None:
         """Record what is not a plain dictionary of floats; return the epoch of this call."""
         found = sort_values({**data, "epoch": epoch} if epoch is not None else data)
-        if found.far:
-            self._log_far(found.numbers, found.far, step, now)
+        # An epoch decides what is done now, so it is read now.
+        if (far := found.far.pop("epoch", None)) is not None and (number := as_number(far)) is not None:
+            found.numbers["epoch"] = number
         append(found.numbers, step, now)
         for name, index, value in found.media:
             self._writer.add_media(name, value, step=step, t=now, index=index)  # type: ignore[union-attr]
+        if found.far:
+            self._log_far(found.far, step, now)
         for refusal in found.refused:
             if self._guard.strict:
-                raise UsageError(refusal.message)
+                raise UsageError(refusal.message) from refusal.error
             self._guard.lost("values", refusal.message, once=(refusal.name, refusal.kind))
         return found.numbers.get("epoch")
 
-    def _log_far(self, numbers: dict[str, float], far: dict[str, Any], step: int, now: float) -> None:
-        """Record numbers that lie on an accelerator when they have come; an epoch decides what is done now."""
-        if (epoch := far.pop("epoch", None)) is not None and (number := as_number(epoch)) is not None:
-            numbers["epoch"] = number
+    def _log_far(self, far: dict[str, Any], step: int, now: float) -> None:
+        """Record numbers that lie on an accelerator when they have come."""
         writer = self._writer
         if self._deferred is None and writer is not None:
 
@@ -216,7 +217,7 @@ class Run(Watching, Lineage, Notes, Examples):
 
             self._deferred = Deferred(lambda: self._append, writer.submit, lost)
             self._closers.append(self._deferred.finish)
-        if self._deferred is not None and far:
+        if self._deferred is not None:
             self._deferred.put(far, step, now)
 
     def define(
@@ -235,6 +236,7 @@ class Run(Watching, Lineage, Notes, Examples):
         alert is raised when the condition comes true, and not again before a value came for which it is false.
         """
         if self._writer is None or self._append is None:
+            self._refuse()
             return
         with self._guard.over("run.define()"):
             if better not in (None, "min", "max"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from epochal.errors import EpochalError
 from epochal.record.deferred import is_far
 from epochal.record.media.sources import figure_kind, is_pillow
 from epochal.record.media.value import Value
@@ -18,11 +19,12 @@ from epochal.record.media.value import Value
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A value that is not one number; `message` says what it is and what to do."""
+    """A value that is not one number; `message` says what it is and what to do, `error` what it raised, if it did."""
 
     name: str
     kind: str
     message: str
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Sorted:
 
 
 def sort_values(data: Mapping[Any, Any]) -> Sorted:
-    """Take nested `data` apart, names joined by `/`. Raises UsageError for a figure that cannot be drawn."""
+    """Take nested `data` apart, names joined by `/`."""
     found = Sorted()
     _gather(data, "", found)
     return found
@@ -62,16 +64,24 @@ def _gather(data: Mapping[Any, Any], prefix: str, found: Sorted) -> None:
             found.numbers[name] = value
         elif isinstance(value, Mapping):
             _gather(value, name + "/", found)
-        elif is_far(value):
-            found.far[name] = value
         else:
-            number = as_number(value)
-            if number is not None:
-                found.numbers[name] = number
-            elif values := as_values(value):
-                found.media.extend((name, i, one) for i, one in enumerate(values))
-            else:
-                found.refused.append(_refusal(name, value))
+            try:
+                _take(name, value, found)
+            except Exception as error:  # noqa: BLE001 - a foreign object, or a figure that cannot be drawn: the others go on
+                found.refused.append(_unreadable(name, value, error))
+
+
+def _take(name: str, value: object, found: Sorted) -> None:
+    if is_far(value):
+        found.far[name] = value
+        return
+    number = as_number(value)
+    if number is not None:
+        found.numbers[name] = number
+    elif values := as_values(value):
+        found.media.extend((name, i, one) for i, one in enumerate(values))
+    else:
+        found.refused.append(_refusal(name, value))
 
 
 def as_values(value: object) -> list[Value]:
@@ -127,6 +137,15 @@ def _size(value: object) -> int | None:
     for n in tuple(shape):
         size *= int(n)
     return size
+
+
+def _unreadable(name: str, value: object, error: Exception) -> Refused:
+    if isinstance(error, EpochalError):
+        why = error.message + (f" ({error.hint})" if error.hint else "")
+    else:
+        why = f"{type(error).__name__}: {error}"
+    kind = type(value).__name__
+    return Refused(name, kind, f"{name!r}, a {kind}, could not be read and was not recorded: {why}", error)
 
 
 def _refusal(name: str, value: object) -> Refused:

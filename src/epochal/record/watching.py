@@ -121,7 +121,10 @@ class Watching(Edge):
         In a distributed training only rank 0 looks, for there all ranks have the same parameters; `ranks="all"` lets
         each process look at its own, as where each trains another part of a network.
         """
-        if self._writer is None or self._append is None or self._is_spared(ranks):
+        if self._writer is None or self._append is None:
+            self._refuse()
+            return
+        if self._is_spared(ranks):
             return
         with self._guard.over("run.watch()"):
             if self._pusher is not None and self._pusher.looked:
