@@ -95,7 +95,7 @@ def test_listed_hosts_are_let_in_with_or_without_a_port() -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "http://127.0.0.1:3000", "null", "http://localhost:6070", "x"]
+    "origin", ["http://evil.example", "http://127.0.0.1:3000", "null", "http://localhost:6070", "x", "http://["]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 def test_another_origin_is_refused_whatever_it_asks(method: str, origin: str) -> None:
@@ -181,6 +181,15 @@ def test_the_token_is_taken_from_the_header_and_from_the_cookie_that_the_page_se
     assert "samesite=strict" in cookie
     assert TOKEN not in welcome.headers["location"]
     assert client.get("/api/v1/runs").status_code == 200  # the client kept the cookie
+
+
+@pytest.mark.parametrize("other", ['prefs={"a":1, "b":2}', "a/b=1", "said=one two", "list[0]=x", "=", "bare"])
+def test_cookies_of_other_programs_on_the_machine_do_not_lock_anybody_out(other: str) -> None:
+    inside = Inside(token=TOKEN)
+    own = f"{Access(token=TOKEN).cookie}={TOKEN}"
+    for cookies in (f"{other}; {own}", f"{own}; {other}"):
+        assert inside.client().get("/api/v1/runs", headers={"cookie": cookies}).status_code == 200
+    assert inside.client().get("/api/v1/runs", headers={"cookie": other}).status_code == 401
 
 
 def test_a_wrong_token_on_the_page_sets_no_cookie() -> None:

@@ -22,10 +22,10 @@ import logging
 import re
 import secrets
 from collections.abc import Iterable
-from http.cookies import SimpleCookie
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -169,7 +169,7 @@ class Guard:
             403, "origin", "this request comes from another site", hint="ask from the Studio's own page"
         )
         for origin in headers.getlist("origin"):
-            if urlsplit(origin).netloc.lower() != hosts[0].lower():
+            if _host_of(origin) != hosts[0].lower():
                 return elsewhere
         site = headers.get("sec-fetch-site", "same-origin")
         changes = scope["method"] not in _READING
@@ -200,8 +200,9 @@ class Guard:
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and access.knows_token(bearer.strip()):
             return None
-        morsel = SimpleCookie(headers.get("cookie", "")).get(access.cookie)
-        if morsel is not None and access.knows_token(morsel.value):
+        # Not the standard library's reader: it gives up at the first cookie of its dislike, and those of other programs
+        # on this machine come too.
+        if access.knows_token(cookie_parser(headers.get("cookie", "")).get(access.cookie, "")):
             return None
         return error_response(
             401,
@@ -210,6 +211,14 @@ class Guard:
             hint="open the address with ?token=... that it printed when it started",
             headers={"WWW-Authenticate": "Bearer"},
         )
+
+
+def _host_of(origin: str) -> str:
+    """Host and port of an origin; empty where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _is_api(scope: Scope) -> bool:
