@@ -40,6 +40,10 @@ class TestLocal(RunnerChecks):
         if len(os.sched_getaffinity(0)) > 1:
             assert one.metrics["first"] != two.metrics["first"]
 
+    def test_what_one_trial_imported_is_there_for_the_next(self, runner: Runner, bench: Bench) -> None:
+        first, second = (bench.one(runner, bench.task("imports")) for _ in range(2))
+        assert (first.metrics["there"], second.metrics["there"]) == (0.0, 1.0)
+
     def test_a_trial_that_takes_too_much_memory_is_ended(self, runner: Runner, bench: Bench) -> None:
         state = bench.one(runner, bench.task("hungry", {"bytes": 400_000_000}, memory=200_000_000))
         assert state.status == "failed"

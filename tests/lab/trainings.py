@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import random
 import signal
@@ -50,6 +51,13 @@ def polite(run: Run, parameters: Mapping[str, Any], seed: int, should_stop: Call
         step += 1
         time.sleep(0.02)
     return {"steps": float(step)}
+
+
+def imports(run: Run, parameters: Mapping[str, Any], seed: int) -> dict[str, float]:
+    """Needs a large library, and tells whether it was there already."""
+    there = "sklearn" in sys.modules
+    importlib.import_module("sklearn.datasets")
+    return {"there": float(there)}
 
 
 def silent(run: Run, parameters: Mapping[str, Any], seed: int) -> None:

@@ -22,7 +22,9 @@ from typing import Any
 __all__ = ["main"]
 
 _DEATH_SIGNAL = 1
-_WARM = frozenset({"torch", "sympy", "mpmath", "networkx", "numpy", "epochal"})
+_WARM = frozenset(
+    {"torch", "sympy", "mpmath", "networkx", "numpy", "scipy", "sklearn", "pandas", "PIL", "h5py", "optuna", "epochal"}
+)
 
 
 def main(cores: str = "", warm: str = "") -> int:
