@@ -31,12 +31,16 @@ export function foundOf(step: number, result: LensResult, look: Look): Found {
   return { step, caption: result.caption, notes: result.notes, counts, done: result.done, values, limit }
 }
 
-/** A film of one frame. */
-export function framesOf({ step, values }: Found, shape: readonly number[], limit: number): RecordedFrames {
+/** A film of what was found at one step or several, in the order of time; of two of one step the last. */
+export function framesOf(found: readonly Found[], shape: readonly number[], limit: number): RecordedFrames {
   const size = shape.reduce((n, s) => n * s, 1)
-  const nonfinite = values.reduce((n, v) => n + (Number.isFinite(v) ? 0 : 1), 0)
+  const kept = [...new Map(found.map((one) => [one.step, one])).values()].sort((a, b) => a.step - b.step)
+  const data = new Float32Array(size * kept.length)
+  kept.forEach(({ values }, t) => data.set(values, t * size))
+  const nonfinite = data.reduce((n, v) => n + (Number.isFinite(v) ? 0 : 1), 0)
+  const steps = kept.map(({ step }) => step)
   return new RecordedFrames([
-    { encoding: 'f4', limit, nonfinite, total: 1, stride: 1, steps: [step], shape, size, data: values },
+    { encoding: 'f4', limit, nonfinite, total: steps.length, stride: 1, steps, shape, size, data },
   ])
 }
 
