@@ -144,6 +144,37 @@ def test_the_mouse_and_keys_turn_it_and_time_does_not(page: Any, address: str) -
     assert "turn=" not in page.url
 
 
+def test_small_pictures_behind_wait_until_all_rests(page: Any, address: str) -> None:
+    """Each would cost as much as the one that is turned."""
+    page.add_init_script(
+        """
+        window.drawn = []
+        const put = CanvasRenderingContext2D.prototype.putImageData
+        CanvasRenderingContext2D.prototype.putImageData = function (...what) {
+          if (this.canvas.closest('main') && !this.canvas.closest('dialog')) drawn.push(this.canvas.width)
+          return put.apply(this, what)
+        }
+        """
+    )
+    opened(page, address)
+    full = page.evaluate("drawn.splice(0).at(-1)")
+    sizes = page.evaluate(
+        """async () => {
+          const stage = document.querySelector('.stage canvas')
+          const first = stage.measured.frames
+          while (stage.measured.frames < first + 12) {
+            stage.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true, cancelable: true}))
+            await new Promise(done => requestAnimationFrame(done))
+          }
+          return drawn.splice(0)
+        }"""
+    )
+    # A browser that was held up for a while may have taken that for rest.
+    assert len(sizes) <= 3
+    page.wait_for_function("() => drawn.length > 0")
+    assert page.evaluate("drawn") == [full]
+
+
 def test_a_click_cuts_there_and_the_threshold_hides(page: Any, address: str) -> None:
     stage = opened(page, address, turn="0,0,1")
     box = stage.bounding_box()

@@ -9,7 +9,7 @@ export interface Mesh {
 }
 
 /** More sides than these are drawn ray by ray instead. */
-export const MOST_SIDES = 1_200_000
+export const MOST_SIDES = 150_000
 
 /** Corners of a side in the order of a strip: which way from the voxel's place, for x, y, z. */
 const CORNERS: readonly (readonly (readonly [number, number, number])[])[] = [

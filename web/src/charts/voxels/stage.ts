@@ -3,8 +3,8 @@ import { turnOf } from './pose'
 import { drawCubes } from './rays'
 import { Renderer, type Drawn, type Look } from './renderer'
 
-/** A picture that moves should take no longer than this, one that rests no longer than that. */
-const MOVING_MS = 36
+/** A picture that moves should take no longer than this (it is seen with the frame after), one that rests than that. */
+const MOVING_MS = 24
 const RESTING_MS = 500
 const RESTS_AFTER_MS = 160
 const LEAST = { cubes: 0.45, glass: 0.22, plain: 0.2 }
