@@ -46,8 +46,12 @@ def test_a_failed_replacement_keeps_the_old_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "message"), [(b"{", "is not JSON"), (b"[]", "a JSON list, expected an object"), (b"", "is not JSON")]
-)
+    ("data", "message"),
+    [
+        (b"{", "is not JSON"), (b"[]", "a JSON list, expected an object"), (b"", "is not JSON"),
+        (b'{"a":' * 100_000, "is not JSON"),
+    ],
+)  # fmt: skip
 def test_damaged_json_names_the_file(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "run.json"
     path.write_bytes(data)

@@ -64,6 +64,12 @@ def test_groups_that_are_none_are_refused(groups: Any) -> None:
         graph_from_json(json.dumps(damaged).encode())
 
 
+@pytest.mark.parametrize("data", [b'{"layers":' * 100_000, b'{"source": "declared", "layers": [{"layer_id": 1e999}]}'])
+def test_hostile_graphs_are_refused(data: bytes) -> None:
+    with pytest.raises(DamagedError, match="no graph"):
+        graph_from_json(data)
+
+
 def test_several_models_keep_their_groups_below_their_names() -> None:
     joined = join_graphs({"critic": block(), "actor": block()})
     assert [(g.group_id, g.parent, g.layers[0]) for g in joined.groups] == [

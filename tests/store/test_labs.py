@@ -79,6 +79,25 @@ def test_a_line_that_was_torn_is_no_harm(tmp_path: Path) -> None:
     assert path.read_bytes().count(b"\n") == 3
 
 
+def test_events_that_hold_other_things_are_passed_over(tmp_path: Path) -> None:
+    info = lab()
+    with LabLog(tmp_path, info) as log:
+        path = log.path / "events.jsonl"
+        log.started(info.trials[0], attempt=1)
+    with path.open("ab") as file:
+        for odd in (
+            '{"event":"planned","trial":{"number":[1]}}', '{"event":"planned","trial":7}',
+            '{"event":"planned","trial":{"number":1e999}}', '{"event":"started","number":[0]}',
+            '{"event":"started","number":0,"attempt":"x"}', '{"event":"started","number":0,"attempt":1e999}',
+            '{"event":"ended","number":0,"status":["finished"]}',
+            '{"event":"ended","number":0,"status":"finished","metrics":3,"seconds":"x"}', "[]", "3",
+        ):  # fmt: skip
+            file.write(odd.encode() + b"\n")
+    with LabLog(tmp_path, info) as log:
+        log.ended(TrialState(trial=info.trials[1], status="finished", attempt=1))
+        assert [state.status for state in read_lab(tmp_path)[1]] == ["running", "finished", "waiting"]
+
+
 def test_one_process_runs_a_lab(tmp_path: Path) -> None:
     info = lab()
     with LabLog(tmp_path, info), pytest.raises(UsageError, match="is being run by another process"):

@@ -180,6 +180,22 @@ def test_runs_that_cannot_be_read_are_told_and_the_others_shown(library: Library
         StoredRun(newer.path).info()
 
 
+@pytest.mark.parametrize("name", ["run.json", "state.json", "meta.json", "summary.json"])
+@pytest.mark.parametrize("damage", ["deep", "huge"])
+def test_a_hostile_file_of_one_run_hides_no_other(library: Library, name: str, damage: str) -> None:
+    run = library.run("20260102")
+    path = run.path / name if (run.path / name).exists() else next(iter(run.path.rglob(name)), run.path / name)
+    if damage == "deep":
+        path.write_text('{"a":' * 100_000)
+    else:
+        path.write_text(
+            '{"format_version": 1, "created": 1e999, "archived": 1e999, "tags": [], "last_step": 1e999, "ended": 1e999,'
+            ' "exit_code": 1e999, "loss": {"n": 1e999}, "series": {"loss": {"n": 1e999}}, "lost": 1e999}'
+        )
+    library = Library(library.root)
+    assert {"20260103", "20260101"} <= {row.info.run_id[:8] for row in library.rows()}
+
+
 def test_a_run_without_version_is_damaged(library: Library) -> None:
     run = library.run("20260101")
     (run.path / "run.json").write_text("{}")

@@ -94,6 +94,18 @@ def test_what_was_given_comes_back(tmp_path: Path) -> None:
     assert StoredRun(writer.path).notices() == ()
 
 
+def test_a_value_of_which_too_much_is_told_is_counted_as_lost(tmp_path: Path) -> None:
+    said: list[str] = []
+    writer = begin(tmp_path, on_problem=said.append)
+    writer.add_media("a", Note(b"one", meta={"boxes": ["x" * 1000] * 5000}), step=0, t=EPOCH_START)
+    writer.add_media("a", Note(b"two", meta={"boxes": ["x" * 1000] * 50}), step=1, t=EPOCH_START)
+    writer.finish()
+    assert "5,020,011 characters of JSON" in said[0]
+    run = StoredRun(writer.path)
+    assert [item.step for item in run.media("a")] == [1]
+    assert [(notice.code, notice.count) for notice in run.notices()] == [("dropped_media", 1)]
+
+
 def test_other_programs_read_the_rows(tmp_path: Path) -> None:
     writer = begin(tmp_path)
     for step in range(4):

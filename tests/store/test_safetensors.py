@@ -76,6 +76,9 @@ GOOD = {"w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}
         file_of({"w": GOOD["w"] | {"data_offsets": [8, 24]}}),
         file_of(GOOD, bytes(15)),
         file_of({"__metadata__": [1]} | GOOD),
+        file_of({f"w{n}": {"dtype": "U8", "shape": [999], "data_offsets": [0, 999]} for n in range(50)}, bytes(999)),
+        file_of({"__metadata__": {"step": 1e999}} | GOOD),
+        file_of(b'{"w":' * 100_000),
     ],
 )
 def test_hostile_headers_are_refused_naming_the_file(tmp_path: Path, data: bytes) -> None:

@@ -17,6 +17,7 @@ from epochal.facts import BLOB_EXTENSIONS
 from epochal.store.files import replace_file
 
 __all__ = [
+    "META_LIMIT",
     "Blob",
     "Encodable",
     "Encoded",
@@ -27,6 +28,9 @@ __all__ = [
     "split_blob_name",
     "write_blob",
 ]
+
+META_LIMIT = 4_000_000
+"""So many characters of JSON may be told of a value at most: who reads a run holds them in memory."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -59,7 +59,7 @@ def read_json(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path} is not JSON: {error}", hint="restore it from a copy, or delete the run") from None
     if not isinstance(value, dict):
         raise DamagedError(f"{path} holds a JSON {type(value).__name__}, expected an object")

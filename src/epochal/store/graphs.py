@@ -36,7 +36,7 @@ def graph_from_json(data: bytes) -> Graph:
             framework=value.get("framework", ""),
             note=value.get("note", ""),
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedError(f"graph.json is no graph: {type(error).__name__}: {error}") from None
 
 

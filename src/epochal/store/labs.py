@@ -23,13 +23,15 @@ from epochal.store.lines import LineFile, read_lines
 from epochal.store.process import HEARTBEAT_LIMIT_SECS, identity, is_alive
 
 __all__ = ["LABS_NAME", "LAB_FORMAT_VERSION", "LabLog", "drop_outcome", "is_running", "labs", "new_lab_id"]
-__all__ += ["read_lab", "take_outcome", "write_outcome"]
+__all__ += ["outcome_document", "outcome_of", "read_lab", "take_outcome", "write_outcome"]
 
 LABS_NAME = ".labs"
 LAB_FORMAT_VERSION = 1
 EVENTS_LIMIT_BYTES = 1 << 30
 BEAT_SECS = HEARTBEAT_LIMIT_SECS / 6
 _INTERRUPTED = "the process that ran the lab ended before this trial did"
+_GARBLED = (TypeError, ValueError, AttributeError, OverflowError)
+"""What an event that holds other things than it should comes to: it is passed over, as those that are not known are."""
 _STATUSES: dict[str, TrialStatus] = {"finished": "finished", "failed": "failed", "stopped": "stopped"}
 
 
@@ -59,9 +61,10 @@ def read_lab(root: str | os.PathLike[str] | None = None, name: str = "latest") -
     trials = list(info.trials)
     known = {trial.number for trial in trials}
     for event in events:
-        if event.get("event") == "planned" and (trial := _trial(event.get("trial"))) and trial.number not in known:
-            known.add(trial.number)
-            trials.append(trial)
+        with contextlib.suppress(*_GARBLED):
+            if event.get("event") == "planned" and (trial := _trial(event.get("trial"))) and trial.number not in known:
+                known.add(trial.number)
+                trials.append(trial)
     states = _states(trials, events, running=is_running(path))
     return replace(info, trials=tuple(trials)), states
 
@@ -164,20 +167,24 @@ class LabLog:
 def _states(trials: list[Trial], events: list[dict[str, Any]], *, running: bool) -> list[TrialState]:
     states = {trial.number: TrialState(trial=trial) for trial in trials}
     for event in events:
-        state = states.get(event.get("number", -1))
-        if state is None:
-            continue
-        if event.get("event") == "started":
-            states[state.trial.number] = TrialState(
-                trial=state.trial, status="running", run=event.get("run"), attempt=int(event.get("attempt") or 1)
-            )
-        elif event.get("event") == "ended" and event.get("status") in _STATUSES:
-            states[state.trial.number] = _state(state.trial, event)
+        with contextlib.suppress(*_GARBLED):
+            if (state := states.get(event.get("number", -1))) is not None:
+                states[state.trial.number] = _after(state, event)
     if not running:
         for number, state in states.items():
             if state.status == "running":
                 states[number] = replace(state, status="stopped", error=_INTERRUPTED, resumable=True)
     return [states[trial.number] for trial in sorted(trials, key=lambda trial: trial.number)]
+
+
+def _after(state: TrialState, event: Mapping[str, Any]) -> TrialState:
+    """How a trial stands after an event; as before, where the event says nothing of that."""
+    if event.get("event") == "started":
+        attempt = int(event.get("attempt") or 1)
+        return TrialState(trial=state.trial, status="running", run=event.get("run"), attempt=attempt)
+    if event.get("event") == "ended" and event.get("status") in _STATUSES:
+        return _state(state.trial, event)
+    return state
 
 
 def _state_document(state: TrialState) -> dict[str, Any]:
@@ -201,6 +208,16 @@ def _state(trial: Trial, given: Mapping[str, Any]) -> TrialState:
     )
 
 
+def outcome_document(state: TrialState) -> dict[str, Any]:
+    """How an attempt ended, as plain values that `outcome_of` reads."""
+    return _state_document(state)
+
+
+def outcome_of(trial: Trial, document: Mapping[str, Any]) -> TrialState | None:
+    """How an attempt ended, by such a document; None where it does not say."""
+    return _state(trial, document) if document.get("status") in _STATUSES else None
+
+
 def write_outcome(lab: str | os.PathLike[str], state: TrialState) -> None:
     """Leave word of how an attempt ended, for the process that runs the lab. Called in the process of the trial."""
     path = _outcome(lab, state.trial.number, state.attempt)
@@ -214,7 +231,7 @@ def take_outcome(lab: str | os.PathLike[str], trial: Trial, attempt: int) -> Tri
         found = read_json(_outcome(lab, trial.number, attempt))
     except (FileNotFoundError, DamagedError):
         return None
-    return _state(trial, found) if found.get("status") in _STATUSES else None
+    return outcome_of(trial, found)
 
 
 def drop_outcome(lab: str | os.PathLike[str], number: int, attempt: int) -> None:
@@ -305,7 +322,7 @@ def _read_info(path: Path) -> LabInfo:
             settings=_mapping(found.get("settings")),
             path=str(path),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DamagedError(f"{path / 'lab.json'} lacks or garbles {error}") from error
 
 

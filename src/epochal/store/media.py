@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from epochal.store.arrow import MEDIA_COLUMNS
-from epochal.store.blobs import Blob, Encodable, Encoded, split_blob_name, write_blob
+from epochal.store.blobs import META_LIMIT, Blob, Encodable, Encoded, split_blob_name, write_blob
 from epochal.store.files import to_json
 from epochal.store.layout import WriterFolder
 from epochal.store.segments import SegmentWriter
@@ -168,6 +168,8 @@ class PendingMedia:
         sha256, extension = split_blob_name(names[0]) or ("", "")
         caption = str(given.value.caption)[:CAPTION_LIMIT].encode("utf-8", "replace").decode("utf-8")
         text = to_json(meta).decode("ascii") if meta else ""
+        if len(text) > META_LIMIT:
+            raise ValueError(f"what is told of it (boxes, names of classes) takes {len(text):,} characters of JSON")
         row = (
             given.step, given.t, given.value.kind, given.index, sha256, extension, len(encoded.data), caption, text
         )  # fmt: skip

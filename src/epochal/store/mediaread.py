@@ -16,14 +16,12 @@ from epochal.errors import DamagedError, NotFoundError, UsageError
 from epochal.facts import MediaItem, Notice
 from epochal.store.arrow import MEDIA_COLUMNS
 from epochal.store.arrowread import Batch
-from epochal.store.blobs import blob_name, split_blob_name
+from epochal.store.blobs import META_LIMIT, blob_name, split_blob_name
 from epochal.store.boots import Boot, shown_before
 from epochal.store.layout import WriterFolder
 from epochal.store.tail import SegmentsReplacedError, SegmentTail
 
 __all__ = ["MediaSeries", "MediaSet"]
-
-META_LIMIT = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -378,7 +378,7 @@ def _well_formed(path: Path) -> Iterator[None]:
     """Say that a file is damaged where its JSON is valid but holds the wrong kinds of things."""
     try:
         yield
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         if isinstance(error, EpochalError):
             raise
         raise DamagedError(

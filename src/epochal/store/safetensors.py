@@ -161,7 +161,7 @@ def _write_parts(fd: int, parts: list[memoryview]) -> None:
 
 
 def read_header(path: Path) -> SnapshotHeader:
-    """Return the header of a snapshot, every offset checked against the file's size.
+    """Return the header of a snapshot, every offset and the sum of all sizes checked against the file's.
 
     Raises FileNotFoundError, and DamagedError when the file is no safetensors file.
     """
@@ -178,22 +178,21 @@ def read_header(path: Path) -> SnapshotHeader:
         tensors = {name: _place(entry, base=8 + length, size=size) for name, entry in entries.items()}
         step, epoch = metadata.get("step"), metadata.get("epoch")
         said = {str(key): str(value) for key, value in metadata.items()}
+        if sum(place.end - place.begin for place in tensors.values()) > size:
+            raise ValueError("its tensors lie over one another")  # and would grow in memory
         return SnapshotHeader(int(step) if step else None, float(epoch) if epoch else None, tensors, said)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise _damaged(path, f"its header is wrong ({error})") from None
+    except RecursionError:
+        raise _damaged(path, "its header is wrong (too deep)") from None
 
 
 def read_file(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return all tensors of a safetensors file that anyone may have made.
 
-    Raises DamagedError when it is none, or when its tensors lie over one another and so would grow in memory.
+    Raises DamagedError when it is none.
     """
-    try:
-        header = read_header(path)
-    except RecursionError:
-        raise _damaged(path, "its header is wrong (too deep)") from None
-    if sum(place.end - place.begin for place in header.tensors.values()) > path.stat().st_size:
-        raise _damaged(path, "its tensors lie over one another")
+    header = read_header(path)
     with path.open("rb") as file:
         return {name: read_tensor(file.fileno(), place) for name, place in header.tensors.items()}
 

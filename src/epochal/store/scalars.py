@@ -184,7 +184,7 @@ class ScalarTail:
             for line in data[:whole].splitlines():
                 try:
                     name = str(json.loads(line))
-                except ValueError:
+                except (ValueError, RecursionError):
                     name = f"unreadable name {len(self._journal_names)}"
                 self._journal_names.append(name.encode("utf-8", "backslashreplace").decode("utf-8"))
             self._names_read += whole

@@ -111,7 +111,7 @@ def _look(run: StoredRun) -> LibraryRow:
     row = LibraryRow(run, info, version, orjson.dumps(stored))
     try:
         _ = row.summaries  # a summary that cannot be made is told now, not when the table is drawn
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise DamagedError(f"summary.json of {run.path} holds something unexpected: {error}") from error
     return row
 
