@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
@@ -13,7 +14,7 @@ from epochal.errors import UsageError
 from epochal.facts.lab import LabInfo, Trial, TrialState
 from epochal.views.effects import measure_effects
 from epochal.views.effects_contrast import Noise, fit_model, intervals, paired_weights, stacked
-from epochal.views.effects_design import Observation, make_design
+from epochal.views.effects_design import Observation, make_design, value_text
 from epochal.views.effects_facts import Effect, Effects
 from epochal.views.effects_optuna import optuna_importance
 from epochal.views.effects_spread import measure_spread
@@ -206,6 +207,16 @@ class TestWhatCannotBeTold:
         assert "their effects cannot be told apart" in effect_sentence(of(effects, "kernel"), effects)
         assert of(effects, "dropout").largest is not None
 
+    def test_two_groups_that_changed_together_are_told_of_one_by_one(self) -> None:
+        base = {"filters": 8, "kernel": 3, "rate": 0.1, "decay": 0.0}
+        points = [base, {**base, "filters": 16, "kernel": 5}, {**base, "rate": 0.2, "decay": 0.1}]
+        effects = measure_effects(INFO, trained(points, lambda p: 0.6))
+        assert set(effect_sentences(effects)) == {
+            "filters and kernel never changed alone: their effects cannot be told apart",
+            "decay and rate never changed alone: their effects cannot be told apart",
+        }
+        assert effect_sentence(of(effects, "rate"), effects) == effect_sentence(of(effects, "decay"), effects)
+
     def test_failed_and_infinite_trials_are_counted(self) -> None:
         states = trained(grid(a=[1, 2]), lambda p: 0.5)
         states.append(TrialState(trial=states[0].trial, status="failed", error="x"))
@@ -290,7 +301,31 @@ class TestVariance:
         assert found.clear
         assert found.estimate is not None
         assert abs(found.estimate) == pytest.approx(0.08, abs=0.012)
-        assert "compared with" in interaction_sentence(found, effects)
+        told = interaction_sentence(found, effects)
+        one, other = found.parameters
+        assert re.fullmatch(
+            rf"{one} \S+ → \S+: [78]\.\d points more with {other} \S+ than with \S+, 95 % CI \[[\d.]+, [\d.]+\]", told
+        )
+        # The change does more where the sentence says so.
+        change, place = (
+            re.findall(r"(\S+) → (\S+):", told)[0],
+            re.findall(r"with \S+ (\S+?) than with (\S+?),", told)[0],
+        )
+
+        def mean(value: str, beside: str) -> float:
+            wanted = {one: value, other: beside}
+            return float(
+                np.mean(
+                    [
+                        state.metrics["val_accuracy"]
+                        for state in states
+                        if all(value_text(state.trial.parameters[k]) == v for k, v in wanted.items())
+                    ]
+                )
+            )
+
+        more, less = ((mean(change[1], beside) - mean(change[0], beside)) for beside in place)
+        assert more - less == pytest.approx(abs(found.estimate))
         assert not any(other.clear for other in effects.interactions[1:])
 
     def test_importance_of_optuna_agrees_on_the_order(self) -> None:

@@ -29,6 +29,8 @@ def effect_sentence(effect: Effect, effects: Effects) -> str:
     found = effect.largest
     name = effect.parameter
     if found is None:
+        if len(together := _never_alone(effect, effects)) > 1:
+            return f"{_joined(together)} never changed alone: their effects cannot be told apart"
         if effect.confounded:
             return f"{name} changed together with {_listed(effect.confounded)}: their effects cannot be told apart"
         return f"{name} has {len(effect.levels)} values, too many to compare one by one"
@@ -47,14 +49,24 @@ def effect_sentence(effect: Effect, effects: Effects) -> str:
 
 
 def effect_sentences(effects: Effects) -> list[str]:
-    """A sentence for each effect, and one for all that cannot be told apart where those are several."""
-    lost = [effect.parameter for effect in effects.effects if effect.largest is None and effect.confounded]
-    if len(lost) < 2:
-        lost = []
-    told = [effect_sentence(effect, effects) for effect in effects.effects if effect.parameter not in lost]
-    if lost:
-        told.append(f"{', '.join(lost[:-1])} and {lost[-1]} never changed alone: their effects cannot be told apart")
-    return told
+    """A sentence for each effect, and one for all those that cannot be told from each other."""
+    told = [(effect.largest is None, effect_sentence(effect, effects)) for effect in effects.effects]
+    # What cannot be told comes last.
+    return list(dict.fromkeys(text for _, text in sorted(told, key=lambda one: one[0])))
+
+
+def _never_alone(effect: Effect, effects: Effects) -> list[str]:
+    """The parameters that changed with this one, and those that changed with them, as far as none can be told apart."""
+    lost = {one.parameter: one.confounded for one in effects.effects if one.largest is None and one.confounded}
+    found, edge = {effect.parameter}, [effect.parameter]
+    while edge:
+        name = edge.pop()
+        near = (
+            {other for other in lost if other in lost[name] or name in lost[other]} - found if name in lost else set()
+        )
+        found |= near
+        edge += sorted(near)
+    return [one.parameter for one in effects.effects if one.parameter in found]
 
 
 def interaction_sentence(interaction: Interaction, effects: Effects) -> str:
@@ -62,14 +74,17 @@ def interaction_sentence(interaction: Interaction, effects: Effects) -> str:
     (one, other), ((a, b), (c, d)) = interaction.parameters, interaction.levels
     if interaction.estimate is None:
         return f"{one} and {other} together: {interaction.share * 100:.1f} % of the variance"
-    change = f"{one} {a} → {b}"
-    place = f"with {other} {d} compared with {c}"
-    if interaction.low is None or interaction.high is None:
-        half = abs(interaction.estimate) / 2
-        more = difference_text(interaction.estimate, half, points=effects.points)
-        return f"{change}: {more} {place}, from one repeat: no conclusion"
-    told = _with_interval(interaction.estimate, interaction.low, interaction.high, effects)
-    text = f"{change}: {told}, {place}"
+    estimate, low, high = interaction.estimate, interaction.low, interaction.high
+    if estimate < 0:
+        # Told the other way round it is more, not less.
+        c, d, estimate = d, c, -estimate
+        low, high = (None, None) if low is None or high is None else (-high, -low)
+    half = abs(estimate) / 2 if low is None or high is None else (high - low) / 2
+    more = difference_text(estimate, half, points=effects.points).removeprefix("+")
+    text = f"{one} {a} → {b}: {more} more with {other} {d} than with {c}"
+    if low is None or high is None:
+        return f"{text}, from one repeat: no conclusion"
+    text += f", 95 % CI {_interval(low, high, points=effects.points)}"
     return text if interaction.clear else f"{text}: no clear interaction"
 
 
@@ -109,13 +124,18 @@ def notes_of(effects: Effects) -> list[str]:
 
 
 def _with_interval(estimate: float, low: float, high: float, effects: Effects) -> str:
-    points, half = effects.points, (high - low) / 2
+    text = difference_text(estimate, (high - low) / 2, points=effects.points)
+    return f"{text}, 95 % CI {_interval(low, high, points=effects.points)}"
+
+
+def _interval(low: float, high: float, *, points: bool) -> str:
+    half = (high - low) / 2
     # An end that is not zero must not look like it.
     while half > 1e-12 and any(end and not _rounded(end, half, points) for end in (low, high)) and low * high > 0:
         half /= 10
     digits = _digits(half, points)
     ends = ", ".join(f"{_rounded(end, half, points):.{digits}f}".replace("-", "−") for end in (low, high))
-    return f"{difference_text(estimate, half, points=points)}, 95 % CI [{ends}]"
+    return f"[{ends}]"
 
 
 def _rounded(value: float, half: float, points: bool) -> float:  # noqa: FBT001 - inside this file
@@ -139,8 +159,10 @@ def _repeats(repeats: tuple[int, int]) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     words = list(names)
-    if len(words) > 4:
-        return f"{', '.join(words[:3])} and {len(words) - 3} more"
+    return f"{', '.join(words[:3])} and {len(words) - 3} more" if len(words) > 4 else _joined(words)
+
+
+def _joined(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
