@@ -20,6 +20,8 @@ pytestmark = pytest.mark.torch
 
 from torch import nn  # noqa: E402
 
+from tests.attending import Letters  # noqa: E402
+
 Said = Callable[..., Any]
 
 
@@ -111,3 +113,17 @@ def test_words_for_people_and_for_what_cannot_be(place: Path, capsys: pytest.Cap
     listed = capsys.readouterr().out
     assert "linear_probes" in listed
     assert "saliency" in listed
+
+
+def test_attention_of_what_is_written(said_by: Said, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tokens = torch.arange(16).reshape(4, 4) % 5
+    with package.init(project="p", dir=tmp_path, config={"vocabulary": "abcd "}, strict=True) as run:
+        run.watch(Letters(), inputs=tokens[:2])
+        run.log({"loss": 1.0}, step=1)
+        run.snapshot(1)
+    said = said_by("latest", "ad b", "--dir", tmp_path, "--method", "attention", "--to", tmp_path / "letters.npz")
+    assert said["tokens"] == ["a", "d", "▁", "b"]
+    with np.load(tmp_path / "letters.npz") as held:
+        expected = lens.attention(package.open(tmp_path).run("latest").network(), np.array([0, 3, 4, 1]))
+        np.testing.assert_allclose(held["rollout"], expected.rollout, atol=1e-6)

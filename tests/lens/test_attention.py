@@ -18,6 +18,8 @@ pytestmark = pytest.mark.torch
 import torch.nn.functional as F  # noqa: E402, N812
 from torch import Tensor, nn  # noqa: E402
 
+from tests.attending import Windows  # noqa: E402
+
 
 class Block(nn.Module):
     """One layer written out: it keeps the weights of its heads."""
@@ -170,6 +172,24 @@ def test_models_of_hugging_face_have_the_weights_that_they_put_out(implementatio
     found = lens.attention(model, padded, tokens=["a", "b", "c", "-", "-"])
     assert found.weights[0][:, :, 3:].max() < 1e-6
     assert found.tokens == ("a", "b", "c", "-", "-")
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_attention_within_windows_has_neither_rollout_nor_map(weights: bool, tmp_path: Path) -> None:
+    net = Windows(weights=weights)  # with weights, heads and windows lie in one axis
+    x = torch.rand(1, 8, 8)
+    with epochal.init(project="p", dir=tmp_path, strict=True) as recording:
+        recording.watch(net, inputs=x[None].repeat(2, 1, 1, 1))
+        recording.log({"loss": 0.0}, step=1)
+        recording.snapshot(1)
+    for network in (net, epochal.open(tmp_path).run("latest").network(1)):
+        found = lens.attention(network, x)
+        assert found.windowed
+        assert not found.has_rollout
+        assert found.weights[0].shape == (8, 4, 4)
+        for ask in (found.of, found.film, found.scene):
+            with pytest.raises(UsageError, match="attends within windows"):
+                ask()
 
 
 def test_what_attends_nowhere_and_bad_input() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 import epochal
 from epochal import lens
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.torch
 
 from torch import nn  # noqa: E402
 
-from tests.attending import Attending  # noqa: E402
+from tests.attending import Attending, Letters, Windows  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,17 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 optimizer.step()
                 run.log({"loss": loss.item()}, step=step)
                 run.snapshot(step)
+    for name, other, given in (("windows", Windows(), x), ("letters", Letters(), torch.arange(160).reshape(40, 4) % 5)):
+        with epochal.init(
+            project="test",
+            name=name,
+            dir=folder,
+            strict=True,
+            config={"vocabulary": "abcd "} if name == "letters" else {},
+        ) as run:
+            run.watch(other, inputs=given[:2], examples=(given, y))
+            run.log({"loss": 1.0}, step=1)
+            run.snapshot(1)
     return folder
 
 
@@ -55,8 +68,8 @@ def client(root: Path) -> Iterator[httpx.Client]:
         yield client
 
 
-def answer(client: httpx.Client, run: str, **question: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is found of a question, as CompareResult and arrays."""
+def ended(client: httpx.Client, run: str, **question: Any) -> dict[str, Any]:
+    """The CompareJob of a question when it has ended."""
     asked = client.post(f"/api/v1/runs/{run}/compare", json=question)
     assert asked.status_code == 200, asked.text
     job = asked.json()
@@ -65,6 +78,12 @@ def answer(client: httpx.Client, run: str, **question: Any) -> tuple[dict[str, A
         time.sleep(0.05)
         job = client.get(f"/api/v1/compare/{job['id']}").json()
         CompareJob.model_validate(job)
+    return dict(job)
+
+
+def answer(client: httpx.Client, run: str, **question: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is found of a question, as CompareResult and arrays."""
+    job = ended(client, run, **question)
     assert job["state"] == "done", job
     (result,) = job["results"]
     assert result["done"]
@@ -120,6 +139,7 @@ def test_what_cannot_be_is_said(client: httpx.Client, root: Path) -> None:
     run = f"test/{epochal.open(root).run('test/run0').stored.run_id}"
     for question, words in (
         ({"what": "cka_steps"}, "Name the layer"), ({"what": "attention"}, "Name one input"),
+        ({"what": "attention", "example": 0, "text": "1"}, "Name one input"),
         ({"what": "spectra", "against": {"run": run}}, "one network"),
     ):  # fmt: skip
         refused = client.post(f"/api/v1/runs/{run}/compare", json=question)
@@ -148,3 +168,48 @@ def test_a_long_one_shows_its_way_and_can_be_stopped(client: httpx.Client, root:
             time.sleep(0.02)
             job = client.get(f"/api/v1/compare/{job['id']}").json()
         assert job["state"] == "cancelled"
+
+
+def test_attention_of_a_photo_and_of_an_uploaded_picture(client: httpx.Client, root: Path) -> None:
+    reader = epochal.open(root).run("test/run0")
+    run = f"test/{reader.stored.run_id}"
+    known = client.get(f"/api/v1/runs/{run}/compare").json()
+    assert known["picture"]
+    assert known["tokens"] == ""
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    pixels[:4] = 200
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    name = client.post("/api/v1/lens/pictures", content=file.getvalue()).json()["picture"]
+    _, arrays = answer(client, run, what="attention", step=4, picture=name)
+    given = pixels[None, :, :, 0].astype(np.float32) / 255
+    np.testing.assert_allclose(arrays["maps"][0], lens.attention(reader.network(4), given).map(), atol=1e-5)
+    np.testing.assert_array_equal(arrays["pixels"], pixels)
+    gone = client.post(f"/api/v1/runs/{run}/compare", json={"what": "attention", "picture": "0" * 32})
+    assert gone.status_code == 404
+    assert "no longer kept" in gone.json()["error"]["message"]
+    unknown = client.post(f"/api/v1/runs/{run}/compare", json={"what": "attention", "photo": "nothing"})
+    assert unknown.status_code == 404
+
+
+def test_attention_of_tokens_has_their_names(client: httpx.Client, root: Path) -> None:
+    reader = epochal.open(root).run("test/letters")
+    run = f"test/{reader.stored.run_id}"
+    assert client.get(f"/api/v1/runs/{run}/compare").json()["tokens"] == "letters"
+    seen, arrays = answer(client, run, what="attention", example=1)
+    assert seen["facts"]["tokens"] == ["▁", "a", "b", "c"]
+    written, other = answer(client, run, what="attention", text="ad b")
+    assert written["facts"]["tokens"] == ["a", "d", "▁", "b"]
+    expected = lens.attention(reader.network(), np.array([0, 3, 4, 1]))
+    np.testing.assert_allclose(other["maps"][0], expected.rollout, atol=1e-5)
+    np.testing.assert_allclose(other["maps"][1:], expected.weights[0], atol=1e-5)
+    assert not np.allclose(other["maps"], arrays["maps"])
+    failed = ended(client, run, what="attention", text="az b")
+    assert failed["error"]["message"] == "'z' is not in the vocabulary of this run."
+
+
+def test_windows_are_refused_with_the_reason(client: httpx.Client, root: Path) -> None:
+    run = f"test/{epochal.open(root).run('test/windows').stored.run_id}"
+    failed = ended(client, run, what="attention", example=0)
+    assert failed["state"] == "failed"
+    assert "within windows" in failed["error"]["message"]

@@ -28,6 +28,7 @@ def compare_networks(args: argparse.Namespace, terminal: Terminal, name: str, op
     reader = _reader(args) if known.needs & {"run"} or args.path or films else None
     data, labels = _examples(args, network, known.needs)
     image, photo = _image(args, network) if "image" in known.needs else (None, None)
+    options = {**options, **_names(args, network, image)} if name == "attention" else options
     how = arguments(
         name, data=data, labels=labels, image=image, layers=_layers(args, name), other=_other(args, name),
         path=reader if args.path else None, options=options,
@@ -140,10 +141,32 @@ def _image(args: argparse.Namespace, network: Network) -> tuple[Any, Any]:
 
         found = read_input(args.image)
         return (found if found.dtype.kind in "iu" else found.astype(np.float32)), None
-    from epochal.lens.photos import open_photo
+    from epochal.lens.photos import SAMPLES, open_photo
 
+    if network.step is not None and args.image not in SAMPLES and not Path(args.image).is_file():
+        from epochal.views.vocabulary import typed_input
+
+        words, shape = _words(args), network.input_shape
+        if shape is not None and (words or len(shape) == 1):
+            return typed_input(args.image, words, shape), None
     photo = open_photo(args.image, network)
     return photo.array, photo.pixels
+
+
+def _words(args: argparse.Namespace) -> tuple[str, ...]:
+    """The vocabulary that the run of the command line tells."""
+    from epochal.network.sources import named_run
+    from epochal.views.vocabulary import vocabulary
+
+    return vocabulary(named_run(args.network, root=existing_root(args.dir))[0])
+
+
+def _names(args: argparse.Namespace, network: Network, image: Any) -> dict[str, Any]:
+    """Names of the tokens of a run that tells its words."""
+    from epochal.views.vocabulary import token_names
+
+    words = _words(args) if network.step is not None and image.ndim == 1 else ()
+    return {"tokens": token_names(words, image)} if words else {}
 
 
 def _over(

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -138,8 +140,9 @@ def _plain() -> Iterator[None]:
 class _Catch:
     """The output of one softmax."""
 
-    def __init__(self, name: str, weights: Tensor) -> None:
+    def __init__(self, name: str, weights: Tensor, sequences: int | None) -> None:
         self.name, self.weights, self.weighs = name, weights, False
+        self.sequences = sequences
 
 
 class _Catching(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -149,7 +152,7 @@ class _Catching(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._count = count
         self._layers = None if layers is None else list(layers)
-        self._inside: list[str] = []
+        self._inside: list[tuple[str, nn.Module, tuple[int, ...]]] = []
         self._caught: list[_Catch] = []
         self._lying: dict[int, _Catch] = {}
         self._held: list[Tensor] = []
@@ -160,7 +163,8 @@ class _Catching(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Within the block operations are seen, and by whom they are called."""
         handles = []
         for name, layer in named_layers(module).items():
-            handles.append(layer.register_forward_pre_hook(lambda *_, name=name: self._inside.append(name)))
+            enter = partial(self._enter, name)
+            handles.append(layer.register_forward_pre_hook(enter, with_kwargs=True))
             # Also after an error, so that names do not stay.
             handles.append(layer.register_forward_hook(lambda *_: self._leave(), always_call=True))
         try:
@@ -171,6 +175,10 @@ class _Catching(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 handle.remove()
             self._lying.clear()
             self._held.clear()
+
+    def _enter(self, name: str, layer: nn.Module, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        first = next((one for one in (*given, *named.values()) if isinstance(one, Tensor)), None)
+        self._inside.append((name, layer, () if first is None else tuple(first.shape)))
 
     def _leave(self) -> None:
         self._inside.pop()
@@ -194,11 +202,11 @@ class _Catching(TorchDispatchMode):  # type: ignore[no-untyped-call]
         axis = args[1] if len(args) > 1 else -1
         if out.ndim < 2 or axis not in (-1, out.ndim - 1):
             return
-        name = self._inside[-1] if self._inside else ""
+        name = self._inside[-1][0] if self._inside else ""
         wanted = self._layers is None or any(name == one or name.startswith(f"{one}.") for one in self._layers)
         if not wanted:
             return
-        catch = _Catch(name, out)
+        catch = _Catch(name, out, self._sequences(out))
         self._caught.append(catch)
         self._lying[out.untyped_storage().data_ptr()] = catch
         self._numbers += out.numel()
@@ -207,6 +215,25 @@ class _Catching(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 f"There are more than {_MOST_NUMBERS >> 20} million attention weights.",
                 hint="Name some layers, or give a shorter input.",
             )
+
+    def _sequences(self, weights: Tensor) -> int | None:
+        """How many sequences attend within themselves: more than the examples where there are windows; or unknown."""
+        lead = tuple(weights.shape[:-2])
+        if len(lead) == 2:
+            return lead[0]
+        if len(lead) > 2:
+            return prod(lead[:-1])
+        if not self._inside or not lead:
+            return None
+        # Heads and sequences lie in one axis: the module that attends tells them apart.
+        _, layer, shape = self._inside[-1]
+        heads = getattr(layer, "num_heads", None)
+        if isinstance(heads, int) and heads > 0 and lead[0] % heads == 0:
+            return lead[0] // heads
+        if len(shape) != 3:
+            return None
+        first = shape[0] if shape[1] == weights.shape[-2] else shape[1] if shape[0] == weights.shape[-2] else 0
+        return first if first and lead[0] % first == 0 else None
 
     def _known(self, value: Tensor) -> _Catch | None:
         return self._lying.get(value.untyped_storage().data_ptr())
@@ -234,8 +261,7 @@ class _Catching(TorchDispatchMode):  # type: ignore[no-untyped-call]
         answer = []
         for catch in weighing:
             weights = catch.weights.detach().float().cpu()
-            lead = tuple(weights.shape[:-2])
-            windowed = len(lead) == 2 and lead[0] != self._count
+            windowed = catch.sequences not in (None, self._count)
             heads = weights.reshape(-1, *weights.shape[-2:])
             heads = heads[: max(1, len(heads) // self._count)]
             times[catch.name] = uses = times.get(catch.name, 0) + 1

@@ -54,8 +54,9 @@ class Attention:
         Heads are averaged, half of each layer's output is what went past it (the shortcut), and layers are multiplied.
         Raises UsageError where layers do not attend to the same tokens throughout.
         """
+        self.check_whole()
         sizes = {w.shape[1:] for w in self.weights}
-        if self.windowed or len(sizes) != 1 or len(set(next(iter(sizes)))) != 1:
+        if len(sizes) != 1 or len(set(next(iter(sizes)))) != 1:
             raise UsageError(
                 "There is no rollout: the layers do not all look from the same tokens to the same tokens.",
                 hint="Look at heads: attention.map(layer, head).",
@@ -68,6 +69,15 @@ class Attention:
         found = whole.astype(np.float32)
         found.flags.writeable = False
         return found
+
+    def check_whole(self) -> None:
+        """Raise UsageError where it attends within windows: what cannot be rolled out, nor laid over the picture."""
+        if self.windowed:
+            raise UsageError(
+                "This network attends within windows of the picture, as a Swin does: no token looks at all others, and "
+                "the windows move from layer to layer. There is no rollout and no map over the picture.",
+                hint="In Python, `found.weights` holds what each window and head looks at.",
+            )
 
     @property
     def has_rollout(self) -> bool:
@@ -110,8 +120,9 @@ class Attention:
 
     def film(self) -> Film:
         """The rollout as a film of one frame: the map over the picture, or [T, T]; of the last layer without one."""
+        self.check_whole()
         layer = None if self.has_rollout else len(self.layers) - 1
-        if self.grid is not None and not self.windowed:
+        if self.grid is not None:
             return Film("attention", [self.step or 0], self.map(layer)[None], axes=("row", "column"), units="share")
         return Film("attention", [self.step or 0], self.of(layer)[None], axes=("row", "column"), units="share")
 
@@ -123,13 +134,14 @@ class Attention:
 
         `beside` are several of them and their captions, where it moves.
         """
+        self.check_whole()
         results, captions = beside or ([self], ["" if self.step is None else f"step {self.step:,}"])
         at = len(self.layers) - 1 if layer is None else self.layers.index(layer) if isinstance(layer, str) else layer
         heads = range(min(_HEADS, len(self.weights[at])))
         wanted: list[tuple[str, int | None, int | None]] = [("rollout", None, None)] if self.has_rollout else []
         wanted += [(f"{self.layers[at]} · head {head}", at, head) for head in heads]
         name = title or f"Attention: {'rollout and ' if self.has_rollout else ''}heads of {self.layers[at]}"
-        if self.grid is not None and not self.windowed:
+        if self.grid is not None:
             panels = [Panel(pixels=photo, title="photo")] if photo is not None else []
             for words, one, head in wanted:
                 maps = np.stack([result.map(one, head) for result in results])

@@ -98,7 +98,7 @@ def read_photo(source: str | os.PathLike[str] | bytes) -> Pixels:
     laid on white. Raises NotFoundError, UsageError for files that are too large or of another kind, and DamagedError.
     """
     if isinstance(source, bytes):
-        return _decoded(source, "The picture")
+        return _decoded(source, "This file")
     text = os.fspath(source)
     path = _sample(text) if text in SAMPLES else Path(text)
     if not path.is_file():

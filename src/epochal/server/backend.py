@@ -138,7 +138,7 @@ class Backend:
     def compare(self, project: str, run_id: str, question: CompareQuestion) -> Response:
         """Begin to compare."""
         from epochal.server.lens_compare import compared_header
-        from epochal.server.lens_question import step_of
+        from epochal.server.lens_question import step_of, uploaded
 
         run = self._wire.run(project, run_id)
         other = None
@@ -146,7 +146,9 @@ class Backend:
             where, _, name = question.against.run.partition("/")
             other = self._wire.run(where, name)
         header = compared_header(run, question, other)
-        job = self._looking.put(run, "compare", step_of(run, question.step), header, methods=[question.what])
+        arrays = uploaded(question.picture, self._looking.kept(question.picture))
+        step = step_of(run, question.step)
+        job = self._looking.put(run, "compare", step, header, arrays, methods=[question.what])
         return _json(_compared(job))
 
     def compared(self, job: str) -> Response:

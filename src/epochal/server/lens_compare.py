@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -12,12 +13,15 @@ import numpy.typing as npt
 from epochal.errors import EpochalError, NotFoundError, UsageError
 from epochal.lens.comparing import COMPARISONS, arguments
 from epochal.lens.comparing import compare as compare_with
+from epochal.lens.heads import Attention
+from epochal.lens.photos import SAMPLES
 from epochal.network import Network
 from epochal.network.recorded import open_quickly
 from epochal.server.lens_desk import Desk
 from epochal.server.lens_question import step_of
 from epochal.store.reader import StoredRun
 from epochal.views.given import given_examples
+from epochal.views.vocabulary import token_names, typed_input, vocabulary
 from epochal.wire.comparing import compared_of, drawn_comparison, packed_comparison
 from epochal.wire.schema_compare import CompareQuestion
 
@@ -29,6 +33,7 @@ _MOST = {"cka": 2000, "cka_steps": 500, "linear_probes": 4000, "loss_landscape":
 """So many examples are looked at here; in Python and on the command line all of them."""
 _MOST_STEPS = 120
 _TELL_SECS = 0.15
+_ONE_INPUT = "Name one input: an example, a photo, a picture, or one that is written."
 
 
 def compared_header(run: StoredRun, question: CompareQuestion, other: StoredRun | None) -> dict[str, Any]:
@@ -36,14 +41,18 @@ def compared_header(run: StoredRun, question: CompareQuestion, other: StoredRun 
     known = COMPARISONS[question.what]
     if "layer" in known.needs and len(question.layers) != 1:
         raise UsageError("Name the layer to look at.")
-    if "image" in known.needs and (question.example is None) == (question.photo is None):
-        raise UsageError("Name one input: an example, or a photo.")
+    inputs = (question.example, question.photo, question.picture, question.text)
+    if "image" in known.needs and sum(one is not None for one in inputs) != 1:
+        raise UsageError(_ONE_INPUT)
+    if question.photo is not None and question.photo not in SAMPLES:
+        raise NotFoundError(f"There is no sample photo {question.photo!r}.", hint=f"There are: {', '.join(SAMPLES)}.")
     if other is not None and "other" not in known.takes:
         raise UsageError(f"{question.what} looks at one network.")
     wanted = None if question.against is None else question.against.step
     return {
         "what": question.what, "series": question.series, "layers": question.layers, "size": question.size,
         "way": question.path, "example": question.example, "photo": question.photo, "theme": question.theme,
+        "text": question.text,
         "other": None if other is None else str(other.path),
         "other_step": None if other is None else step_of(other, wanted), "at": None, "picture": None,
     }  # fmt: skip
@@ -90,6 +99,8 @@ class _Task:
         if reader is not None:
             how["steps"] = _thinned(self._run.snapshot_steps(), int(asked["step"]))
         result = compare_with(reader if "run" in known.needs else self._network, name, **how)
+        if isinstance(result, Attention) and image is not None:
+            result = self._attended(result, image)
         said = compared_of(name, result, time.perf_counter() - self._began)
         if left:
             said["notes"].append(left)
@@ -116,11 +127,25 @@ class _Task:
         labels = None if found.labels is None else found.labels[chosen]
         return found.inputs[chosen], labels, f"{most:,} of {count:,} examples, drawn by chance"
 
+    def _attended(self, result: Attention, image: Array) -> Attention:
+        """The same with the names of its tokens; raises UsageError where no picture of it can be drawn."""
+        result.check_whole()
+        size = result.weights[-1].shape[-1]
+        if result.grid is None and not result.tokens and image.ndim == 1 and image.size == size:
+            names = token_names(vocabulary(self._run), image) if np.array_equal(image, np.round(image)) else []
+            return replace(result, tokens=tuple(names))
+        return result
+
     def _image(self, arrays: Mapping[str, Array]) -> tuple[Any, Array | None]:
         from epochal.views.given import series_with_inputs
         from epochal.views.predictions import last_items
 
         asked = dict(self._asked)
+        if asked["text"] is not None:
+            shape = self._network.input_shape
+            if shape is None:
+                raise UsageError("The shape of this network's inputs is not known.")
+            return typed_input(asked["text"], vocabulary(self._run), shape).astype(np.float32), None
         if asked["example"] is not None:
             series = asked["series"] or next(iter(series_with_inputs(self._run)), "predictions")
             items = last_items(self._run, series)
@@ -128,7 +153,7 @@ class _Task:
             asked |= {"series": series, "at": max(steps, default=items[0].step)}
         photo = self._desk.opened.input(self._run, self._network, asked, arrays)
         if photo is None:
-            raise UsageError("Name one input: an example, or a photo.")
+            raise UsageError(_ONE_INPUT)
         return photo.array, photo.pixels
 
     def _other(self) -> Any:

@@ -15,7 +15,7 @@ from epochal.wire.asking import askable
 from epochal.wire.looking import checked_methods, checked_options, examples_series
 from epochal.wire.schema_lens import LensQuestion
 
-__all__ = ["asked_of", "recorded_at", "step_of"]
+__all__ = ["asked_of", "recorded_at", "step_of", "uploaded"]
 
 
 def asked_of(
@@ -41,11 +41,16 @@ def asked_of(
         header[name] = getattr(question, name)
     if question.photo is not None and question.photo not in SAMPLES:
         raise NotFoundError(f"There is no sample photo {question.photo!r}.", hint=f"There are: {', '.join(SAMPLES)}.")
-    if question.picture is None:
-        return header, {}
+    return header, uploaded(question.picture, picture)
+
+
+def uploaded(name: str | None, picture: bytes | None) -> dict[str, Any]:
+    """The array of a task about an uploaded picture; none where none is named. NotFoundError for one that is gone."""
+    if name is None:
+        return {}
     if picture is None:
         raise NotFoundError("This picture is no longer kept.", hint="Choose it again.")
-    return header, {"picture": np.frombuffer(picture, np.uint8)}
+    return {"picture": np.frombuffer(picture, np.uint8)}
 
 
 def step_of(run: StoredRun, wanted: int | None) -> int:

@@ -54,10 +54,8 @@ class Looking:
         """Put a question into the queue; its LensJob. Raises what is wrong with it, BusyError for one too many."""
         from epochal.server.lens_question import asked_of, step_of
 
-        with self._lock:
-            picture = self._pictures.get(question.picture or "")
         step = step_of(run, question.step)
-        header, arrays = asked_of(run, question, step, picture)
+        header, arrays = asked_of(run, question, step, self.kept(question.picture))
         return self.put(run, "look", step, header, arrays, header["methods"])
 
     def class_images(self, run: StoredRun, question: ClassImagesQuestion) -> dict[str, Any]:
@@ -123,6 +121,11 @@ class Looking:
             while len(self._pictures) > _PICTURES_KEPT:
                 self._pictures.popitem(last=False)
         return name
+
+    def kept(self, name: str | None) -> bytes | None:
+        """An uploaded picture by its name; None where it is not kept, or no longer."""
+        with self._lock:
+            return self._pictures.get(name or "")
 
     def document(self, job_id: str) -> dict[str, Any]:
         """How a question stands, a LensJob."""

@@ -20,6 +20,7 @@ from epochal.lens.surface import Landscape
 from epochal.store.reader import StoredRun
 from epochal.views.given import series_with_inputs
 from epochal.views.predictions import last_items
+from epochal.views.vocabulary import vocabulary
 from epochal.wire.asking import askable
 from epochal.wire.frames import encode
 from epochal.wire.schema_compare import CompareFacts
@@ -40,6 +41,7 @@ def compare_document(run: StoredRun) -> dict[str, Any]:
         known = None
     document: dict[str, Any] = {
         "reason": "", "layers": [], "series": [], "labelled": [], "attends": False, "samples": [],
+        "picture": False, "tokens": "",
     }  # fmt: skip
     if importlib.util.find_spec("torch") is None:
         return document | {"reason": "torch"}
@@ -52,6 +54,8 @@ def compare_document(run: StoredRun) -> dict[str, Any]:
         "labelled": [name for name in series if _labelled(run, name)],
         "attends": _attends(graph),
         "samples": _samples(tuple(known["shape"])),
+        "picture": _takes_pictures(tuple(known["shape"])),
+        "tokens": _tokens(run, graph, tuple(known["shape"])),
     }
 
 
@@ -126,8 +130,19 @@ def _attends(graph: Graph) -> bool:
     return bool(softmaxes) and any(_weighted(layer) for layer in graph.layers[softmaxes[0] :])
 
 
+def _takes_pictures(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and (picture_shape(shape) is not None or shape[2] in (1, 3))
+
+
+def _tokens(run: StoredRun, graph: Graph, shape: tuple[int, ...]) -> str:
+    """What one writes for an input that is looked up in an embedding; empty for any other."""
+    if len(shape) != 1 or not any("embedding" in layer.kind.lower() for layer in graph.layers):
+        return ""
+    words = vocabulary(run)
+    return "numbers" if not words else "letters" if all(len(word) <= 1 for word in words) else "words"
+
+
 def _samples(shape: tuple[int, ...]) -> list[str]:
-    pictures = picture_shape(shape) is not None or (len(shape) == 3 and shape[2] in (1, 3))
-    if len(shape) != 3 or not pictures:
+    if not _takes_pictures(shape):
         return []
     return [name for name, (package, _) in SAMPLES.items() if importlib.util.find_spec(package) is not None]

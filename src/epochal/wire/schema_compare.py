@@ -30,6 +30,10 @@ class CompareDocument(Document):
     labelled: list[str] = Field(description="Those of them whose classes are known")
     attends: bool = Field(description="Whether the network has attention in it")
     samples: list[str] = Field(description="Names of sample photos, where it takes pictures")
+    picture: bool = Field(description="Whether it takes pictures, so that one can be uploaded")
+    tokens: Literal["", "numbers", "words", "letters"] = Field(
+        description="What one writes for an input made of tokens: their numbers, or what is known of them; or empty"
+    )
 
 
 class CompareAgainst(Document):
@@ -55,6 +59,12 @@ class CompareQuestion(Document):
     path: bool = Field(default=True, description="Of a landscape: the plane of the training, with its path")
     example: int | None = Field(default=None, ge=0, description="For attention: which of the recorded examples")
     photo: str | None = Field(default=None, max_length=100, description="For attention: a sample photo")
+    picture: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{32}$", description="For attention: what POST /lens/pictures said"
+    )
+    text: str | None = Field(
+        default=None, max_length=100_000, description="For attention: an input as it is written, in numbers or words"
+    )
     theme: Literal["light", "dark"] = Field(default="light", description="Of the picture to keep")
 
 
@@ -79,6 +89,10 @@ class CompareFacts(Document):
     path_steps: list[int] = Field(default_factory=list)
     heads: list[int] = Field(default_factory=list, description="Of attention: heads of each layer")
     grid: list[int] | None = Field(default=None, description="Patches in height and width")
+    special: int = Field(default=0, description="Tokens that stand before the patches, such as that of the class")
+    tokens: list[str] = Field(
+        default_factory=list, description="Names of tokens that are no patches"
+    )
     rollout: bool = False
 
 

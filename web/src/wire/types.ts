@@ -41,6 +41,13 @@ export interface AskableDocument {
   classes: string[];
 }
 
+/** One of several inputs of a network. */
+export interface AskableInput {
+  name: string;
+  /** Sizes of one example, without the batch; empty for a single number */
+  shape: number[];
+}
+
 /** What each class looks like to a network that is more than a chain of linear layers, as it was at a step. */
 export interface ClassImagesQuestion {
   /** At the last snapshot that is not after it; None: the last one */
@@ -764,10 +771,12 @@ export interface PreparedDocument {
   offset: number[];
 }
 
-/** One example for the network to answer. */
+/** One example for the network to answer: values for a network with one input, inputs for several. */
 export interface Question {
   /** The numbers of one example, in C order of its shape */
   values: number[];
+  /** The same of each input, in order, for a network that takes several */
+  inputs: number[][];
   /** At the last snapshot that is not after it; None: the last one */
   step: number | null;
 }
@@ -803,6 +812,10 @@ export interface RunDetail {
   network: boolean;
   /** What /ask takes, None where the network cannot be asked */
   ask: AskableDocument | null;
+  /** Of a network with several inputs what /ask takes; else empty */
+  ask_inputs: AskableInput[];
+  /** Why the network cannot be asked, empty where it can */
+  ask_reason: string;
   /** What inputs and outputs are called */
   names: NamesDocument;
   /** The film of what each class looks like to the network */
