@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from epochal.record.probe import Bytes, TensorFact
 from epochal.record.staging import COPIED_BYTES, Layout, Pool, Slot
+from epochal.store.safetensors import read_header
 
 
 def fact(name: str, shape: tuple[int, ...], code: str = "F32", aliases: tuple[str, ...] = ()) -> TensorFact:
@@ -58,12 +59,17 @@ def test_the_buffer_is_a_safetensors_file(tmp_path: Path, step: int, epoch: floa
 
 
 def test_names_that_json_must_escape(tmp_path: Path) -> None:
-    names = ['quo"te', "back\\slash", "naïve", "new\nline"]
-    layout = Layout([fact(n, (1,)) for n in names])
+    names = ['quo"te', "back\\slash", "naïve", "new\nline", "nul\0\0", "no\\u0000nul", "step"]
+    layout = Layout([fact(n, (1,), aliases=("epoch", "nul\0") if n == "step" else ()) for n in names])
     buffer = layout.blank()
     layout.fill_header(buffer, 7, 0.5)
     (tmp_path / "a.safetensors").write_bytes(buffer.tobytes())
     assert set(load_file(tmp_path / "a.safetensors")) == set(names)
+    header = read_header(tmp_path / "a.safetensors")
+    assert (header.step, header.epoch, header.metadata["nul\0"]) == (7, 0.5, "step")
+    layout.fill_header(buffer, 7, None)
+    (tmp_path / "a.safetensors").write_bytes(buffer.tobytes())
+    assert read_header(tmp_path / "a.safetensors").epoch is None
 
 
 def test_groups_hold_the_chosen_tensors_of_a_type_end_to_end() -> None:

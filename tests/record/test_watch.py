@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -291,6 +292,45 @@ def test_looks_that_the_writer_has_no_room_for_are_counted_and_never_waited_for(
     assert found.info().recorder["skipped"] == 7
     assert {n.code: n.count for n in found.notices()}["dropped_looks"] == 7
     assert [found.tensor("w", s)[0] for s in steps] == steps
+
+
+@pytest.mark.parametrize("size", [8, 200_000])
+def test_a_model_that_cannot_be_read_now_is_read_again_later_and_costs_little_till_then(
+    tmp_path: Path, size: int
+) -> None:
+    class Moody:
+        asked, broken = 0, True
+
+        def __init__(self) -> None:
+            self.weights = {"w": np.ones(size)}
+
+        @property
+        def parameters(self) -> Arrays:
+            return self.weights
+
+        @property
+        def gradients(self) -> Arrays:
+            if self.broken and self.asked:
+                self.asked += 1
+                until = time.thread_time() + 0.01
+                while time.thread_time() < until:
+                    pass
+                raise RuntimeError("they are elsewhere")
+            return {"w": np.ones(size)}
+
+    model = Moody()
+    with init("watch", dir=tmp_path) as run:
+        run.watch(model)
+        model.asked = 1
+        with pytest.warns(RecordingWarning, match="elsewhere"):
+            run.log({"loss": 1.0}, step=1)
+        for step in range(2, 100):
+            run.log({"loss": 1.0}, step=step)
+        assert model.asked < 20, "each costs 10 ms"
+        model.broken = False
+        run.log({"loss": 1.0}, step=100, epoch=1)
+        run.log({"loss": 1.0}, step=101, epoch=2)
+    assert stored(run).snapshot_steps()[-2:] == [100, 101]
 
 
 def test_one_model_at_a_time_and_unwatch(tmp_path: Path) -> None:

@@ -60,10 +60,10 @@ class Account:
     digested: int = 0
     recent: float = CHEAP_SECONDS / 4
 
-    def paid(self, caller: float) -> None:
-        """Book a look's time on the caller's thread."""
+    def paid(self, caller: float, *, taken: bool = True) -> None:
+        """Book a look's time on the caller's thread; one that was not `taken` costs the writer nothing."""
         self.caller += caller
-        self.looks += 1
+        self.looks += taken
         # One slow look (a page fault, a busy core) says little of the next.
         self.recent += 0.3 * (min(caller, 4 * self.recent) - self.recent)
 
@@ -210,7 +210,7 @@ class Policy:
         self._plan(step, now, wait)
 
     def skip(self, now: float) -> None:
-        """Note a look that could not be taken because the writer is behind."""
+        """Note a look that could not be taken: the writer is behind, or reading failed."""
         self.skipped += 1
         if self.last_step is not None:
             self.last_period = self.last_step

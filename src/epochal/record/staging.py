@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ class Layout:
     `chosen` says which tensors statistics are made of; all are stored.
     """
 
-    __slots__ = ("_entries", "_extra", "_text", "bytes", "data_start", "facts", "groups", "places")
+    __slots__ = ("_text", "bytes", "data_start", "facts", "groups", "places")
 
     def __init__(self, facts: Sequence[TensorFact], *, chosen: Callable[[str], bool] = lambda _: True) -> None:
         self.facts = tuple(facts)
@@ -67,19 +67,13 @@ class Layout:
             raise UsageError("a tensor is called '__metadata__', a name that safetensors keeps for itself")
         wanted = [chosen(f.name) for f in facts]
         order = sorted(range(len(facts)), key=lambda i: (-facts[i].itemsize, facts[i].code, not wanted[i]))
-        self._extra = {alias: f.name for f in facts for alias in f.aliases}
         at = 0
         spans = {}
         for i in order:
             spans[i] = (at, at + facts[i].size * facts[i].itemsize)
             at = spans[i][1]
-        self._entries: dict[str, Any] = {
-            f.name: {"dtype": f.code, "shape": list(f.shape), "data_offsets": list(spans[i])}
-            for i, f in enumerate(facts)
-        }
-        # What comes before, between and after the step and the epoch, which alone differ from snapshot to snapshot.
-        self._text = self._json().partition(b"\0\0")
-        longest = len(self._text[0]) + len(self._text[2]) + 80
+        self._text = self._json(spans)
+        longest = sum(map(len, self._text)) + 80
         self.data_start = -(-(8 + longest) // ALIGNMENT) * ALIGNMENT
         self.bytes = self.data_start + at
         self.places = tuple(
@@ -92,14 +86,20 @@ class Layout:
         sizes = np.array([self.facts[i].size for i in members], np.intp)
         return Group(code, self.places[members[0]][0], self.places[members[-1]][1], np.array(members, np.intp), sizes)
 
-    def _json(self) -> bytes:
-        metadata = {**self._extra, "format": "pt", "step": "\0\0"}
-        text = json.dumps({"__metadata__": metadata, **self._entries}, separators=(",", ":"))
-        return text.replace("\\u0000", "\0").encode()
+    def _json(self, spans: Mapping[int, tuple[int, int]]) -> tuple[bytes, bytes]:
+        """What comes before and after the step and the epoch, which alone differ from snapshot to snapshot."""
+        aliases = {alias: f.name for f in self.facts for alias in f.aliases if alias not in ("step", "epoch")}
+        entries = {
+            f.name: {"dtype": f.code, "shape": list(f.shape), "data_offsets": list(spans[i])}
+            for i, f in enumerate(self.facts)
+        }
+        metadata, tensors = (json.dumps(d, separators=(",", ":")) for d in ({**aliases, "format": "pt"}, entries))
+        after = f'"}},{tensors[1:]}' if entries else '"}}'
+        return f'{{"__metadata__":{metadata[:-1]},"step":"'.encode(), after.encode()
 
     def fill_header(self, buffer: Bytes, step: int, epoch: float | None) -> None:
         """Write the header of a snapshot at `step` in front of the tensors."""
-        before, _, after = self._text
+        before, after = self._text
         facts = str(step) if epoch is None else f'{step}","epoch":"{epoch!r}'
         room = self.data_start - 8
         head = room.to_bytes(8, "little") + (before + facts.encode() + after).ljust(room)
@@ -188,9 +188,9 @@ class Pool:
         """The look to hand over, now that `slot` is filled."""
         if slot is not self._stage:
             return slot
+        part = slot.part()
         with self._lock:
             self.made += 1
-        part = slot.part()
         if part.late is not None:
             part.params = self._bind(self.layout.cut(part.buffer), self.layout.facts)
             part.grads = self._bind(self.grad_layout.cut(part.grad_buffer), self.grad_layout.facts)

@@ -157,8 +157,14 @@ class Watcher:
                 self._models.arm()
                 account.caller += thread_time() - start
             else:
-                self._look(look, step, epoch, now)
-                account.paid(thread_time() - start + self._models.take_hook_seconds())
+                taken = False
+                try:
+                    taken = self._look(look, step, epoch, now)
+                except BaseException:
+                    self.policy.skip(now)
+                    raise
+                finally:
+                    account.paid(thread_time() - start + self._models.take_hook_seconds(), taken=taken)
         finally:
             waits = any(model.awaits_inputs for model in self._models.every)
             self.due_time = 0.0 if waits else self.policy.due_time
@@ -183,7 +189,7 @@ class Watcher:
         with self._lock:
             start = thread_time()
             taken = self._look(look, step, epoch, now, wait=True)
-            self.policy.account.paid(thread_time() - start)
+            self.policy.account.paid(thread_time() - start, taken=taken)
             self.policy.account.loop = perf_counter() - self._began
             return taken
 
@@ -296,20 +302,7 @@ class Watcher:
             self.policy.skip(now)
             self._writer.drop("looks", 1)
             return False
-        gradients = look.statistics or (look.snapshot and self.gradient_snapshots)
-        if not self._stage(slot, step, epoch, now, gradients=gradients):
-            # A model has other parameters than before: begin again with those that it has now.
-            self._pool = self._prepare()
-            for model in self._models.every:
-                if getattr(model.probe, "redraws", False) and not model.awaits_inputs:
-                    self._drawing.draw(model, None)
-            slot = self._pool.take()
-            if slot is None or not self._stage(slot, step, epoch, now, gradients=gradients):
-                raise StoreError("the parameters of the model changed while they were read")
-        slot.statistics, slot.snapshot = look.statistics, look.snapshot
-        if look.statistics:
-            slot.activations = self._models.activations()
-        self._hand_over(self._pool.settle(slot))
+        self._hand_over(self._filled(slot, look, step, epoch, now))
         for trouble in self._models.troubles():
             self._told(trouble)
         self.policy.took(step, look, now)
@@ -318,6 +311,27 @@ class Watcher:
         else:
             self._models.rest()
         return True
+
+    def _filled(self, slot: Slot, look: Look, step: int, epoch: float | None, now: float) -> Slot:
+        """Read the models into a slot, or into a new one where they have other parameters than before."""
+        gradients = look.statistics or (look.snapshot and self.gradient_snapshots)
+        try:
+            if not self._stage(slot, step, epoch, now, gradients=gradients):
+                self._pool = self._prepare()
+                for model in self._models.every:
+                    if getattr(model.probe, "redraws", False) and not model.awaits_inputs:
+                        self._drawing.draw(model, None)
+                if (fresh := self._pool.take()) is not None:
+                    slot = fresh
+                if fresh is None or not self._stage(slot, step, epoch, now, gradients=gradients):
+                    raise StoreError("the parameters of the model changed while they were read")
+            slot.statistics, slot.snapshot = look.statistics, look.snapshot
+            if look.statistics:
+                slot.activations = self._models.activations()
+            return self._pool.settle(slot)
+        except BaseException:
+            self._give(slot)
+            raise
 
     def _stage(self, slot: Slot, step: int, epoch: float | None, now: float, *, gradients: bool) -> bool:
         slot.step, slot.epoch, slot.t = step, epoch, now
