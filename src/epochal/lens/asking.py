@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from epochal.errors import EpochalError, NetworkError, UsageError
 from epochal.facts import Shape
 from epochal.lens.layers import Kept, is_keras, keeping, named_layers
-from epochal.lens.memory import hold_memory
 from epochal.lens.opening import one_tensor, opened
 from epochal.lens.rules import Rule, plain
 from epochal.network import Network
 from epochal.network.dense import DenseNetwork
 from epochal.network.module import evaluating
 from epochal.network.program import ExportedNetwork
+from epochal.store.memory import hold_memory
 
 __all__ = ["Forward", "Part", "Progress", "Subject", "Target", "batches", "pick", "to_array"]
 

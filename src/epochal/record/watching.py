@@ -22,6 +22,7 @@ from epochal.record.ranks import Place
 from epochal.record.values import as_number
 from epochal.record.watch import Watcher
 from epochal.store import RunWriter
+from epochal.store.memory import hold_memory
 
 _BEGINNING = threading.Lock()
 
@@ -138,6 +139,7 @@ class Watching(Edge):
             if gradient_snapshots and not gradients:
                 raise UsageError("gradient_snapshots=True asks for gradients, gradients=False for none")
             self._check_name(name, model, schedule)
+            hold_memory()
             probe = find_probe(model, activations=activations, gradients=gradients)
             watched = Model(
                 name=name or "",
