@@ -54,6 +54,32 @@ def test_the_usual_kinds_are_kept_as_values() -> None:
     json.dumps(plain, allow_nan=False)
 
 
+def test_a_config_that_holds_itself_is_taken_once() -> None:
+    config: dict[str, object] = {"lr": 0.1}
+    config["self"] = config["again"] = config
+    config["list"] = [config, [1, [2]]]
+    plain, by_repr = plain_config(config)
+    assert plain["list"][1] == [1, [2]]
+    assert by_repr == ["self", "again", "list/0"]
+    same = [1]
+    assert plain_config({"a": same, "b": [same, same]})[0] == {"a": [1], "b": [[1], [1]]}
+    deep: list[object] = []
+    for _ in range(10_000):
+        deep = [deep]
+    assert len(plain_config({"deep": deep})[1]) == 1
+
+
+def test_values_that_cannot_be_shown_break_nothing() -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    plain, by_repr = plain_config({"a": Broken(), "b": {Broken(): {Broken()}}})
+    shown = "<Broken, cannot be shown: RuntimeError>"
+    assert plain == {"a": shown, "b": {shown: [shown]}}
+    assert by_repr == ["a", f"b/{shown}/0"]
+
+
 def test_other_values_are_kept_by_repr_and_named() -> None:
     plain, by_repr = plain_config({"a": {"fn": len}, "nan": math.nan, "big": 2**80})
     assert plain == {"a": {"fn": "<built-in function len>"}, "nan": "nan", "big": str(2**80)}

@@ -177,6 +177,17 @@ def test_predictions_and_embeddings_in_one_call(root: Path) -> None:
     assert [item.meta["class_names"] for item in found.media("hidden")] == [["a", "b", "c"]] * 3
 
 
+def test_what_is_kept_to_know_examples_again_is_bounded(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("epochal.record.media.pictured.KEPT_BYTES", 1000)
+    monkeypatch.setattr("epochal.record.media.pictured.KEPT_BYTES_OF_ALL", 2000)
+    with init("p", strict=True) as run:
+        for n in (*range(20), 18):
+            size = 126 if n == 5 else 100
+            run.log_predictions(np.full((1, size), n / 20), [0], [[0.5, 0.5]], name=f"at {n}", step=0)
+            assert sum(batch.nbytes for batch in run._batches.values()) <= 2000
+        assert list(run._batches) == ["at 19", "at 18"]
+
+
 def test_predictions_that_cannot_be_are_told_and_training_goes_on(root: Path) -> None:
     with init("p") as run:
         with pytest.warns(RecordingWarning, match=r"run.log_predictions\(\) failed(.|\n)*no probabilities") as told:

@@ -155,6 +155,16 @@ def test_gradients_that_come_later_and_only_sometimes(tmp_path: Path) -> None:
     assert found.statistics("param/w").steps.tolist() == list(range(6))
 
 
+def test_gradients_without_a_parameter_are_told(tmp_path: Path) -> None:
+    w = {"w": np.ones(2), "n": np.arange(3), "left": np.ones(2)}
+    slopes = {"w": np.ones(2), "n": np.ones(3), "left": np.ones(3), "dw": np.ones(2), "none": None}
+    with begin(tmp_path) as run:
+        with pytest.warns(RecordingWarning, match="2 gradients have no parameter of their name and shape: left, dw"):
+            run.log_parameters(w, gradients=slopes, step=0)
+        run.log_parameters(w, gradients=slopes, step=1)
+    assert stored(run).statistics("grad/w").steps.tolist() == [0, 1]
+
+
 def test_arrays_that_were_one_at_first_are_told_apart_once_they_are_two(tmp_path: Path) -> None:
     zeros = np.zeros(3)
     with begin(tmp_path) as run:

@@ -82,6 +82,7 @@ class ArrayProbe:
         self._like: list[tuple[tuple[int, ...], Any]] = []
         self._no_gradients = False
         self._later: list[tuple[int, bool, str, Callable[[], Array]]] = []
+        self._troubles: list[str] = []
 
     def parameters(self) -> Sequence[TensorFact]:
         """The arrays in the order of the mapping; an array under several names once."""
@@ -163,7 +164,21 @@ class ArrayProbe:
             if tuple(gradient.shape) == targets[k].shape and type_name(gradient) in _CODES:
                 self._copy(k, targets[k], gradient, self._codes[name], gradient=True)
                 there.append(k)
+        if len(there) < len(gradients):
+            self._say_refused(gradients, there)
         return there
+
+    def _say_refused(self, gradients: Mapping[str, Any], there: Sequence[int]) -> None:
+        quiet = {self._trainable[k] for k in there} | self._all.difference(self._trainable)  # of what has none
+        refused = [str(name) for name, given in gradients.items() if given is not None and name not in quiet]
+        if refused:
+            names = ", ".join(refused[:8]) + (", ..." if len(refused) > 8 else "")
+            self._troubles = [f"{len(refused)} gradients have no parameter of their name and shape: {names}"]
+
+    def troubles(self) -> list[str]:
+        """Gradients that belong to no parameter, since this was asked last."""
+        found, self._troubles = self._troubles, []
+        return found
 
     def _copy(self, k: int, target: Array, array: Any, code: str, *, gradient: bool = False) -> None:
         source = array if type(array) is np.ndarray else values_of(array)

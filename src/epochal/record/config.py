@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -30,7 +30,7 @@ def plain_config(config: object) -> tuple[dict[str, Any], list[str]]:
             f"config is a {type(config).__name__}, not a mapping", hint="give a dict, such as config={'lr': 0.1}"
         )
     kept_by_repr: list[str] = []
-    plain = {str(k): _plain(v, str(k), kept_by_repr, _DEPTH) for k, v in source.items()}
+    plain = {_text(k): _plain(v, _text(k), kept_by_repr, (id(config),)) for k, v in source.items()}
     return plain, kept_by_repr
 
 
@@ -44,11 +44,12 @@ def _as_mapping(value: object) -> Mapping[Any, Any] | None:
     return None
 
 
-def _plain(value: object, name: str, kept_by_repr: list[str], depth: int) -> Any:
+def _plain(value: object, name: str, kept_by_repr: list[str], inside: tuple[int, ...]) -> Any:
+    """`inside` are the ids of what the value lies in: a mapping may hold itself."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, Enum):
-        return _plain(value.value, name, kept_by_repr, depth)
+        return _plain(value.value, name, kept_by_repr, inside)
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, int) and abs(value) < 2**63:
@@ -57,11 +58,23 @@ def _plain(value: object, name: str, kept_by_repr: list[str], depth: int) -> Any
         return float(value)
     if isinstance(value, PurePath):
         return str(value)
-    if depth > 0:
+    if len(inside) < _DEPTH and id(value) not in inside:
+        within = (*inside, id(value))
         if (inner := _as_mapping(value)) is not None:
-            return {str(k): _plain(v, f"{name}/{k}", kept_by_repr, depth - 1) for k, v in inner.items()}
+            return {_text(k): _plain(v, f"{name}/{_text(k)}", kept_by_repr, within) for k, v in inner.items()}
         if isinstance(value, list | tuple | set | frozenset):
-            items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
-            return [_plain(v, f"{name}/{i}", kept_by_repr, depth - 1) for i, v in enumerate(items)]
+            items = sorted(value, key=_repr) if isinstance(value, set | frozenset) else value
+            return [_plain(v, f"{name}/{i}", kept_by_repr, within) for i, v in enumerate(items)]
     kept_by_repr.append(name)
-    return repr(value)[:_REPR_LIMIT]
+    return _repr(value)[:_REPR_LIMIT]
+
+
+def _repr(value: object) -> str:
+    return _text(value, repr)
+
+
+def _text(value: object, show: Callable[[object], str] = str) -> str:
+    try:
+        return show(value)
+    except Exception as error:  # noqa: BLE001 - of the user's class
+        return f"<{type(value).__name__}, cannot be shown: {type(error).__name__}>"

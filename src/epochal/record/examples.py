@@ -62,7 +62,6 @@ class Examples(Edge):
         facts: Mapping[str, Any] | None = None,
         doing: str = "run.log_predictions()",
     ) -> None:
-        from epochal.record.media.pictured import KEPT_BYTES
         from epochal.record.media.predictions import Predictions
 
         def made() -> Value:
@@ -76,11 +75,26 @@ class Examples(Edge):
                 facts=facts,
                 known=self._batches.get(name),
             )
-            if value.batch is not None and value.batch.nbytes <= KEPT_BYTES:
-                self._batches[name] = value.batch
+            if value.batch is not None:
+                self._keep(name, value.batch)
             return value
 
         self._log_made(doing, name, made, step, epoch)
+
+    def _keep(self, name: str, batch: ExampleBatch) -> None:
+        """Keep a batch to know it again, and let go of the oldest where all of them are too large."""
+        from epochal.record.media.pictured import KEPT_BYTES, KEPT_BYTES_OF_ALL
+
+        self._batches.pop(name, None)
+        if batch.nbytes <= KEPT_BYTES:
+            self._batches[name] = batch
+        held = list(self._batches.items())
+        total = sum(one.nbytes for _, one in held)
+        for oldest, one in held:
+            if total <= KEPT_BYTES_OF_ALL:
+                break
+            self._batches.pop(oldest, None)
+            total -= one.nbytes
 
     def _log_examined(self, asked: Examined, step: int, probabilities: object, seconds: float) -> None:
         self._log_predictions(

@@ -20,6 +20,8 @@ __all__ = ["ExampleBatch", "are_pictures", "checked_examples", "examples_of", "p
 _LEAST_SIDE = 4
 KEPT_BYTES = 64 << 20
 """Larger examples are not kept to be recognised when they are logged again; on the disk they are once all the same."""
+KEPT_BYTES_OF_ALL = 4 * KEPT_BYTES
+"""So much of examples is kept at most, of all names; the oldest are let go of first."""
 
 
 class ExampleBatch:
