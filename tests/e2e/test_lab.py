@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from epochal.facts.lab import LabInfo, TrialState
 from epochal.store.labs import LabLog
@@ -121,6 +125,36 @@ def test_hidden_trials_leave_the_charts(page: Any, lab: str) -> None:
     assert len(trials) == 15
     # 14 trials of eight epochs and one of two, training and held back.
     assert len(rows) - 1 == 2 * (14 * 8 + 2)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "SVG"])
+def test_all_of_the_page_is_saved_as_one_archive(page: Any, lab: str, kind: str) -> None:
+    open_page(page, lab, "lab", labpin="1,2")
+    ready(page)
+    card(page, "Confusion of pinned trials").get_by_role("table").nth(1).wait_for()
+    page.get_by_role("button", name=re.compile("^Save all")).click()
+    with page.expect_download() as download:
+        page.get_by_role("menuitem", name=f"Charts as {kind}, tables as CSV").click()
+    assert download.value.suggested_filename.endswith(".zip")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        files = {name.split("/")[1]: archive.read(name) for name in archive.namelist()}
+        assert len({name.split("/")[0] for name in archive.namelist()}) == 1
+    tables = {name: list(csv.reader(io.StringIO(body.decode()))) for name, body in files.items() if ".csv" in name}
+    assert len(next(rows for name, rows in tables.items() if name.endswith("trials.csv"))) == 1 + 16
+    assert {"effects", "variance", "loss", "accuracy", "parameters", "bars", "confusion", "failed"} <= {
+        name.removesuffix(".csv").split()[-1] for name in tables
+    }
+    pictures = {name: body for name, body in files.items() if name.endswith(f".{kind.lower()}")}
+    # Each table is of a picture, but those of the trials themselves.
+    assert len(pictures) == len(tables) - 2
+    for name, body in pictures.items():
+        if kind == "PNG":
+            colours = Image.open(io.BytesIO(body)).convert("RGB").getcolors(1 << 24)
+            assert colours is not None, name
+            assert len(colours) > 20, name
+        else:
+            assert len(list(ElementTree.fromstring(body).iter())) > 10, name
 
 
 def test_pinned_trials_are_compared(page: Any, lab: str) -> None:

@@ -63,6 +63,14 @@ export class LabData {
     })
   }
 
+  /** Waits for all that was asked for so far, also meanwhile. */
+  async settled(): Promise<void> {
+    for (let work; work !== this.#work;) {
+      work = this.#work
+      await work
+    }
+  }
+
   /** Curves of trials that train now, and of those that just ended. */
   grow(trials: readonly number[]): void {
     if (!this.#names.length) return

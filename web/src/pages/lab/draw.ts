@@ -311,3 +311,34 @@ export function drawIntervals(
     pen.dots([toPixel(x, row.estimate * scale.factor), y], 4, row.low === null ? ink.faint : color)
   })
 }
+
+/** A part of a whole. */
+export interface Part {
+  name: string
+  share: number
+  /** Of the bar. */
+  width: number
+  colour: string
+}
+
+export const SHARES_ROW = 20
+
+/** Parts of a whole as one bar, and below it what each is called and how much it has. */
+export function drawShares(pen: Pen, ink: Ink, parts: readonly Part[], width: number): void {
+  let x = 0
+  for (const part of parts) {
+    pen.rect(x, 0, part.width * width, 18, part.colour)
+    x += part.width * width
+  }
+  parts.forEach((part, i) => {
+    const y = 30 + (i + 0.5) * SHARES_ROW
+    pen.rect(0, y - 5, 10, 10, part.colour)
+    pen.text(part.name, 18, y, { color: ink.ink, base: 'middle', size: 12 })
+    pen.text(`${(part.share * 100).toFixed(1)} %`, width, y, {
+      color: ink.soft,
+      base: 'middle',
+      align: 'right',
+      size: 12,
+    })
+  })
+}

@@ -1,4 +1,5 @@
 /** What is looked at of a lab, as the address says it: which trials, in which colours, through which stretches. */
+import type { ChartActions } from '../../charts/chart'
 import { slotColour } from '../../state/colours'
 import { address } from '../../state/address.svelte'
 import { theme, type Theme } from '../../state/theme.svelte'
@@ -24,6 +25,21 @@ import {
 
 export const SKIP = 5
 
+/** The cards of the page that can be saved, in the order in which they stand. */
+const CARDS = [
+  'trials',
+  'effects',
+  'spread',
+  'curves',
+  'curves2',
+  'parallel',
+  'bars',
+  'scatter',
+  'matrices',
+  'failed',
+] as const
+export type CardName = (typeof CARDS)[number]
+
 /** The palest end of the scale would not be seen on white, nor the darkest on black. */
 export const rampPart = (at: number, name: Theme): number => (name === 'light' ? at * 0.88 : 0.14 + at * 0.86)
 
@@ -34,6 +50,8 @@ export class Looking {
   readonly axes: ReadonlyMap<string, Axis>
   /** The trial under the mouse, on whichever chart. */
   over = $state.raw<number | null>(null)
+
+  readonly #cards = new Map<CardName, () => ChartActions | null>()
 
   constructor(data: LabData, document: LabDocument) {
     this.data = data
@@ -102,6 +120,19 @@ export class Looking {
     const next = new Set(numbers)
     if (!next.delete(trial)) next.add(trial)
     address.set(param, writeNumbers(next) || null)
+  }
+
+  /** A card says how it is saved, for as long as it is there. */
+  offer(card: CardName, actions: () => ChartActions | null): () => void {
+    this.#cards.set(card, actions)
+    return () => {
+      if (this.#cards.get(card) === actions) this.#cards.delete(card)
+    }
+  }
+
+  /** How each card is saved that is there and has something in it. */
+  get cards(): ChartActions[] {
+    return CARDS.flatMap((card) => this.#cards.get(card)?.() ?? [])
   }
 
   hide(trial: number): void {
