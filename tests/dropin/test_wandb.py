@@ -233,6 +233,63 @@ def test_artifacts_have_versions_and_aliases_and_are_found_by_other_runs(here: P
     assert epochal.open("epochal-runs").run("latest").config["artifacts"]["used"] == ["net:v0", "net:v1", "alone:v0"]
 
 
+def test_an_artifact_that_another_process_logs_meanwhile_becomes_the_next_version(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "model.bin").write_bytes(b"mine")
+    home = here / "epochal-runs" / "cats" / ".artifacts" / "net"
+    write = wandb.Artifact._write
+
+    def late(self: wandb.Artifact, folder: Path) -> None:
+        (home / "v0").mkdir()
+        (home / "v0" / "model.bin").write_bytes(b"other")
+        write(self, folder)
+
+    monkeypatch.setattr(wandb.Artifact, "_write", late)
+    with wandb.init(project="cats") as run:
+        logged = run.log_artifact("model.bin", name="net", type="model")
+        assert logged.version == "v1"
+    assert [sorted(p.name for p in (home / v).iterdir()) for v in ("v0", "v1")] == [
+        ["model.bin"], [".artifact.json", "model.bin"],
+    ]  # fmt: skip
+
+
+def test_an_artifact_that_cannot_be_written_stops_no_training(here: Path) -> None:
+    (here / "model.bin").write_bytes(b"one")
+    with wandb.init(project="cats") as run:
+        artifact = wandb.Artifact("net", type="model")
+        artifact.add_file("model.bin")
+        (here / "model.bin").unlink()
+        with pytest.warns(RecordingWarning, match=r"wandb.log_artifact\(\) failed, training goes on"):
+            assert run.log_artifact(artifact) is artifact
+        (here / "model.bin").write_bytes(b"two")
+        assert run.log_artifact(artifact).version == "v0"
+    home = here / "epochal-runs" / "cats" / ".artifacts" / "net"
+    assert [p.name for p in home.iterdir()] == ["v0"]
+
+
+@pytest.mark.torch
+def test_numbers_on_a_device_are_not_waited_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from epochal.record import deferred
+
+    monkeypatch.setattr(deferred, "_NEAR", frozenset({"meta"}))
+    item, read = torch.Tensor.item, []
+
+    def counted(self: Any) -> Any:
+        read.append(self)
+        return item(self)
+
+    monkeypatch.setattr(torch.Tensor, "item", counted)
+    with wandb.init(project="cats") as run:
+        run.define_metric("loss", summary="min")
+        for loss in (3.0, 1.0, 2.0):
+            run.log({"loss": torch.tensor(loss), "acc": torch.tensor([loss])})
+        assert not read
+        assert (run.summary["loss"], dict(run.summary)) == (1.0, {"loss": 1.0, "acc": 2.0})
+    assert values(recorded(), "loss") == [3.0, 1.0, 2.0]
+
+
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x"])
 def test_an_artifacts_file_cannot_lie_outside(here: Path, name: str) -> None:
     (here / "a.txt").write_text("x")
@@ -339,6 +396,8 @@ def test_a_confusion_matrix_counts_as_scikit_learn() -> None:
     rows = chart(wandb.plot.confusion_matrix(probs=probs, y_true=truth, class_names=list("abcd")))["rows"]
     wanted = metrics.confusion_matrix(truth, probs.argmax(1))
     assert [[a, p, wanted["abcd".index(a), "abcd".index(p)]] for a, p, _ in rows] == rows
+    with pytest.raises(ValueError, match="negative"):
+        wandb.plot.confusion_matrix(y_true=[0, -1], preds=[0, 1])
     named = wandb.plot.confusion_matrix(y_true=["x", "y", "x"], preds=["x", "x", "x"])
     assert chart(named)["rows"] == [["x", "x", 2], ["x", "y", 0], ["y", "x", 1], ["y", "y", 0]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from epochal.errors import NotFoundError, UsageError
+from epochal.store.files import replace_file
 
 __all__ = ["Artifact", "Artifacts"]
 
@@ -167,7 +169,8 @@ class Artifact:
     def _digest(self) -> str:
         found = hashlib.sha256(json.dumps([sorted(self.references.items()), self.metadata], default=str).encode())
         for name, path in sorted(self._added.items()):
-            found.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+            with path.open("rb") as file:
+                found.update(name.encode() + b"\0" + hashlib.file_digest(file, "sha256").digest())
         return found.hexdigest()
 
 
@@ -201,13 +204,10 @@ class Artifacts:
         versions = self._versions(artifact.base)
         digest = artifact._digest()
         same = next((v for v, facts in versions.items() if facts.get("digest") == digest), None)
-        version = f"v{max((int(v[1:]) for v in versions), default=-1) + 1}" if same is None else same
-        target = home / version
         names = list(dict.fromkeys(["latest", *map(str, aliases)]))
-        if same is None:
-            home.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(prefix=".", dir=home))
-            artifact._write(partial)
+        if same is not None:
+            version = same
+        else:
             facts = {
                 "type": artifact.type,
                 "description": artifact.description,
@@ -218,16 +218,36 @@ class Artifacts:
                 "tags": [str(tag) for tag in tags],
                 "aliases": names,
             }
-            (partial / _FACTS).write_text(json.dumps(facts, default=str, indent=1), encoding="utf-8")
-            partial.replace(target)
-        for other, known in {**versions, version: self._facts(target)}.items():
+            version = self._add(home, artifact, facts, first=max((int(v[1:]) for v in versions), default=-1) + 1)
+        for other, known in {**versions, version: self._facts(home / version)}.items():
             kept = [a for a in known.get("aliases", []) if other == version or a not in names]
             wanted = list(dict.fromkeys([*kept, *names])) if other == version else kept
             if wanted != known.get("aliases"):
                 whole = json.dumps({**known, "aliases": wanted}, default=str, indent=1)
-                (home / other / _FACTS).write_text(whole, encoding="utf-8")
-        artifact.version, artifact.digest, artifact.aliases, artifact.folder = version, digest, names, target
+                replace_file(home / other / _FACTS, whole.encode())
+        artifact.version, artifact.digest, artifact.aliases, artifact.folder = version, digest, names, home / version
         return artifact
+
+    @staticmethod
+    def _add(home: Path, artifact: Artifact, facts: Mapping[str, Any], *, first: int) -> str:
+        """Copy the files into a new version: `first`, or the next that no other process has made meanwhile."""
+        home.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".", dir=home))
+        try:
+            artifact._write(partial)
+            (partial / _FACTS).write_text(json.dumps(facts, default=str, indent=1), encoding="utf-8")
+            while True:
+                try:
+                    partial.rename(home / f"v{first}")
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                    first += 1
+                else:
+                    return f"v{first}"
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
     def find(self, name: str, kind: str | None = None) -> Artifact:
         """Return an artifact by `name`, `name:v3` or `name:alias`; what stands before a slash is not looked at.

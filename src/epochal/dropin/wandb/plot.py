@@ -81,7 +81,8 @@ def confusion_matrix(
 ) -> Chart:
     """How often each class was taken for which: `y_true` and `preds` are class numbers, or `probs` is [N, classes].
 
-    Labels that are no numbers are put in order of their names. Raises ValueError for shapes that do not fit.
+    Labels that are no numbers are put in order of their names. Raises ValueError for shapes that do not fit, and for
+    numbers below 0.
     """
     if (probs is None) == (preds is None):
         raise ValueError("Must provide probabilities or predictions but not both to confusion matrix")
@@ -96,6 +97,8 @@ def confusion_matrix(
         place = {name: k for k, name in enumerate(known)}
         truth, said = (np.array([place[name] for name in found.tolist()]) for found in (truth, said))
         class_names = class_names if class_names is not None else [str(name) for name in known]
+    if min(truth.min(initial=0), said.min(initial=0)) < 0:
+        raise ValueError("y_true and predictions are numbers of classes: none may be negative")
     size = int(max(truth.max(initial=-1), said.max(initial=-1))) + 1
     names = (
         [str(name) for name in class_names] if class_names is not None else [f"Class_{k}" for k in range(1, size + 1)]

@@ -19,6 +19,7 @@ from epochal.dropin.wandb.values import as_numpy
 from epochal.errors import NotFoundError, UsageError
 from epochal.record import Run as Recorded
 from epochal.record import media
+from epochal.record.deferred import is_far
 from epochal.record.values import as_number
 
 __all__ = ["AlertLevel", "Run"]
@@ -51,6 +52,7 @@ class Run:
         self.start_time = time.time()
         self._metrics: dict[str, Metric] = {}
         self._known: dict[str, str | None] = {}
+        self._late: set[str] = set()
         self._again: list[tuple[Path, str]] = []
         self._told_back = False
         self.config = Config(self)
@@ -189,6 +191,10 @@ class Run:
         epoch = None
         for name, value in _flat(data):
             ready[name] = value = _value(value)
+            if name != "epoch" and is_far(value):  # reading it now would make the training wait for the device
+                self._note_series(name)
+                self._expect(name)
+                continue
             number = as_number(value)
             if number is not None:
                 self._note_series(name)
@@ -197,6 +203,21 @@ class Run:
         if epoch is not None:
             del ready["epoch"]
         self._recorded.log(ready, step=self._step, epoch=epoch)
+
+    def _expect(self, name: str) -> None:
+        """Take the numbers of a series into the summary when they have come."""
+        if not self._late:
+            self._recorded.overhear(self._heard)
+        self._late.add(name)
+
+    def _heard(self, numbers: Mapping[str, float], step: int) -> None:
+        for name in numbers.keys() & self._late:
+            self.summary._log(name, numbers[name])
+
+    def _settle(self) -> None:
+        """Wait for numbers that are on their way from a device."""
+        if self._late and self._recorded._deferred is not None:
+            self._recorded._deferred.finish()
 
     def _note_series(self, name: str) -> None:
         if name in self._known:
@@ -329,9 +350,13 @@ class Run:
             (artifact.add_dir if path.is_dir() else artifact.add_file)(path)
         if self.disabled:
             return artifact
-        logged = self._artifacts().log(artifact, run=self.id, aliases=list(aliases or ()), tags=list(tags or ()))
-        self._note_artifact("logged", logged)
-        return logged
+        try:
+            self._artifacts().log(artifact, run=self.id, aliases=list(aliases or ()), tags=list(tags or ()))
+        except OSError as error:
+            self._recorded._guard.failed("wandb.log_artifact()", error)
+            return artifact
+        self._note_artifact("logged", artifact)
+        return artifact
 
     upsert_artifact = finish_artifact = log_artifact
 

@@ -79,8 +79,13 @@ class Summary(MutableMapping[str, Any]):
             return
         self._items[name] = value
 
+    def _now(self) -> dict[str, Any]:
+        self._run._settle()
+        found: dict[str, Any] = self._items
+        return found
+
     def __getitem__(self, name: str) -> Any:
-        return self._items[name]
+        return self._now()[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._items[name] = value
@@ -96,14 +101,14 @@ class Summary(MutableMapping[str, Any]):
         self._set.discard(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
+        return iter(self._now())
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._now())
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return self._items[name]
+            return self._now()[name]
         except KeyError:
             raise AttributeError(f"the run's summary has no {name!r}") from None
 
@@ -111,7 +116,7 @@ class Summary(MutableMapping[str, Any]):
         self[name] = value
 
     def __repr__(self) -> str:
-        return repr(self._items)
+        return repr(self._now())
 
 
 class Metric:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,13 @@ class Image(media.Image):
         for given in (*(boxes or {}).values(), *(masks or {}).values()):
             if isinstance(given, Mapping):
                 named |= _class_names(given.get("class_labels"))
-        plain = media.Image(picture, dataformat=layout, mode=mode)
+        size = media.Image(picture, dataformat=layout, mode=mode).size if boxes else (0, 0)
         super().__init__(
             picture,
             caption=caption or "",
             dataformat=layout,
             mode=mode,
-            boxes=None if not boxes else {k: _boxes(v, plain.size) for k, v in boxes.items()},
+            boxes=None if not boxes else {k: _boxes(v, size) for k, v in boxes.items()},
             masks=None if not masks else {k: as_numpy(v["mask_data"]) for k, v in masks.items() if "mask_data" in v},
             classes=named or None,
         )
@@ -319,8 +319,3 @@ class Plotly(media.Figure):
 
     def __init__(self, val: Any) -> None:
         super().__init__(val)
-
-
-def texts_of(values: Iterable[Any]) -> list[str]:
-    """Names of classes as text."""
-    return [str(value) for value in values]
