@@ -262,3 +262,49 @@ def test_a_report_has_the_graph_inside(page: Any, networks: tuple[Path, dict[str
     assert page.locator("path.way.skip").count() == 3
     assert workers, "it is laid out in a worker"
     assert all(url.startswith(("blob:", "data:")) for url in workers), "which is inside the page"
+
+
+class Joined(nn.Module):
+    """A picture and a row of numbers, joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look, self.read = nn.Linear(64, 8), nn.Linear(3, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, picture: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.head(torch.relu(self.look(picture.flatten(1)) + self.read(facts)))
+        return found
+
+
+@pytest.fixture
+def joined(tmp_path: Path) -> Iterator[tuple[str, Joined]]:
+    """A network with two inputs, and where it is shown."""
+    from epochal.server import make_app, start_in_background
+
+    torch.manual_seed(3)
+    network = Joined()
+    with epochal.init("several", dir=tmp_path, system=False, strict=True) as run:
+        run.watch(network, inputs=(torch.zeros(2, 1, 8, 8), torch.zeros(2, 3)))
+        run.log({"loss": 1.0}, step=0)
+    server = start_in_background(make_app(tmp_path, studio_folder=STUDIO), port=0)
+    yield server.address.url, network
+    server.stop()
+
+
+def test_a_network_with_several_inputs_is_asked_with_a_field_for_each(joined: tuple[str, Joined], page: Any) -> None:
+    address, network = joined
+    open_page(page, address, "network")
+    page.get_by_role("button", name="Ask the network").click()
+    facts = page.get_by_role("region", name="Input facts")
+    for i, value in enumerate((2.0, -1.0, 3.0)):
+        facts.get_by_role("spinbutton").nth(i).fill(str(value))
+    with torch.no_grad():
+        sure = torch.softmax(network(torch.zeros(1, 1, 8, 8), torch.tensor([[2.0, -1.0, 3.0]]))[0], 0)
+    page.get_by_text(f"It says {int(sure.argmax())}, {100 * float(sure.max()):.1f}").wait_for()
+    before = page.locator(".answer").inner_text()
+    page.get_by_role("region", name="Input picture").get_by_role("application").click()
+    page.wait_for_function("text => document.querySelector('.answer').innerText !== text", arg=before)
+    page.wait_for_url(re.compile("ask=1"))
+    page.reload()
+    page.get_by_role("region", name="Input picture").wait_for()

@@ -199,6 +199,16 @@ def test_several_inputs_and_outputs_in_an_object(tmp_path: Path) -> None:
         assert RunReader.open(path).media("predictions")[-1].meta["shown"] is True
         expected = net(ids, mask)["logits"].softmax(1).detach().numpy()
         np.testing.assert_allclose(said.probabilities, expected, atol=1e-6)
+    # Where nobody said what people should see, they see the first input.
+    for x in ({"ids": ids, "mask": mask}, (ids, mask)):
+        with epochal.init("p", dir=tmp_path, strict=True, system=False) as run:
+            run.watch(net, examples=(x, [0, 1, 0, 1, 1]))
+            run.log({"loss": 1.0}, step=1, epoch=1)
+            path = run.path
+        assert path is not None
+        said = RunReader.open(path).predictions(1)
+        np.testing.assert_array_equal(said.inputs, ids)
+        assert said.shown
 
 
 def test_many_examples_are_asked_in_batches(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     ask = client(tmp_path)
     for body, status, why in (
         ({"values": [0.0] * 15}, 422, "takes 16 numbers of shape [4, 4]; it was given 15"),
-        ({"values": []}, 422, "values"),
+        ({"values": []}, 422, "it was given 0"),
         ({"values": ["a"] * 16}, 422, "values.0"),
         ({"values": [1e300] * 16}, 422, "must be finite"),
         ({"values": [0.0] * 16, "step": "x"}, 422, "step"),
@@ -130,6 +130,81 @@ def test_exported_programs_answer_behind_the_gate(tmp_path: Path) -> None:
     assert answer.json()["error"]["code"] == "network_missing"
 
 
+def _two_inputs(torch: Any) -> Any:
+    class Two(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = torch.nn.Embedding(7, 5)
+            self.look = torch.nn.Conv2d(1, 5, 3)
+            self.head = torch.nn.Linear(5, 3)
+
+        def forward(self, picture: Any, word: Any) -> Any:
+            return self.head(torch.relu(self.look(picture)).mean((2, 3)) + self.table(word).sum(1))
+
+    return Two()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_network_with_several_inputs_answers(tmp_path: Path, batch: int) -> None:
+    torch = pytest.importorskip("torch", reason="needs PyTorch (epochal[torch])")
+    torch.manual_seed(0)
+    net = _two_inputs(torch)
+    with epochal.init(project="test", dir=tmp_path, strict=True, config={"classes": ["a", "b", "c"]}) as run:
+        run.watch(net, inputs=(torch.zeros(batch, 1, 6, 6), torch.zeros(batch, 2, dtype=torch.long)))
+        run.log({"loss": 0.0}, step=0)
+    place, ask = f"/api/v1/runs/test/{run.id}", client(tmp_path)
+    detail = ask.get(place).json()
+    assert detail["ask"] is None
+    assert detail["ask_reason"] == ""
+    assert detail["ask_inputs"] == [{"name": "picture", "shape": [1, 6, 6]}, {"name": "word", "shape": [2]}]
+    picture, word = torch.randn(1, 1, 6, 6), torch.tensor([[3, 6]])
+    given = [picture.flatten().tolist(), [3.0, 6.0]]
+    told = ask.post(f"{place}/ask", json={"inputs": given}).json()
+    wanted = net.eval()(picture, word)[0].detach()
+    np.testing.assert_allclose(told["outputs"], wanted.numpy(), atol=1e-5)
+    np.testing.assert_allclose(told["confidences"], torch.softmax(wanted, 0).numpy(), atol=1e-5)
+    assert told["classes"] == ["a", "b", "c"]
+    for inputs, why in (
+        (given[:1], "takes 2 inputs; it was given 1"),
+        ([given[0], [1.0]], "word takes 2 numbers; it was given 1"),
+        ([given[0], [0.5, 1.0]], "word takes whole numbers"),
+        ([given[0], [1.0, 7.0]], "has no answer to this: "),
+        ([given[0], [1e300, 1.0]], "must be finite"),
+    ):
+        answer = ask.post(f"{place}/ask", json={"inputs": inputs})
+        assert answer.status_code == 422, inputs
+        assert why in answer.json()["error"]["message"]
+
+
+def test_why_several_inputs_cannot_be_asked_is_said(tmp_path: Path) -> None:
+    from epochal.facts import Graph, Layer
+    from epochal.wire.asking import SeveralInputs, _several
+
+    def graph(*shapes: tuple[int, ...]) -> Graph:
+        layers = [
+            Layer(layer_id=f"x{i}", kind="input", module="", role="input", outputs=(shape,) if shape else ())
+            for i, shape in enumerate(shapes)
+        ]
+        return Graph(model="m", framework="f", source="export", layers=tuple(layers), edges=())
+
+    found = _several(graph((-1, 4), (3, 3)))
+    assert isinstance(found, SeveralInputs)
+    assert (found.shapes, found.whole, found.batch) == (((4,), (3, 3)), (False, True), 1)
+    assert [one.shape for one in found.batches([[0.0] * 4, [0.0] * 9])] == [(1, 4), (3, 3)]
+    fixed = _several(graph((8, 4), (8, 2)))
+    assert isinstance(fixed, SeveralInputs)
+    assert [one.shape for one in fixed.batches([[0.0] * 4, [0.0] * 2])] == [(8, 4), (8, 2)]
+    assert "x1 may be of any size" in str(_several(graph((-1, 4), (-1, -1))))
+    assert "different batches" in str(_several(graph((8, 4), (2, 4))))
+    assert "too large" in str(_several(graph((-1, 4), (-1, 500_000))))
+    assert _several(graph((-1, 4))) is None
+    with epochal.init(project="test", dir=tmp_path, strict=True) as run:
+        run.log({"loss": 0.0}, step=0)
+    detail = client(tmp_path).get(f"/api/v1/runs/test/{run.id}").json()
+    assert (detail["ask_inputs"], detail["ask_reason"]) == ([], "No network was watched.")
+
+
 def test_class_images_are_a_film_of_the_wire(tmp_path: Path) -> None:
     run = record(tmp_path, Chain())
     reader = epochal.open(tmp_path).run("latest")
@@ -149,14 +224,6 @@ def test_class_images_are_a_film_of_the_wire(tmp_path: Path) -> None:
 def test_what_cannot_be_asked_here_says_why_and_where_it_can(tmp_path: Path) -> None:
     torch: Any = pytest.importorskip("torch", reason="needs PyTorch")
 
-    class Two(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.one = torch.nn.Linear(4, 2)
-
-        def forward(self, left: Any, right: Any) -> Any:
-            return self.one(left) + right
-
     ask = client(tmp_path)
 
     def reason(run: str) -> str:
@@ -165,11 +232,7 @@ def test_what_cannot_be_asked_here_says_why_and_where_it_can(tmp_path: Path) -> 
         assert answer.status_code == 409 or answer.status_code == 404
         return str(answer.json()["error"]["message"])
 
-    two, student, teacher = Two(), torch.nn.Linear(4, 2), torch.nn.Linear(4, 3)
-    with epochal.init(project="test", dir=tmp_path, strict=True, system=False) as run:
-        run.watch(two, inputs=(torch.zeros(3, 4), torch.zeros(3, 2)))
-        run.snapshot(step=0)
-    assert "takes 2 inputs. In Python: reader.network(step)(left, right)" in reason(f"/api/v1/runs/test/{run.id}")
+    student, teacher = torch.nn.Linear(4, 2), torch.nn.Linear(4, 3)
     with epochal.init(project="test", dir=tmp_path, strict=True, system=False) as run:
         run.watch(student, inputs=(torch.zeros(3, 4),), name="student")
         run.watch(teacher, inputs=(torch.zeros(3, 4),), name="teacher")

@@ -35,6 +35,10 @@ export const insideWords = {
     cannotText: 'Keep it with an example batch; it is then kept with every snapshot',
     snippet: 'run.watch(model, inputs=one_batch)',
     shape: (shape: string) => `takes ${shape}`,
+    input: (name: string) => `Input ${name}`,
+    oneNumber: 'one number',
+    severalTakes: 'Inputs that stay empty are zeros',
+    severalAbout: 'it takes several inputs; as it was at the playhead',
   },
   classes: {
     view: 'Class images',

@@ -177,8 +177,9 @@ export const pageWords = {
     fitTitle: 'Show the whole network (0)',
     flow: 'what flows on',
     skipLong: 'skip connection',
-    several:
-      'Several inputs: it is asked in Python, reader.network(step)(…), and reader.network(step, model="…")(…) of one of several models',
+    ask: 'Ask the network',
+    askTitle: (n: number) => `It takes ${n} inputs: draw them or write them, and it answers as it was at the playhead`,
+    cannotAsk: (why: string) => `It cannot be asked here. ${why}`,
     help: 'Drag or scroll to move, Ctrl and scroll to zoom, double-click a group to open it',
     searchTitle: 'Enter goes to the next one',
     layersInside: 'Layers',

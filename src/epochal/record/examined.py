@@ -38,7 +38,11 @@ def split_examples(examples: object) -> tuple[object, object, object]:
             hint="give (x, y): what the network is asked and the right answers; or (x, y, shown)",
         )
     inputs, labels = examples[0], examples[1]
-    return inputs, labels, examples[2] if len(examples) == 3 else inputs
+    if len(examples) == 3:
+        return inputs, labels, examples[2]
+    # Of several inputs people are shown the first: a series of predictions has one picture or row for each example.
+    several = list(inputs.values()) if isinstance(inputs, dict) else inputs
+    return inputs, labels, several[0] if isinstance(inputs, tuple | dict) and several else inputs
 
 
 def same_numbers(shown: object, given: object) -> bool:

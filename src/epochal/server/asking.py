@@ -5,21 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from epochal.errors import EpochalError, NetworkMissingError, UsageError
 from epochal.network import Network
 from epochal.network.confidence import confidences
-from epochal.network.recorded import open_quickly
+from epochal.network.recorded import class_names, open_quickly
 from epochal.store.reader import StoredRun
-from epochal.wire.asking import MOST_VALUES, askable, why_not_askable
+from epochal.wire.asking import MOST_VALUES, askable, several_inputs, why_not_askable
 from epochal.wire.schema import Question
 
 __all__ = ["Asking", "BusyError"]
 
+Array = npt.NDArray[Any]
 _KEPT = 8
 _WAIT_SECS = 20.0
 
@@ -40,43 +43,43 @@ class Asking:
     def ask(self, run: StoredRun, question: Question) -> dict[str, Any]:
         """An AnswerDocument. Raises UsageError for what does not fit, NetworkMissingError where there is no network."""
         known = askable(run)
-        if known is None:
+        several = several_inputs(run) if known is None else None
+        if several is not None:
+            given: Sequence[Array] = several.batches(question.inputs)
+        elif known is not None:
+            given = [_one(question, tuple(known["shape"]))]
+        else:
             raise NetworkMissingError(
                 f"The network of run {run.info().name!r} cannot be asked here. {why_not_askable(run)}",
                 hint="run.watch(model, inputs=one_batch) records one, with a snapshot at each epoch.",
             )
-        shape = tuple(known["shape"])
-        if len(question.values) != prod(shape):
-            raise UsageError(
-                f"The network takes {prod(shape):,} numbers of shape {list(shape)}; it was given "
-                f"{len(question.values):,}."
-            )
-        with np.errstate(over="ignore"):
-            values = np.array(question.values, np.float64).astype(np.float32).reshape(1, *shape)
-        if not np.isfinite(values).all():
+        if not all(np.isfinite(values).all() for values in given):
             raise UsageError("All numbers must be finite.")
         if not self._free.acquire(timeout=_WAIT_SECS):
             raise BusyError("The network is answering others.", hint="try again in a while")
         try:
             start = time.perf_counter()
             network = self._open(run, question.step)
-            outputs = network(values)
+            outputs = _answer(network, given)
             seconds = time.perf_counter() - start
         finally:
             self._free.release()
         if isinstance(outputs, tuple | list) and len(outputs) == 1:
             outputs = outputs[0]
+        batch = 1 if several is None else several.batch
+        if isinstance(outputs, np.ndarray) and batch > 1 and outputs.shape[:1] == (batch,):
+            outputs = outputs[:1]
         if not isinstance(outputs, np.ndarray) or outputs.shape[:1] != (1,) or not 0 < outputs.size <= MOST_VALUES:
             raise UsageError("The network does not answer with one row of numbers.")
         flat = outputs.reshape(-1).astype(np.float64)
         sure, meaning = confidences(flat, network.graph)
-        names = known["classes"]
+        names = class_names(run)
         return {
             "step": network.step,
             "outputs": flat.tolist(),
             "confidences": sure.tolist(),
             "meaning": meaning,
-            "classes": names if len(names) == len(sure) else [str(i) for i in range(len(sure))],
+            "classes": list(names) if len(names) == len(sure) else [str(i) for i in range(len(sure))],
             "seconds": round(seconds, 6),
         }
 
@@ -93,3 +96,30 @@ class Asking:
         while len(self._opened) > _KEPT:
             self._opened.popitem(last=False)
         return network
+
+
+def _one(question: Question, shape: tuple[int, ...]) -> Array:
+    """The one input of a network as a batch of one."""
+    if len(question.values) != prod(shape):
+        raise UsageError(
+            f"The network takes {prod(shape):,} numbers of shape {list(shape)}; it was given {len(question.values):,}."
+        )
+    with np.errstate(over="ignore"):
+        return np.array(question.values, np.float64).astype(np.float32).reshape(1, *shape)
+
+
+def _answer(network: Network, given: Sequence[Array]) -> Any:
+    """What the network says; whole numbers go to the inputs that take them, such as places in an embedding."""
+    takes = getattr(network, "takes", ())
+    inputs: list[Array] = list(given)
+    for i, one in enumerate(takes[: len(inputs)]):
+        if one.dtype.is_floating_point or one.dtype.is_complex:
+            continue
+        if not np.array_equal(inputs[i], np.floor(inputs[i])):
+            raise UsageError(f"{one.name} takes whole numbers.")
+        inputs[i] = inputs[i].astype(bool if str(one.dtype) == "torch.bool" else np.int64)
+    try:
+        return network(*inputs)
+    except (IndexError, RuntimeError) as error:
+        # As an embedding does for a number beyond its last row.
+        raise UsageError(f"The network has no answer to this: {error}") from error

@@ -32,7 +32,7 @@ from epochal.views.runs import RunFacts
 from epochal.views.stored import FilmMemory, make_stored_film
 from epochal.views.table import ENDED, RunsTable, lies_inside
 from epochal.wire import columns, frames
-from epochal.wire.asking import askable, class_images_document
+from epochal.wire.asking import ask_documents, class_images_document
 from epochal.wire.documents import (
     console_document,
     detail_document,
@@ -255,7 +255,7 @@ class Wire:
         version, body = run.detail
         if version != row.version:
             document = detail_document(read_detail(run.stored, row, changes=run.changes))
-            document |= {"ask": askable(run.stored), "class_images": class_images_document(run.stored)}
+            document |= ask_documents(run.stored) | {"class_images": class_images_document(run.stored)}
             document |= {"names": names_document(run.stored)}
             body = to_json(document)
             run.detail = (row.version, body)

@@ -206,13 +206,23 @@ class AskableDocument(Document):
     classes: list[str] = Field(description="Names of the classes, empty where the config does not tell them")
 
 
+class AskableInput(Document):
+    """One of several inputs of a network."""
+
+    name: str
+    shape: list[int] = Field(description="Sizes of one example, without the batch; empty for a single number")
+
+
 class Question(Document):
-    """One example for the network to answer."""
+    """One example for the network to answer: `values` for a network with one input, `inputs` for several."""
 
     model_config = ConfigDict(defer_build=False)
 
     values: list[float] = Field(
-        min_length=1, max_length=200_704, description="The numbers of one example, in C order of its shape"
+        default=[], max_length=200_704, description="The numbers of one example, in C order of its shape"
+    )
+    inputs: list[list[float]] = Field(
+        default=[], max_length=32, description="The same of each input, in order, for a network that takes several"
     )
     step: int | None = Field(default=None, description="At the last snapshot that is not after it; None: the last one")
 
@@ -262,6 +272,8 @@ class RunDetail(Document):
     graph: bool = Field(description="Whether /graph has an answer")
     network: bool = Field(description="Whether the network can be rebuilt at a snapshot")
     ask: AskableDocument | None = Field(description="What /ask takes, None where the network cannot be asked")
+    ask_inputs: list[AskableInput] = Field(description="Of a network with several inputs what /ask takes; else empty")
+    ask_reason: str = Field(description="Why the network cannot be asked, empty where it can")
     names: NamesDocument = Field(description="What inputs and outputs are called")
     class_images: TensorDocument | None = Field(description="The film of what each class looks like to the network")
     media: list[MediaSeriesDocument] = Field(description="Logged values that are no numbers, by series")

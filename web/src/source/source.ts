@@ -17,6 +17,8 @@ import {
   classImagesPath,
   compareJobPath,
   comparePath,
+  lensFilePath,
+  lensFilmPath,
   lensJobPath,
   lensMapsPath,
   lensPath,
@@ -47,6 +49,7 @@ import type {
   CompareJob,
   CompareQuestion,
   LensDocument,
+  LensFilmQuestion,
   LensJob,
   LensPicture,
   LensQuestion,
@@ -132,8 +135,11 @@ export class Source {
   change = (id: string, change: RunChange) => this.#send<RunRow>('PATCH', pathOf('run', id), change)
   remove = (id: string) => this.#send<{ id: string }>('DELETE', pathOf('run', id))
   /** What the network of a run says of one example, as it was at a step; only a live server can tell. */
-  ask = (id: string, values: readonly number[], step: number | null) =>
-    this.#send<AnswerDocument>('POST', askPath(id), { values, step })
+  ask = (
+    id: string,
+    what: { values: readonly number[] } | { inputs: readonly (readonly number[])[] },
+    step: number | null,
+  ) => this.#send<AnswerDocument>('POST', askPath(id), { ...what, step })
 
   /** How a run's network can be looked into, questions to the lens, and what it finds; only a live server can tell. */
   lens = (id: string) => this.#json<LensDocument>(lensPath(id))
@@ -145,6 +151,9 @@ export class Source {
   async lensMaps(job: string, method: string): Promise<Look> {
     return decodeLook(await this.#transport.get(lensMapsPath(job, method)))
   }
+  lensFilm = (id: string, question: Partial<LensFilmQuestion> & { methods: string[] }) =>
+    this.#send<LensJob>('POST', lensFilmPath(id), question)
+  lensFile = (job: string) => this.#transport.get(lensFilePath(job))
   lensPicture = (job: string, method: string) => this.#transport.get(lensPicturePath(job, method))
   keepPicture = (picture: Blob) => this.#send<LensPicture>('POST', PICTURES_PATH, picture)
 

@@ -513,6 +513,42 @@ export interface LensFailure {
   error: ErrorBody;
 }
 
+/** The same at all snapshots of the run, as one film; as a picture at the step itself. The class that is explained, where none is named, is what the network answers at step. */
+export interface LensFilmQuestion {
+  methods: string[];
+  /** At the last snapshot that is not after it; None: the last one */
+  step: number | null;
+  /** Of which predictions the example is one */
+  series: string | null;
+  example: number | null;
+  photo: string | null;
+  /** What POST /lens/pictures said */
+  picture: string | null;
+  /** Number of the class; None: the network's answer */
+  target: number | null;
+  /** None: the last useful one */
+  layer: string | null;
+  channel: number | null;
+  /** A layer whose channels stand where classes stood: target is one */
+  inside: string | null;
+  /** Row and column of one unit of that channel */
+  place: number[] | null;
+  /** Draw attributions with random weights, and say how alike they are */
+  check: boolean;
+  /** Settings of methods: {occlusion: {window: 8}} */
+  options: Record<string, Record<string, number>>;
+  /** Of the pictures to keep */
+  theme: 'light' | 'dark';
+  /** html is a page that plays the film; png is a picture at step */
+  format: 'gif' | 'mp4' | 'html' | 'png';
+  /** Frames a second */
+  fps: number;
+  /** No snapshot before this step */
+  first: number | null;
+  /** No snapshot after this step */
+  last: number | null;
+}
+
 /** Header of the EPF1 container of one way of looking: maps f4 [K, h, w], of volumes [K, d, h, w], or pixels u1 [K, h, w, 3]. Of the input itself method is empty, and pixels are what people see of it. */
 export interface LensHeader {
   arrays: ArrayDocument[];
@@ -562,6 +598,8 @@ export interface LensJob {
   /** Processors that it may take; one while a training writes into this folder */
   threads: number;
   seconds: number;
+  /** What the file is called that a film ends with, at /lens/{job}/file */
+  file: string | null;
 }
 
 /** A layer that can be looked at, by the name that the lens knows. */
