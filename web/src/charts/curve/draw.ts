@@ -4,6 +4,8 @@ import { nearestPoint, pathPoints, type Line, type Range } from './lines'
 
 /** A dot further than this from the mouse, in pixels, would belong to a run that ended before. */
 const DOT_REACH = 24
+/** Radius, in pixels, of the dot of a curve that has no other point. */
+export const ONLY_POINT = 4
 
 export function strokeLines(u: uPlot, lines: readonly Line[], range: Range, yLog: boolean): void {
   const pen = u.ctx
@@ -40,18 +42,24 @@ function fillBand(pen: CanvasRenderingContext2D, high: readonly number[], low: r
   pen.fill()
 }
 
-/** A point that stands alone between gaps is a dot: a line of length zero would not be seen. */
+/** A point that stands alone between gaps is a dot, a curve of one point a larger one: the playhead may lie over it. */
 function stroke(pen: CanvasRenderingContext2D, points: readonly number[], ratio: number): void {
   pen.beginPath()
+  const dots = new Path2D()
+  const radius = points.length === 2 ? ONLY_POINT * ratio : 1.5 * ratio
   let run = 0
   for (let i = 0; i <= points.length; i += 2) {
     if (i === points.length || Number.isNaN(points[i]!)) {
-      if (run === 1) pen.fillRect(points[i - 2]! - 1.5 * ratio, points[i - 1]! - 1.5 * ratio, 3 * ratio, 3 * ratio)
+      if (run === 1) {
+        dots.moveTo(points[i - 2]! + radius, points[i - 1]!)
+        dots.arc(points[i - 2]!, points[i - 1]!, radius, 0, 2 * Math.PI)
+      }
       run = 0
     } else if (run++ === 0) pen.moveTo(points[i]!, points[i + 1]!)
     else pen.lineTo(points[i]!, points[i + 1]!)
   }
   pen.stroke()
+  pen.fill(dots)
 }
 
 /** A dot on each line where the mouse is. */

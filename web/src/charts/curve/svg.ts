@@ -3,6 +3,7 @@
  * The places and texts of uPlot's ticks are not public (`_splits`, `_values`), so its version is pinned.
  */
 import type uPlot from 'uplot'
+import { ONLY_POINT } from './draw'
 import { pathPoints, type Line, type Range } from './lines'
 
 interface Axis {
@@ -63,6 +64,10 @@ export function plotSvg(
   })
   const draw = (line: Line, y: Float64Array, style: string) => {
     const points = pathPoints(line, y, range, px, py, yLog)
+    if (points.length === 2 && Number.isFinite(points[0]! + points[1]!))
+      parts.push(
+        `<circle cx="${points[0]!.toFixed(1)}" cy="${points[1]!.toFixed(1)}" r="${ONLY_POINT}" fill="${line.colour}"/>`,
+      )
     let d = ''
     let pen = false
     for (let i = 0; i < points.length; i += 2) {
