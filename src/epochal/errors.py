@@ -7,7 +7,8 @@ EpochalError
 │   ├── DamagedError           bytes that cannot be read; what can be is still readable
 │   ├── FormatVersionError     written by a newer Epochal
 │   ├── RunExistsError         a run of this id is there already
-│   └── StorageFullError       the disk is full or read-only
+│   ├── StorageFullError       the disk is full or read-only
+│   └── RemoteError            an object store that refuses, does not answer, or has no such bucket
 ├── NetworkError               a recorded network
 │   ├── UntrustedNetworkError  the file could run code when loaded
 │   └── NetworkMissingError    no network was recorded, or it cannot be rebuilt
@@ -33,6 +34,7 @@ __all__ = [
     "NotFoundError",
     "PictureError",
     "RecordingWarning",
+    "RemoteError",
     "RunExistsError",
     "StorageFullError",
     "StoreError",
@@ -99,6 +101,12 @@ class StorageFullError(StoreError):
     """Nothing more can be written: the disk is full or read-only."""
 
     code = "storage_full"
+
+
+class RemoteError(StoreError):
+    """An object store refuses, does not answer, or has no such bucket."""
+
+    code = "remote"
 
 
 class NetworkError(EpochalError):

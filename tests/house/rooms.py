@@ -72,6 +72,7 @@ HEAVY: dict[str, tuple[str, ...]] = {
     "h5py": ("demos/volumes.py",),
     "optuna": ("lab/propose.py", "views/effects_optuna.py"),
     "pynvml": ("record/system",),
+    "obstore": ("store/remote.py",),
     "pyarrow": ("store/parquet.py", "store/compact.py", "workspace/", "export/"),
     "av": ("picture/movie.py", "record/media/"),
     "fastapi": ("server/",),

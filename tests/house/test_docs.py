@@ -49,7 +49,7 @@ def help_text(*words: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "verb", ["demo", "view", "serve", "ls", "show", "lens", "lab", "export", "repair", "gc", "doctor"]
+    "verb", ["demo", "view", "serve", "ls", "show", "lens", "lab", "export", "push", "repair", "gc", "doctor"]
 )
 def test_every_verb_is_documented_and_its_help_has_an_example(verb: str) -> None:
     assert re.search(rf"^## epochal {verb}\b", read("docs", "cli.md"), re.MULTILINE)

@@ -187,9 +187,7 @@ class RunnerChecks:
         assert bench.one(runner, bench.task("fresh", seed=4)).metrics["drawn"] != first.metrics["drawn"]
 
     def test_its_word_counts_when_it_dies_a_moment_later(self, runner: Runner, bench: Bench) -> None:
-        state = bench.one(
-            runner, bench.task("ends_after_its_word", {"outcomes": str(Path(bench.log.path) / "outcomes")})
-        )
+        state = bench.one(runner, bench.task("ends_after_its_word"))
         assert (state.status, state.metrics["val_accuracy"]) == ("finished", 0.75)
 
     def test_what_cannot_be_called_or_found_is_said(self, runner: Runner, bench: Bench) -> None:

@@ -48,7 +48,7 @@ def test_a_run_written_by_a_newer_version_does_not_hide_the_others(recorded: Rec
 @pytest.mark.parametrize("kind", ["missing", "file", "uri"])
 def test_a_folder_that_is_none_is_refused_in_words(tmp_path: Path, kind: str) -> None:
     (tmp_path / "file").write_text("x")
-    wanted = {"missing": str(tmp_path / "nowhere"), "file": str(tmp_path / "file"), "uri": "s3://bucket/runs"}[kind]
+    wanted = {"missing": str(tmp_path / "nowhere"), "file": str(tmp_path / "file"), "uri": "gs://bucket/runs"}[kind]
     with pytest.raises((NotFoundError, UsageError)) as caught:
         reading.open(wanted)
     assert caught.value.hint

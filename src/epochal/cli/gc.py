@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Compact the numbers of ended runs, remove files that no logged value refers to, and empty the trash if asked."""
     if args.older_than is not None and not args.trash:
         raise UsageError("--older-than is about the trash.", hint="Add --trash.")
-    root = existing_root(args.dir)
+    root = existing_root(args.dir, elsewhere=False)
     library = Library(root)
     compacted, saved = 0, 0
     skipped: list[str] = []

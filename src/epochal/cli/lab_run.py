@@ -15,7 +15,6 @@ from epochal.cli.options import add_dir, add_json, existing_root, within
 from epochal.cli.terminal import Terminal, columns, duration, shorten
 from epochal.picture.numbers import number
 from epochal.store import read_lab
-from epochal.store.layout import resolve_root
 
 if TYPE_CHECKING:
     from epochal.facts import TrialState
@@ -28,6 +27,7 @@ epochal lab run lab.toml --jobs 2 --json
 epochal lab run lab.toml --resume
 epochal lab run lab.toml --only 0,4-7
 epochal lab run lab.toml --ray head:6379
+epochal lab run lab.toml --store s3://team/runs
 """,
     "rerun": """
 epochal lab rerun
@@ -61,6 +61,9 @@ def configure(verb: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ray", metavar="ADDRESS", help="train on the Ray cluster at host:port, ray://host:port or auto"
     )
+    parser.add_argument(
+        "--store", metavar="S3", help="put all into s3://bucket/prefix while it is recorded; --dir is then a copy here"
+    )
     add_dir(parser)
     add_json(parser)
 
@@ -75,11 +78,11 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         lab = Lab.read(args.file)
         if args.plan:
             return _plan(lab, args, terminal)
-        root = resolve_root(args.dir)
         with watched(terminal, lab.settings.objectives[0][0]) as progress:
             result = run_settings(
                 lab.settings,
-                dir=root,
+                dir=args.dir,
+                store=args.store,
                 jobs=args.jobs,
                 ray=args.ray,
                 resume=args.resume,
@@ -89,12 +92,13 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
                 say=terminal.note,
             )
     else:
-        root = existing_root(args.dir)
+        root = existing_root(args.store or args.dir, heavy=False)
         with watched(terminal, read_lab(root, args.lab)[0].objective) as progress:
             result = rerun(
                 args.lab,
                 args.trials or ("failed",),
-                dir=root,
+                dir=args.dir,
+                store=args.store,
                 jobs=args.jobs,
                 ray=args.ray,
                 on_progress=progress,
@@ -184,8 +188,8 @@ def say_result(result: LabResult, args: argparse.Namespace, terminal: Terminal, 
         terminal.line(f"... and {len(wrong) - _SHOWN:,} more")
     terminal.line()
     terminal.line(f"lab    {info.project}/{info.id}")
-    folder = f" {shlex.quote(args.dir)}" if args.dir else ""
-    terminal.line(f"view   epochal view{folder}")
+    place = result.info.settings.get("store") or args.dir
+    terminal.line(f"view   epochal view{f' {shlex.quote(place)}' if place else ''}")
 
 
 def _row(state: TrialState, objective: str, equal: Mapping[str, Any]) -> list[str]:
@@ -216,6 +220,7 @@ def _first(error: str | None) -> str:
 
 def _again(args: argparse.Namespace, result: LabResult) -> str:
     place = f" --dir {shlex.quote(args.dir)}" if args.dir else ""
+    place += f" --store {shlex.quote(args.store)}" if getattr(args, "store", None) else ""
     if args.verb == "run":
         return f"epochal lab run {shlex.quote(args.file)} --resume{place}"
     return f"epochal lab rerun {result.info.id} stopped{place}"

@@ -12,6 +12,7 @@ from epochal.errors import NotFoundError
 from epochal.facts.lab import TrialState
 from epochal.picture.numbers import number
 from epochal.store.labs import read_lab
+from epochal.store.remote import is_remote
 from epochal.views.effects import measure_effects
 from epochal.views.effects_design import value_text
 from epochal.views.effects_words import effect_sentences, notes_of, spread_sentence
@@ -22,6 +23,7 @@ EXAMPLES = {
 epochal lab show
 epochal lab show mnist3d --all
 epochal lab show latest --json
+epochal lab show s3://team/runs
 """,
     "report": """
 epochal lab report
@@ -38,7 +40,13 @@ _SHOWN = 20
 
 def configure(verb: str, parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("lab", metavar="LAB", nargs="?", default="latest", help="a name or id (default: latest)")
+    parser.add_argument(
+        "lab",
+        metavar="LAB",
+        nargs="?",
+        default="latest",
+        help="a name or id (default: latest), or an s3:// address: its latest",
+    )
     if verb == "show":
         parser.add_argument("--all", action="store_true", help=f"all trials, not the first {_SHOWN}")
     if verb == "report":
@@ -57,7 +65,9 @@ def configure(verb: str, parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Say how a lab stands, what its parameters did, or which trial is best."""
-    root = existing_root(args.dir)
+    if is_remote(args.lab):
+        args.dir, args.lab = args.lab, "latest"
+    root = existing_root(args.dir, heavy=False)
     info, _ = read_lab(root, args.lab)
     facts = LabShelf(root).get(info.project, info.id)
     match args.verb:

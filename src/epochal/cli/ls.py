@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """List runs, newest first."""
-    root = existing_root(args.dir)
+    root = existing_root(args.dir, heavy=False)
     workspace = open_workspace(root)
     runs = workspace.runs(args.query)
     for notice in workspace.notices:

@@ -27,6 +27,7 @@ VERBS = {
     "lens": "look inside a network: what it sees in a picture, and what it has learnt",
     "lab": "train families of networks and learn which choice mattered",
     "export": "write films, pictures, data or a whole report of a run",
+    "push": "put runs into an object store, such as S3",
     "repair": "mend runs whose writer died",
     "gc": "compact finished runs and empty the trash",
     "doctor": "check that everything Epochal needs is here",

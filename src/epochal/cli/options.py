@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from epochal.errors import NotFoundError
+from epochal.store.cache import given_place, open_place
 from epochal.store.layout import resolve_root
+from epochal.store.remote import is_remote
 
 Number = TypeVar("Number", int, float)
 
@@ -29,8 +31,15 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="latest, a run's id or the start of one, or project/name")
 
 
-def existing_root(given: str | None) -> Path:
-    """The folder of runs; a folder that is not there is an error that says how to make one."""
+def existing_root(given: str | None, *, heavy: bool = True, elsewhere: bool = True) -> Path:
+    """The folder of runs; a folder that is not there is an error that says how to make one.
+
+    Of an s3:// address, a copy as it is now; without `heavy`, it may lack snapshots and values. Without `elsewhere`, an
+    address is an error: something is to be changed in the folder.
+    """
+    place = given_place(given)
+    if elsewhere and is_remote(place):
+        return open_place(place, heavy=heavy)
     root = resolve_root(given)
     if root.is_dir():
         return root

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Mend runs whose process died: nothing that can be read is lost by it."""
     from epochal.store.repair import repair
 
-    library = Library(existing_root(args.dir))
+    library = Library(existing_root(args.dir, elsewhere=False))
     chosen: list[StoredRun] = [library.run(name) for name in args.run] if args.run else library.runs()
     documents, damaged, refused = [], 0, 0
     with terminal.progress("Repairing", unit="runs") as progress:

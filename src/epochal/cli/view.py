@@ -13,7 +13,9 @@ from epochal.cli.options import existing_root
 from epochal.cli.studio import add_port, announce
 from epochal.cli.terminal import Terminal
 from epochal.errors import UsageError
+from epochal.store.cache import CachedStore, given_place
 from epochal.store.layout import resolve_root
+from epochal.store.remote import is_remote
 
 if TYPE_CHECKING:
     from epochal.server import Address
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 epochal view
 epochal view experiments/runs --port 7000
+epochal view s3://team/runs
 epochal view --no-open
 epochal view net.npz --input-shape 28 28 --activation sigmoid
 epochal view epochal:efficientnet-lite0
@@ -34,9 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "folder",
         nargs="?",
         metavar="DIR|NETWORK",
-        help="folder of runs, or a network: a .pt2, .npz, .safetensors, .pt or .onnx file, events of TensorBoard, a "
-        "graph of W&B or a model of Keras in JSON, epochal:efficientnet-lite0, torchvision:NAME, timm:NAME, "
-        "transformers:NAME, keras:NAME, or package.module:function, which is run",
+        help="folder of runs, s3://bucket/prefix, or a network: a .pt2, .npz, .safetensors, .pt or .onnx file, events "
+        "of TensorBoard, a graph of W&B or a model of Keras in JSON, epochal:efficientnet-lite0, torchvision:NAME, "
+        "timm:NAME, transformers:NAME, keras:NAME, or package.module:function, which is run",
     )
     parser.add_argument("--dir", metavar="DIR", help="the same (default: $EPOCHAL_DIR, otherwise ./epochal-runs)")
     add_port(parser)
@@ -52,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, terminal: Terminal) -> int:
     """Serve the Studio on this machine until Ctrl-C."""
-    if args.folder and is_network(args.folder):
+    if args.folder and not is_remote(args.folder) and is_network(args.folder):
         with ExitStack() as stack:
             kept = args.dir is not None
             folder = args.dir if kept else stack.enter_context(tempfile.TemporaryDirectory(prefix="epochal-view-"))
@@ -78,6 +81,12 @@ def serve_until_interrupted(
     page: str = "",
 ) -> int:
     """Serve a folder of runs; Ctrl-C is the way to end it and no failure."""
+    place = given_place(args.folder or args.dir)
+    cached = CachedStore(str(place)) if root is None and is_remote(place) else None
+    if cached is not None:
+        terminal.note(f"Store   {cached.address}")
+        cached.refresh(heavy=False)
+        root = cached.root
     root = existing_root(args.folder or args.dir) if root is None else root
     from epochal.server import make_app, serve
 
@@ -85,9 +94,14 @@ def serve_until_interrupted(
         announce(address, terminal, browse=browse, page=page)
         terminal.note(f"Runs    {root}")
         terminal.note("Ctrl-C ends it.")
+        if cached is not None:
+            cached.watch(terminal.warn)
 
     try:
         serve(make_app(root, token=token), host=host, port=args.port, ready=ready)
     except KeyboardInterrupt:
         terminal.note("")
+    finally:
+        if cached is not None:
+            cached.close()
     return 0

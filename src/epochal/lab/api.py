@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ from epochal.lab.result import LabResult
 from epochal.lab.runner import Runner
 from epochal.lab.session import Progress, Session, Todo
 from epochal.lab.settings import LabSettings, Machine, settings_of
+from epochal.lab.shared import SharedStore
 from epochal.lab.trial import INSIDE, own_training
 from epochal.store import LabLog, read_lab, resolve_root
+from epochal.store.cache import given_place
 from epochal.store.files import to_json
+from epochal.store.remote import is_remote
 
 __all__ = ["Lab", "rerun", "run", "run_settings"]
 
@@ -65,6 +68,7 @@ class Lab:
         validation: float | None = None,
         project: str | None = None,
         notes: str = "",
+        store: str | None = None,
         runner: Mapping[str, Any] | None = None,
     ) -> None:
         lab = {
@@ -83,6 +87,7 @@ class Lab:
             "pruner": pruner,
             "validation": validation,
             "notes": notes or None,
+            "store": store,
         }
         document = {
             "lab": {key: value for key, value in lab.items() if value is not None},
@@ -108,6 +113,7 @@ class Lab:
         self,
         *,
         dir: str | os.PathLike[str] | None = None,  # noqa: A002 - as `init` has it
+        store: str | None = None,
         jobs: int | None = None,
         ray: str | None = None,
         resume: bool = False,
@@ -119,11 +125,21 @@ class Lab:
 
         `jobs` is how many train at once on this machine, `ray` the address of a cluster instead. With `resume`, the
         newest lab of this name is gone on with: what has finished stays, what was broken off goes on from its last
-        snapshot. `only` names trials, such as `"0,3-5"`. Raises KeyboardInterrupt after Ctrl-C, when all is put down.
+        snapshot. `only` names trials, such as `"0,3-5"`. `store` is where runs lie: a folder, or `s3://bucket/prefix`,
+        into which all is put while it is recorded in `dir` (or in a folder of the user's cache). Raises RemoteError
+        where it cannot be written to, and KeyboardInterrupt after Ctrl-C, when all is put down.
         """
         words = [only] if isinstance(only, str) else list(only)
         result = run_settings(
-            self.settings, dir=dir, jobs=jobs, ray=ray, resume=resume, only=words, on_progress=on_progress, say=say
+            self.settings,
+            dir=dir,
+            store=store,
+            jobs=jobs,
+            ray=ray,
+            resume=resume,
+            only=words,
+            on_progress=on_progress,
+            say=say,
         )
         if result.interrupted:
             raise KeyboardInterrupt
@@ -132,7 +148,11 @@ class Lab:
 
 def run(name: str, **what: Any) -> LabResult:
     """Make a `Lab` of the arguments and run it; those of `Lab.run` may be given too."""
-    how = {key: what.pop(key) for key in ("dir", "jobs", "ray", "resume", "only", "on_progress", "say") if key in what}
+    how = {
+        key: what.pop(key)
+        for key in ("dir", "store", "jobs", "ray", "resume", "only", "on_progress", "say")
+        if key in what
+    }
     return Lab(name, **what).run(**how)
 
 
@@ -140,6 +160,7 @@ def run_settings(
     settings: LabSettings,
     *,
     dir: str | os.PathLike[str] | None = None,  # noqa: A002
+    store: str | None = None,
     jobs: int | None = None,
     ray: str | None = None,
     resume: bool = False,
@@ -150,9 +171,11 @@ def run_settings(
 ) -> LabResult:
     """Run a lab of these settings, or go on with the newest one of its name. `folder` is where its lab.toml lies."""
     _refuse_inside(settings.name)
-    root = resolve_root(dir)
     planned = lab_of(_with_paths(settings, folder))
     _check_parameters(planned)
+    root, shared = _place(dir, store or settings.store, say)
+    if shared is not None and resume:
+        shared.take_labs(planned.project)
     found = _existing(root, planned) if resume else None
     info, states = found or (planned, [TrialState(trial=trial) for trial in planned.trials])
     info = replace(info, settings={**info.settings, "budget": planned.settings["budget"]})
@@ -173,6 +196,7 @@ def run_settings(
         states,
         todo,
         root,
+        shared=shared,
         machine=settings.machine,
         jobs=jobs,
         ray=ray,
@@ -188,6 +212,7 @@ def rerun(
     only: Sequence[str] = ("failed",),
     *,
     dir: str | os.PathLike[str] | None = None,  # noqa: A002
+    store: str | None = None,
     jobs: int | None = None,
     ray: str | None = None,
     on_progress: OnProgress | None = None,
@@ -197,14 +222,26 @@ def rerun(
 
     Raises NotFoundError where there is no such lab.
     """
-    root = resolve_root(dir)
+    root, shared = _place(dir, store, say)
+    if shared is not None:
+        shared.take_labs()
     info, states = read_lab(root, name)
     _refuse_inside(info.name)
     chosen = choose(info.trials, only, {s.trial.number: s.status for s in states})
     todo = [Todo(trial=s.trial, attempt=s.attempt + 1) for s in states if s.trial.number in chosen]
     machine = Machine(**(info.settings.get("machine") or {}))
     return _run(
-        info, states, todo, root, machine=machine, jobs=jobs, ray=ray, only=True, on_progress=on_progress, say=say
+        info,
+        states,
+        todo,
+        root,
+        shared=shared,
+        machine=machine,
+        jobs=jobs,
+        ray=ray,
+        only=True,
+        on_progress=on_progress,
+        say=say,
     )
 
 
@@ -214,6 +251,7 @@ def _run(
     todo: Sequence[Todo],
     root: Path,
     *,
+    shared: SharedStore | None,
     machine: Machine,
     jobs: int | None,
     ray: str | None,
@@ -224,8 +262,15 @@ def _run(
 ) -> LabResult:
     say = say or (lambda _: None)
     folders = [str(Path(folder).resolve())] if folder is not None else list(info.settings.get("folders") or [])
-    info = replace(info, settings={**info.settings, "folders": folders, "machine": _machine_document(machine)})
-    with _runner(machine, jobs, ray, say) as runner, LabLog(root, info) as log:
+    where = {"folders": folders, "machine": _machine_document(machine), "store": shared.address if shared else None}
+    info = replace(info, settings={**info.settings, **where})
+    with ExitStack() as stack:
+        runner = stack.enter_context(_runner(machine, jobs, ray, say, shared))
+        if shared is not None:
+            stack.callback(shared.close)
+        log = stack.enter_context(LabLog(root, info))
+        if shared is not None:
+            shared.begin(log.path, follows_runs=not (ray or machine.ray))
         log.note("session", jobs=runner.slots, runner=type(runner).__name__, trials=len(todo))
         session = Session(
             info,
@@ -238,6 +283,7 @@ def _run(
             retries=machine.retries,
             machine={"gpus": machine.gpus, "memory": machine.memory, "resources": dict(machine.resources)},
             only=only,
+            store=shared,
             on_progress=on_progress,
             say=say,
         )
@@ -248,14 +294,23 @@ def _run(
 
 
 @contextmanager
-def _runner(machine: Machine, jobs: int | None, ray: str | None, say: Say) -> Iterator[Runner]:
+def _runner(
+    machine: Machine, jobs: int | None, ray: str | None, say: Say, shared: SharedStore | None
+) -> Iterator[Runner]:
     address = ray or machine.ray
     if address is not None:
         from epochal.lab.ray import RayRunner
 
-        with closing(
-            RayRunner(address, jobs=jobs or machine.jobs, cpus=machine.cpus, working_dir=machine.working_dir, say=say)
-        ) as cluster:
+        bring = shared.bring if shared is not None else None
+        cluster = RayRunner(
+            address,
+            jobs=jobs or machine.jobs,
+            cpus=machine.cpus,
+            working_dir=machine.working_dir,
+            bring=bring,
+            say=say,
+        )
+        with closing(cluster):
             yield cluster
         return
     from epochal.lab.local import LocalRunner
@@ -263,6 +318,22 @@ def _runner(machine: Machine, jobs: int | None, ray: str | None, say: Say) -> It
     local = LocalRunner(jobs=jobs or machine.jobs or 1, cpus=machine.cpus, memory=machine.memory, gpus=machine.gpus)
     with closing(local):
         yield local
+
+
+def _place(
+    dir: str | os.PathLike[str] | None,  # noqa: A002
+    store: str | None,
+    say: Say | None,
+) -> tuple[Path, SharedStore | None]:
+    """The folder that a lab is recorded in, and the object store that it is put into, if there is one."""
+    place = given_place(dir)
+    if is_remote(place):
+        store, place = store or str(place), None
+    if is_remote(store):
+        assert store is not None  # noqa: S101 - it has been looked at
+        shared = SharedStore(store, place, say=say or (lambda _: None))
+        return shared.root, shared
+    return resolve_root(place if dir is not None or store is None else store), None
 
 
 def _existing(root: Path, planned: LabInfo) -> tuple[LabInfo, list[TrialState]] | None:

@@ -1,6 +1,7 @@
 """Trials on a cluster of Ray that is there already: resources for each, and a new attempt where a machine was lost.
 
-All machines must see the folder of runs under the same path: results are in it, not in what Ray passes on.
+All machines must see the folder of runs under the same path, or the lab must have an object store: results are there,
+not in what Ray passes on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from epochal.facts.lab import TrialState
 from epochal.lab.metrics import metrics_of
 from epochal.lab.runner import Ended, Task
 from epochal.store import RunFolder
-from epochal.store.labs import take_outcome
+from epochal.store.files import to_json
+from epochal.store.labs import outcome_document, outcome_of, take_outcome
 
 __all__ = ["RayRunner"]
 
@@ -41,7 +43,8 @@ class RayRunner:
     """Runs trials as tasks of the cluster at `address` (`host:port`, `ray://host:port`, `auto`), each in a process.
 
     `jobs` bounds how many run at once; `cpus` is what each gets (1). `working_dir` is a folder of code that the cluster
-    hands to its machines. Raises MissingExtraError without Ray, NotFoundError where no cluster answers.
+    hands to its machines. `bring` takes what a trial has put into the lab's object store, where it has one, to the
+    folder of the lab. Raises MissingExtraError without Ray, NotFoundError where no cluster answers.
     """
 
     def __init__(
@@ -51,8 +54,10 @@ class RayRunner:
         jobs: int | None = None,
         cpus: int | None = None,
         working_dir: str | None = None,
+        bring: Callable[[Task], None] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._bring, self._say = bring or (lambda _: None), say
         self._ray = ray = _ray()
         self._jobs, self._cpus, self._working_dir = jobs, cpus or 1, working_dir
         self._mine = not ray.is_initialized()
@@ -139,8 +144,11 @@ class RayRunner:
             said, trouble = json.loads(self._ray.get(reference)), None
         except self._ray.exceptions.RayError as error:
             said, trouble = {}, error
+        self._bring(task)
+        if said.get("left"):
+            self._say(f"trial {task.trial.number}: not all of it is in the store; it lies on {said['left']}")
         # Its own word counts, even where the machine was lost a moment after: then it is not trained twice.
-        if (state := take_outcome(task.lab_path, task.trial, task.attempt)) is not None:
+        if (state := _word(task, said)) is not None:
             return Ended(state=state)
         state = _as_recorded(
             task,
@@ -180,8 +188,11 @@ class RayRunner:
         found: list[Ended] = []
         left = []
         for deadline, task, state in self._doubtful:
-            # Read again: Ray tells of a death while the process is still dying.
-            if not self._node_lives(task):
+            # Read again: Ray tells of a death while the process is still dying, and what it left is still being put.
+            self._bring(task)
+            if (word := _word(task, {})) is not None:
+                found.append(Ended(state=word))
+            elif not self._node_lives(task):
                 found.append(Ended(state=_as_recorded(task, replace(state, error=_LOST)), lost=True))
             elif time.monotonic() > deadline:
                 why = f"the process of the trial died, not its machine: {_first(state.traceback or '')}"
@@ -200,6 +211,12 @@ class RayRunner:
         return any(facts["NodeID"] == node and facts["Alive"] for facts in self._ray.nodes())
 
 
+def _word(task: Task, said: dict[str, Any]) -> TrialState | None:
+    """How an attempt says that it ended: in the folder of the lab, or to Ray where it could not put it there."""
+    found = take_outcome(task.lab_path, task.trial, task.attempt)
+    return found or (outcome_of(task.trial, said["outcome"]) if "outcome" in said else None)
+
+
 def _as_recorded(task: Task, state: TrialState) -> TrialState:
     """How an attempt ended, with what its run holds now; a trial that began none has none."""
     run = RunFolder.of(Path(task.root), task.project, task.run_id)
@@ -212,20 +229,30 @@ def _remote(text: str) -> str:
     """What a machine of the cluster does: one attempt at a trial."""
     import ray
 
+    from epochal.lab.shared import at_store
     from epochal.lab.trial import run_trial
 
     task = Task.from_json(text)
+
+    def train(task: Task) -> TrialState:
+        with contextlib.suppress(OSError):
+            _node_file(task).parent.mkdir(exist_ok=True)
+            _node_file(task).write_text(ray.get_runtime_context().get_node_id(), encoding="ascii")
+        state = run_trial(task)
+        with contextlib.suppress(OSError):
+            _node_file(task).unlink()
+        return state
+
+    if task.store is not None:
+        state, left = at_store(task, train)
+        where = f"{socket.gethostname()}: {left}" if left else ""
+        return to_json({"outcome": outcome_document(state), "left": where}).decode("ascii")
     if not (Path(task.lab_path) / "lab.json").is_file():
         raise UsageError(
             f"the machine {socket.gethostname()} does not see the lab's folder {task.lab_path}",
-            hint="all machines of the cluster must see the folder of runs under the same path",
+            hint="all machines of the cluster must see the folder of runs under the same path, or name a store = s3://...",
         )
-    with contextlib.suppress(OSError):
-        _node_file(task).parent.mkdir(exist_ok=True)
-        _node_file(task).write_text(ray.get_runtime_context().get_node_id(), encoding="ascii")
-    state = run_trial(task)
-    with contextlib.suppress(OSError):
-        _node_file(task).unlink()
+    state = train(task)
     return json.dumps({"status": state.status, "error": state.error, "traceback": state.traceback})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from epochal.facts.lab import LabInfo, TrialState
 from epochal.store import read_lab
+from epochal.store.cache import open_place
 from epochal.views.effects import measure_effects
 from epochal.views.effects_facts import Effects
 from epochal.views.effects_words import effect_sentences, interaction_sentence, notes_of, spread_sentence
@@ -69,9 +70,9 @@ class LabResult:
 
 
 def read(name: str = "latest", *, dir: str | os.PathLike[str] | None = None) -> LabResult:  # noqa: A002 - as `epochal.init` has it
-    """What has come of a lab so far, in the folder of runs `dir`; `name` is its id, its name, or `latest`.
+    """What has come of a lab so far; `name` is its id, its name, or `latest`, `dir` the folder of runs or an address.
 
     Raises NotFoundError naming near ones, DamagedError, FormatVersionError.
     """
-    info, states = read_lab(dir, name)
+    info, states = read_lab(open_place(dir, heavy=False), name)
     return LabResult(info, tuple(states))

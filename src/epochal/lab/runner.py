@@ -30,7 +30,8 @@ class Task:
     """One attempt at a trial, as the machine that runs it gets it: plain values only.
 
     `restore` says that the run is there already and goes on from its last snapshot. `sys_path` is where modules are
-    looked for besides what is installed. `threads` and `memory` (bytes) are what the trial may use; None: no bound.
+    looked for besides what is installed. `store` is the object store of the lab, if it has one. `threads` and `memory`
+    (bytes) are what the trial may use; None: no bound.
     """
 
     root: str
@@ -54,6 +55,7 @@ class Task:
     memory: int | None = None
     resources: Mapping[str, float] = field(default_factory=dict)
     sys_path: tuple[str, ...] = ()
+    store: str | None = None
 
     def to_json(self) -> str:
         """As one line of text."""

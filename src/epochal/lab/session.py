@@ -19,6 +19,7 @@ from epochal.lab.plan import seed_at
 from epochal.lab.propose import Proposing, Pruning
 from epochal.lab.runner import Ended, Runner, StopKind, Task, ask_to_stop, forget_stop
 from epochal.lab.settings import OPTUNA_SAMPLERS
+from epochal.lab.shared import SharedStore
 from epochal.lab.space import parse_space
 from epochal.lab.words import suggestion
 from epochal.store import LabLog, StoredRun, new_run_id
@@ -70,6 +71,7 @@ class Session:
         retries: int = 3,
         machine: Mapping[str, Any] | None = None,
         only: bool = False,
+        store: SharedStore | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -77,7 +79,7 @@ class Session:
         self.states = {state.trial.number: state for state in states}
         self.interrupted = 0
         self._todo = deque(todo)
-        self._root, self._log, self._runner = root, log, runner
+        self._root, self._log, self._runner, self._store = root, log, runner, store
         self._sys_path, self._retries, self._machine = tuple(sys_path), retries, dict(machine or {})
         self._scope = {each.trial.number for each in todo} if only else None
         self._on_progress, self._say = on_progress or (lambda _: None), say
@@ -184,8 +186,13 @@ class Session:
             stop_on_nan=bool(self._settings.get("stop_on_nan")),
             trial_seconds=self._trial_seconds,
             sys_path=self._sys_path,
+            store=self._store.address if self._store is not None else None,
             **self._machine,
         )
+        if self._store is not None:
+            if todo.run is not None and self._store.follows_runs:
+                self._store.take_whole(task.project, todo.run)
+            self._store.begun(task)
         forget_stop(task)
         drop_outcome(task.lab_path, trial.number, task.attempt)
         self._log.started(trial, attempt=task.attempt, run=task.run_id)
@@ -200,6 +207,8 @@ class Session:
         number = state.trial.number
         task = self._running.pop(number)
         self._begun.pop(number, None)
+        if self._store is not None:
+            self._store.ended(task)
         asked = self._asked.pop(number, None)
         if asked is not None and state.status == "failed" and state.resumable:  # it was ended by force
             kind, reason, _ = asked
@@ -298,6 +307,8 @@ class Session:
     def _curve(self, task: Task) -> tuple[str, list[tuple[int, float]]]:
         """The series of the objective so far, and its values, numbered."""
         wanted = self.info.objective.removeprefix("best_")
+        if self._store is not None and not self._store.follows_runs:
+            self._store.bring(task)
         with contextlib.suppress(EpochalError, OSError):
             stored = StoredRun(f"{self._root}/{task.project}/{task.run_id}")
             name = next((name for name in stored.summaries() if flat_name(name) == wanted), "")

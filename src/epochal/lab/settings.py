@@ -13,6 +13,7 @@ from epochal.facts.lab import Mode
 from epochal.lab.space import Space, parse_space
 from epochal.lab.words import bytes_of, quoted, seconds_of, suggestion
 from epochal.store.layout import check_name
+from epochal.store.remote import parse_address
 
 __all__ = ["Budget", "LabSettings", "Machine", "Sampler", "settings_of"]
 
@@ -33,7 +34,7 @@ _LAB: tuple[str, ...] = (
     "objective",
     "mode",
 )
-_LAB += ("budget", "seed", "stop_on_nan", "sampler", "pruner")
+_LAB += ("store", "budget", "seed", "stop_on_nan", "sampler", "pruner")
 _RUNNER = ("jobs", "cpus", "gpus", "memory", "retries", "ray", "resources", "working_dir")
 _TABLES = ("lab", "parameters", "trials", "space", "runner")
 _BUDGET = ("trials", "time", "trial_time")
@@ -84,6 +85,7 @@ class LabSettings:
     pruner: Pruner | None = None
     validation: float | None = None
     notes: str = ""
+    store: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     trials: tuple[Mapping[str, Any], ...] = ()
     space: Space = field(default_factory=lambda: Space({}))
@@ -147,6 +149,7 @@ def settings_of(document: Mapping[str, Any], *, locate: Locate, source: str = ""
         pruner=read.one_of("pruner", get_args(Pruner)),
         validation=read.number("validation", None, lo=0.0),
         notes=read.text("notes") or "",
+        store=_store(read),
         parameters=dict(parameters),
         trials=trials,
         space=space,
@@ -213,6 +216,18 @@ class _Reader:
         raise UsageError(
             f"{self.locate(self.title, key)}{key} is {value!r}, expected one of {quoted(known)}", hint=hint
         )
+
+
+def _store(read: _Reader) -> str | None:
+    """Where runs lie: a folder, or the address of an object store."""
+    place = read.text("store")
+    if place is None or "://" not in place:
+        return place
+    try:
+        parse_address(place)
+    except UsageError as error:
+        raise UsageError(f"{read.locate(read.title, 'store')}{error.message}", hint=error.hint) from None
+    return place
 
 
 def _known(table: Mapping[str, Any], known: Sequence[str], locate: Locate, title: str) -> None:

@@ -26,6 +26,7 @@ from epochal.lab.runner import Task
 from epochal.record import Run, init
 from epochal.store import RunFolder, StoredRun
 from epochal.store.labs import write_outcome
+from epochal.store.segments import expect_streaming
 
 __all__ = ["INSIDE", "own_training", "run_trial", "trial_name"]
 
@@ -46,6 +47,8 @@ def run_trial(task: Task) -> TrialState:
     for place in reversed(task.sys_path):
         if place not in sys.path:
             sys.path.insert(0, place)
+    if task.store is not None:
+        expect_streaming()
     began = time.monotonic()
     state = TrialState(trial=task.trial, status="failed", run=task.run_id, attempt=task.attempt)
     try:

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CAPACITY", "JOURNAL_TYPE", "RECORD", "JournalFile", "JournalReader"]
+__all__ = ["CAPACITY", "JOURNAL_TYPE", "RECORD", "JournalFile", "JournalReader", "copy_journal"]
 
 CAPACITY = 65_536
 HEADER_SIZE = 64
@@ -215,3 +215,43 @@ def _stable(fd: int, first: int, count: int, capacity: int, version: int) -> Rec
         good[late[0] :] = False
     stable: Records = once[good]
     return stable
+
+
+def copy_journal(path: Path, *, after: int) -> bytes | None:
+    """Return a journal file of what is numbered above `after` and, always, the newest; None where there is none.
+
+    The ring may be written to meanwhile: no torn record comes in, and none before which another one is missing.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        capacity, version = _layout(fd)
+        if not capacity:
+            return None
+        once, twice = _slots(fd, 0, capacity), _slots(fd, 0, capacity)
+    finally:
+        os.close(fd)
+    count = min(len(once), len(twice))
+    once, twice = once[:count], twice[:count]
+    good, later = (_in_place(records, capacity, version) for records in (once, twice))
+    good &= _equal(once, twice)
+    if (fresh := twice["seq"][later & ~good]).size:  # filled between the two looks: so may be what stands before
+        good &= once["seq"] < fresh.min()
+    kept = np.sort(once[good], order="seq")
+    kept = kept[min(int(np.searchsorted(kept["seq"], after, side="right")), max(0, len(kept) - 1)) :]
+    kept = kept[kept["seq"] + np.uint64(capacity) > kept["seq"][-1]] if len(kept) else kept
+    span = int(kept["seq"][-1] - kept["seq"][0]) + 1 if len(kept) else 0
+    size = 1 << max(LOOK_SLOTS - 1, span - 1).bit_length()
+    ring = np.zeros(size, JOURNAL_TYPE)
+    kept["low"] = kept["seq"].astype("<u4")
+    ring[((kept["seq"] - 1) % size).astype(np.int64)] = kept
+    return HEADER.pack(MAGIC, VERSION, RECORD.size, size).ljust(HEADER_SIZE, b"\0") + ring.tobytes()
+
+
+def _in_place(records: Records, capacity: int, version: int) -> npt.NDArray[np.bool_]:
+    """Which slots of a whole ring hold a record that belongs there."""
+    seq = records["seq"]
+    good: npt.NDArray[np.bool_] = (seq > 0) & ((seq - 1) % capacity == np.arange(len(records), dtype="<u8"))
+    return good & (records["low"] == seq.astype("<u4")) if version > 1 else good

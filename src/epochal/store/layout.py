@@ -48,8 +48,13 @@ _WRITER = re.compile(r"r(\d{3,})-([a-z0-9]+)")
 
 
 def resolve_root(given: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of runs: the argument, else `EPOCHAL_DIR`, else `./epochal-runs`, as an absolute path."""
+    """Return the folder of runs: the argument, else `EPOCHAL_DIR`, else `./epochal-runs`, as an absolute path.
+
+    Raises UsageError for an address: those who can do with an object store ask for it before.
+    """
     chosen = given if given is not None else os.environ.get("EPOCHAL_DIR") or DEFAULT_ROOT
+    if isinstance(chosen, str) and chosen.startswith("s3://"):
+        raise UsageError(f"{chosen} is no folder of this machine", hint="record here, and epochal push it there")
     return Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 - Path.resolve would follow links
 
 

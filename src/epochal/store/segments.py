@@ -14,10 +14,20 @@ from epochal.store.arrow import END_OF_STREAM, FORMAT_KEY, Column, encode_batch,
 from epochal.store.files import sync_folder
 from epochal.store.layout import FORMAT_VERSION
 
-__all__ = ["SEGMENT_BYTES", "SEGMENT_ROWS", "SegmentWriter", "list_segments"]
+__all__ = ["SEGMENT_BYTES", "SEGMENT_ROWS", "STREAMED_BYTES", "SegmentWriter", "expect_streaming", "list_segments"]
 
 SEGMENT_BYTES = 8_000_000
 SEGMENT_ROWS = 250_000
+STREAMED_BYTES = 500_000
+"""Where what is recorded is put into an object store: the newest segment is put again each time it has grown."""
+
+_bytes = SEGMENT_BYTES
+
+
+def expect_streaming() -> None:
+    """Begin new segments earlier in this process from now on: what it records is put into an object store."""
+    global _bytes
+    _bytes = STREAMED_BYTES
 
 
 def list_segments(folder: Path) -> list[str]:
@@ -37,14 +47,14 @@ class SegmentWriter:
         folder: Path,
         columns: Sequence[Column],
         *,
-        segment_bytes: int = SEGMENT_BYTES,
+        segment_bytes: int | None = None,
         segment_rows: int = SEGMENT_ROWS,
         first: int = 0,
     ) -> None:
         self.folder = folder
         self.bytes_written = 0
         self._columns = tuple(columns)
-        self._limits = segment_bytes, segment_rows
+        self._limits = _bytes if segment_bytes is None else segment_bytes, segment_rows
         self._next = first
         self._fd = -1
         self._path = folder

@@ -10,6 +10,8 @@ from urllib.parse import urlparse
 from epochal.errors import DamagedError, EpochalError, FormatVersionError, NotFoundError, UsageError
 from epochal.facts import Notice
 from epochal.store import Library, StoredRun, resolve_root
+from epochal.store.cache import CachedStore, given_place
+from epochal.store.remote import is_remote
 from epochal.views.runs import RunFacts, filter_runs
 from epochal.workspace.reader import RunReader
 
@@ -17,11 +19,19 @@ from epochal.workspace.reader import RunReader
 def open(root: str | os.PathLike[str] | None = None) -> Workspace:  # noqa: A001 - users say epochal.open
     """Open a folder of runs for reading: the given one, else `$EPOCHAL_DIR`, else `./epochal-runs`.
 
+    Of `s3://bucket/prefix`, a copy is made in the user's cache; `Workspace.refresh` brings it up to date. Raises
+    NotFoundError, UsageError, and RemoteError where the object store does not answer.
+
     >>> ws = epochal.open("epochal-runs")                           # doctest: +SKIP
     >>> ws.run("latest").film("layers.0.weight").save("weights.gif")  # doctest: +SKIP
     """
+    place = given_place(root)
+    if isinstance(place, str) and is_remote(place):
+        cached = CachedStore(place)
+        cached.refresh()
+        return Workspace(Library(cached.root), cached)
     if isinstance(root, str) and urlparse(root).scheme not in ("", "file") and "://" in root:
-        raise UsageError(f"{root!r} is not a folder.", hint="Only folders on this machine can be opened.")
+        raise UsageError(f"{root!r} is not a folder.", hint="Folders on this machine can be opened, and s3://.")
     if isinstance(root, str) and root.startswith("file://"):
         root = urlparse(root).path
     folder = resolve_root(root)
@@ -37,14 +47,20 @@ def open(root: str | os.PathLike[str] | None = None) -> Workspace:  # noqa: A001
 class Workspace:
     """The runs of a folder, newest first. Made by `epochal.open`."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, cached: CachedStore | None = None) -> None:
         self._library = library
+        self._cached = cached
         self._readers: dict[StoredRun, RunReader] = {}
 
     @property
     def path(self) -> str:
         """The folder."""
         return str(self._library.root)
+
+    def refresh(self) -> None:
+        """Take what is new in the object store that was opened; a folder on this machine is always as it is."""
+        if self._cached is not None:
+            self._cached.refresh()
 
     def runs(self, query: str | None = None) -> list[RunReader]:
         """All runs, newest first, or those that a query means: `runs("val_loss < 0.1 and config.lr = 0.01")`.
