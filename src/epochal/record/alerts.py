@@ -6,12 +6,13 @@ import contextlib
 import math
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic, time
 from typing import get_args
 
 from epochal.errors import UsageError
 from epochal.facts import Alert, AlertLevel, Better
+from epochal.record.deferred import Append
 from epochal.record.rules import Rules
 from epochal.record.secret import Mask
 from epochal.record.webhook import Post, Target
@@ -23,8 +24,6 @@ REFILL_SECS = 5.0
 """So many alerts at once are said and sent, then one each so many seconds; all of them are kept in the run."""
 
 TITLES = 1_000
-
-Append = Callable[[Mapping[str, float], int, float], None]
 
 
 class Bucket:
@@ -133,18 +132,13 @@ class Alerts:
     def _undelivered(self, reason: str) -> None:
         self._writer.drop("delivery", 1, f"an alert was not delivered: {reason}")
 
-    def watch(self, append: Append, series: str, conditions: str | Sequence[str]) -> tuple[Append, list[str]]:
-        """Give a series its conditions; return what to log with from now on, and the conditions' texts."""
+    def watch(self, series: str, conditions: str | Sequence[str], *, begin: Callable[[Append], object]) -> list[str]:
+        """Give a series its conditions; return their texts. The first time, `begin` gets what is to look at numbers."""
         texts = self._rules.set(series, conditions)
-        if self._looking:
-            return append, texts
-        self._looking, look = True, self._rules.look
-
-        def append_and_look(data: Mapping[str, float], step: int, t: float) -> None:
-            append(data, step, t)
-            look(data, step, t)
-
-        return append_and_look, texts
+        if not self._looking:
+            self._looking = True
+            begin(self._rules.look)
+        return texts
 
     def _raise_by_rule(self, title: str, level: AlertLevel, rule: str, step: int, t: float) -> None:
         self.raise_alert(title, "", level, step=step, t=t, rule=rule)

@@ -23,7 +23,10 @@ PATIENCE_SECONDS = 150.0
 _NEAR = frozenset({"cpu", "meta"})
 """Devices whose values are read at once, or never."""
 
+Call = tuple[tuple[str, ...], int, float]
+"""Names, step and time of the numbers of one log call."""
 Append = Callable[[Mapping[str, float], int, float], None]
+"""Takes the numbers of one log call, with its step and time."""
 
 
 class Delivery(Protocol):
@@ -91,6 +94,7 @@ class Deferred:
         self._gathered: dict[str, list[tuple[tuple[str, ...], int, float, object]]] = {}
         self._sent_at = 0.0
         self._under_way = 0
+        self._over = False
 
     def put(self, tensors: Mapping[str, Any], step: int, t: float) -> None:
         """Take the numbers of one log call."""
@@ -112,29 +116,62 @@ class Deferred:
         with self._lock:
             gathered, self._gathered = self._gathered, {}
             self._sent_at = monotonic()
-            for library, calls in gathered.items():
-                delivery = self._ports[library].send([held for *_, held in calls])
+            for library, held in gathered.items():
+                calls = [call[:3] for call in held]
+                try:
+                    delivery = self._ports[library].send([tensors for *_, tensors in held])
+                except Exception as error:  # noqa: BLE001 - of the framework
+                    self._lost(_count(calls), _said(error))
+                    continue
                 with self._idle:
-                    self._under_way += 1
-                self._submit(partial(self._record, delivery, [call[:3] for call in calls]))
+                    self._under_way += _count(calls)
+                self._submit(partial(self._record, delivery, calls))
 
-    def finish(self) -> None:
+    def settle(self) -> None:
         """Send for the rest and wait until all is recorded."""
         self.flush()
         with self._idle:
             self._idle.wait_for(lambda: not self._under_way, PATIENCE_SECONDS)
 
-    def _record(self, delivery: Delivery, calls: list[tuple[tuple[str, ...], int, float]]) -> None:
+    def finish(self) -> None:
+        """Wait until all is recorded, and count what does not come."""
+        self.settle()
+        with self._idle:
+            self._over = True
+            missing = self._under_way
+        if missing:
+            self._lost(missing, f"they had not come from the device after {PATIENCE_SECONDS:.0f} seconds")
+
+    def _record(self, delivery: Delivery, calls: list[Call]) -> None:
         """Write down what has come. Runs on the writer's thread."""
         try:
-            append = self._append()
             values = delivery.read()
-            for (names, step, t), numbers in zip(calls, values, strict=True):
-                if append is not None:
-                    append(dict(zip(names, numbers, strict=True)), step, t)
-        except StoreError as error:
-            self._lost(sum(len(names) for names, *_ in calls), error.message)
+            append = self._append()
+            if self._over:
+                return  # they are counted
+            if append is None:
+                raise StoreError("the run ended before they came")
+            rows = [dict(zip(names, row, strict=True)) for (names, *_), row in zip(calls, values, strict=True)]
+        except Exception as error:  # noqa: BLE001 - of the framework
+            self._lost(_count(calls), _said(error))
+        else:
+            for (_, step, t), row in zip(calls, rows, strict=True):
+                self._write(append, row, step, t)
         finally:
             with self._idle:
-                self._under_way -= 1
+                self._under_way -= _count(calls)
                 self._idle.notify_all()
+
+    def _write(self, append: Append, row: dict[str, float], step: int, t: float) -> None:
+        try:
+            append(row, step, t)
+        except Exception as error:  # noqa: BLE001 - of who overhears
+            self._lost(len(row), _said(error))
+
+
+def _count(calls: Sequence[Call]) -> int:
+    return sum(len(names) for names, *_ in calls)
+
+
+def _said(error: Exception) -> str:
+    return error.message if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"

@@ -12,7 +12,7 @@ from epochal.errors import RecordingWarning, UsageError
 from epochal.facts import AlertLevel, Better
 from epochal.record import farewell
 from epochal.record.alerts import Alerts
-from epochal.record.deferred import Deferred
+from epochal.record.deferred import Append, Deferred
 from epochal.record.edge import STEP_LIMIT
 from epochal.record.examples import Examples
 from epochal.record.guard import Guard
@@ -64,7 +64,7 @@ class Run(Watching, Lineage, Notes, Examples):
     ) -> None:
         self.id, self.name, self.project, self.config = run_id, name, project, config
         self._writer = writer
-        self._append: Callable[[Mapping[str, float], int, float], None] | None = writer.append_many if writer else None
+        self._append: Append | None = writer.append_many if writer else None
         self._closed = "" if writer else "off"
         self._guard = Guard(writer.drop if writer else _nowhere, strict=strict)
         self._watcher = self._pusher = None
@@ -185,7 +185,7 @@ class Run(Watching, Lineage, Notes, Examples):
 
     def _log_any(
         self,
-        append: Callable[[Mapping[str, float], int, float], None],
+        append: Append,
         data: Mapping[str, Any],
         step: int,
         epoch: float | None,
@@ -245,7 +245,7 @@ class Run(Watching, Lineage, Notes, Examples):
             if self._alerts is not None and better is not None:
                 self._alerts.set_better(series, better)
             if self._alerts is not None and alert is not None:
-                self._append, conditions = self._alerts.watch(self._append, series, alert)
+                conditions = self._alerts.watch(series, alert, begin=self._look_too)
             self._writer.define(series, x=x, better=better, alert=conditions)
 
     def alert(self, title: str, text: str = "", level: AlertLevel = "info", *, every: float | None = None) -> None:
@@ -264,15 +264,18 @@ class Run(Watching, Lineage, Notes, Examples):
 
         What it raises that is no Exception, such as KeyboardInterrupt, ends the call of `log` and so the training.
         """
+        self._look_too(lambda numbers, step, t: listener(numbers, step))
+
+    def _look_too(self, look: Append) -> None:
         append = self._append
         if append is None:
             return
 
-        def both(numbers: Mapping[str, float], step: int, t: float) -> None:
+        def append_and_look(numbers: Mapping[str, float], step: int, t: float) -> None:
             append(numbers, step, t)
-            listener(numbers, step)
+            look(numbers, step, t)
 
-        self._append = both
+        self._append = append_and_look
 
     def finish(self, status: EndStatus = "finished", *, error: str | None = None) -> None:
         """Write what is pending and end the run. A second call does nothing."""

@@ -217,7 +217,7 @@ class Run:
     def _settle(self) -> None:
         """Wait for numbers that are on their way from a device."""
         if self._late and self._recorded._deferred is not None:
-            self._recorded._deferred.finish()
+            self._recorded._deferred.settle()
 
     def _note_series(self, name: str) -> None:
         if name in self._known:
