@@ -82,7 +82,7 @@ def test_shows_trials_effects_curves_and_failures(page: Any, lab: str) -> None:
     told = r"dropout 0\.5 → 0\.2: \+[34]\.\d points, 95 % CI \[[\d.]+, [\d.]+\], 1 to 2 repeats, 4 pairs"
     assert re.search(told, effects)
     assert "What was chosen outweighs the seed" in card(page, "Choice or chance").inner_text()
-    for name in ("accuracy of all trials", "loss of all trials", "Parameters and outcomes", "Two of them"):
+    for name in ("accuracy of all trials", "loss of all trials", "Parameters and outcomes", "Scatter"):
         page.wait_for_timeout(300)
         assert drawn(page, name) > 500, name
     failed = card(page, "Failed and stopped trials")

@@ -236,6 +236,10 @@ class TestWhatCannotBeTold:
         assert (effects.trials, list(effects.effects)) == (0, [])
         assert spread_sentence(effects) == "No trial has finished yet"
 
+    def test_nothing_finite(self) -> None:
+        states = trained(grid(a=[1, 2]), lambda p: float("nan"))
+        assert spread_sentence(measure_effects(INFO, states)) == "No finished trial has a finite val_accuracy"
+
     def test_a_metric_that_is_not_there(self) -> None:
         with pytest.raises(UsageError, match="has the metric 'acc'"):
             measure_effects(INFO, trained(grid(a=[1, 2]), lambda p: 0.5), "acc")

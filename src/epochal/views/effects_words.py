@@ -92,7 +92,8 @@ def spread_sentence(effects: Effects) -> str:
     """Whether what was chosen outweighs the seed."""
     spread = effects.spread
     if not effects.trials:
-        return "No trial has finished yet"
+        odd = effects.left_out.get("not finite", 0)
+        return f"No finished trial has a finite {effects.objective}" if odd else "No trial has finished yet"
     if not spread.told:
         if spread.configurations < 2:
             return "One configuration: there is nothing to compare repeats with"

@@ -44,6 +44,11 @@ export class LabData {
     })
   }
 
+  /** Asks for the trials once more, whatever the version. */
+  again(): void {
+    this.#work = this.#work.then(() => this.#trials())
+  }
+
   /** Asks for curves of these names too. */
   want(names: readonly string[]): void {
     const wanted = names.filter((name) => !this.#names.includes(name))

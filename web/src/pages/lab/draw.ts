@@ -3,7 +3,7 @@ import { drawXAxis, drawYAxis, padded, ticksOf, toPixel, type Scale } from '../.
 import type { Ink } from '../../charts/ink'
 import type { Pen } from '../../charts/pen'
 import type { TrialCurve } from '../../wire/labs'
-import { labelsOn, type Axis } from './trials'
+import { labelsOn, roundLabelsOn, type Axis } from './trials'
 
 const [LEFT, RIGHT, TOP, BOTTOM] = [48, 12, 8, 22]
 
@@ -134,7 +134,11 @@ export function barAt(count: number, frame: Frame, x: number): number {
   return i >= 0 && i < count ? i : -1
 }
 
-const [AXIS_TOP, AXIS_BOTTOM, AXIS_SIDE] = [30, 14, 56]
+const [AXIS_TOP, AXIS_BOTTOM, AXIS_SIDE] = [44, 14, 56]
+/** Axes that stand closer than this cannot be told from each other. */
+export const AXIS_LEAST = 50
+/** Of letters of names and of labels. */
+const [NAME_LETTER, LABEL_LETTER] = [6.9, 5.4]
 
 export const axisX = (k: number, count: number, width: number): number =>
   count < 2 ? width / 2 : AXIS_SIDE + (k * (width - 2 * AXIS_SIDE)) / (count - 1)
@@ -175,18 +179,23 @@ export function drawParallel(
   for (const strand of strands) {
     if (strand.shown) pen.line(strandPoints(strand, width, height), { color: strand.colour, width: 1.2, alpha })
   }
-  const room = Math.max(6, Math.floor((width - 2 * AXIS_SIDE) / Math.max(1, axes.length - 1) / 6.4))
+  const apart = (width - 2 * AXIS_SIDE) / Math.max(1, axes.length - 1)
+  // Names that would touch each other stand in two rows.
+  const staggered = axes.some((axis) => axis.title.length * NAME_LETTER > apart - 6)
+  const letters = Math.max(6, Math.floor(((staggered ? 2 : 1) * apart - 6) / NAME_LETTER))
   axes.forEach((axis, k) => {
     const x = axisX(k, axes.length, width)
     pen.line([x, axisY(0, height), x, axisY(1, height)], { color: ink.soft, width: 1 })
-    pen.text(shorten(axis.title, room), x, 16, { color: ink.ink, size: 11.5, weight: 550, align: 'center' })
+    const row = staggered && k % 2 ? 14 : 30
+    pen.text(shorten(axis.title, letters), x, row, { color: ink.ink, size: 11.5, weight: 550, align: 'center' })
+    if (row === 14) pen.line([x, 19, x, 33], { color: ink.line })
     const labels = labelsOn(axis, 2)
     const few = labels.length > 9 ? labels.filter((_, i) => i % Math.ceil(labels.length / 9) === 0) : labels
     for (const [place, text] of few) {
       const y = axisY(place, height)
       pen.line([x - 3, y, x + 3, y], { color: ink.soft })
-      const said = shorten(text, 16)
-      pen.rect(x + 5, y - 7, said.length * 5.6 + 4, 14, ink.panel, 0.75)
+      const said = shorten(text, Math.max(4, Math.min(16, Math.floor((apart - 8) / LABEL_LETTER))))
+      pen.rect(x + 5, y - 7, said.length * LABEL_LETTER + 4, 14, ink.panel, 0.75)
       pen.text(said, x + 7, y, { color: ink.soft, size: 10.5, base: 'middle' })
     }
   })
@@ -231,12 +240,12 @@ export function drawScatter(
   height: number,
 ): void {
   const frame = scatterFrame(width, height)
-  for (const [place, text] of labelsOn(axes.y, 4)) {
+  for (const [place, text] of roundLabelsOn(axes.y, 4)) {
     const y = toPixel(frame.y, place)
     pen.line([frame.x.from, y, frame.x.to, y], { color: ink.line, alpha: 0.6 })
     pen.text(shorten(text, 11), frame.x.from - 6, y, { color: ink.soft, align: 'right', base: 'middle', size: 10.5 })
   }
-  for (const [place, text] of labelsOn(axes.x, 4)) {
+  for (const [place, text] of roundLabelsOn(axes.x, 4)) {
     pen.text(shorten(text, 14), toPixel(frame.x, place), frame.y.from + 6, {
       color: ink.soft,
       align: 'center',
@@ -284,7 +293,7 @@ export function drawIntervals(
   width: number,
   height: number,
 ): void {
-  const from = Math.min(240, width * 0.42)
+  const from = Math.min(280, width * 0.45)
   const values = rows.flatMap((r) => [r.estimate ?? 0, r.low ?? 0, r.high ?? 0]).map((v) => v * scale.factor)
   const x: Scale = { ...padded(Math.min(0, ...values), Math.max(0, ...values), 0.06), from, to: width - RIGHT }
   drawXAxis(pen, ink, x, height - 22)

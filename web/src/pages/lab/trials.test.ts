@@ -9,6 +9,7 @@ import {
   placeOn,
   readBrush,
   readNumbers,
+  roundLabelsOn,
   sorted,
   valueOn,
   valueText,
@@ -81,4 +82,38 @@ test('means leave the first epochs out, and gaps', () => {
   expect(meanAfter(curve, 5)).toEqual({ mean: 2, count: 2 })
   expect(meanAfter(curve, 8)).toEqual({ mean: NaN, count: 0 })
   expect(meanAfter(undefined, 5).count).toBe(0)
+})
+
+describe('round labels of an axis', () => {
+  const texts = (id: string, values: number[]) =>
+    roundLabelsOn(
+      axisOf(
+        { id, title: id },
+        values.map((v, k) => trial(k, { lr: v }, { acc: v }, v)),
+      ),
+      4,
+    ).map(([place, text]) => [Math.round(place * 1000) / 1000, text])
+  test('stand at round numbers', () => {
+    expect(texts('m:acc', [0, 0.33, 1])).toEqual([
+      [0, '0.00'],
+      [0.25, '0.25'],
+      [0.5, '0.50'],
+      [0.75, '0.75'],
+      [1, '1.00'],
+    ])
+  })
+  test('of logarithms at powers of ten', () => {
+    expect(texts('p:lr', [0.001, 0.01, 0.1]).map(([at]) => at)).toEqual([0, 0.5, 1])
+  })
+  test('of times are told apart, however near they lie', () => {
+    expect(texts('seconds', [0, 600]).map(([, text]) => text)).toEqual([
+      '0 s',
+      '3 min 20 s',
+      '6 min 40 s',
+      '10 min 00 s',
+    ])
+    const near = texts('seconds', [30.1, 31.9]).map(([, text]) => text)
+    expect(new Set(near).size).toBe(near.length)
+    expect(near.every((text) => String(text).endsWith(' s'))).toBe(true)
+  })
 })

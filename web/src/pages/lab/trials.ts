@@ -1,5 +1,7 @@
 /** Trials of a lab: what stands in their columns, where that lies on an axis, which of them are shown. Pure. */
-import { formatValue } from '../../maths/numbers'
+import { formatTicks, formatValue } from '../../maths/numbers'
+import { logTicks, niceTicks } from '../../maths/ticks'
+import { formatSeconds } from '../../state/format'
 import type { LabDocument, TrialDocument } from '../../wire/types'
 import type { TrialCurve } from '../../wire/labs'
 
@@ -123,12 +125,28 @@ export function valueOn(axis: Axis, place: number): number {
   return axis.low + (axis.high - axis.low) * place
 }
 
-/** Where an axis is labelled, and how: `parts` stretches where it is of many numbers. */
+/** A number of an axis as people read it. */
+export const numberOn = (axis: Axis, value: number, digits = 3): string =>
+  axis.id === 'seconds' ? formatSeconds(value) : formatValue(value, digits)
+
+/** Where an axis is labelled, and how: at both ends and `parts` stretches between where it is of many numbers. */
 export function labelsOn(axis: Axis, parts: number): [number, string][] {
   if (axis.kind === 'choice') return axis.choices.map((choice) => [placeOn(axis, choice), choice])
-  if (axis.low === axis.high) return [[0.5, formatValue(axis.low, 3)]]
-  if (axis.marks.length) return axis.marks.map((mark) => [placeOn(axis, mark), formatValue(mark, 3)])
-  return Array.from({ length: parts + 1 }, (_, k) => [k / parts, formatValue(valueOn(axis, k / parts), 3)])
+  if (axis.low === axis.high) return [[0.5, numberOn(axis, axis.low)]]
+  if (axis.marks.length) return axis.marks.map((mark) => [placeOn(axis, mark), numberOn(axis, mark)])
+  return Array.from({ length: parts + 1 }, (_, k) => [k / parts, numberOn(axis, valueOn(axis, k / parts))])
+}
+
+/** The same at round numbers, about so many, where it is of many numbers. */
+export function roundLabelsOn(axis: Axis, about: number): [number, string][] {
+  if (axis.kind === 'choice' || axis.low === axis.high) return labelsOn(axis, about)
+  const powers = axis.kind === 'log' ? logTicks(axis.low, axis.high, about) : []
+  const ticks = powers.length > 1 ? powers : niceTicks(axis.low, axis.high, about)
+  const plain = powers.length > 1 ? ticks.map((tick) => formatValue(tick, 3)) : formatTicks(ticks)
+  // Times as people say them, where that tells them apart.
+  const times = axis.id === 'seconds' ? ticks.map((tick) => formatSeconds(tick)) : []
+  const labels = !times.length ? plain : new Set(times).size === times.length ? times : plain.map((text) => `${text} s`)
+  return ticks.map((tick, k) => [placeOn(axis, tick), labels[k]!])
 }
 
 /** Stretches of axes that trials must lie in, by the axis's id. */
