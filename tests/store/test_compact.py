@@ -169,6 +169,46 @@ def test_a_damaged_compacted_file_says_so(tmp_path: Path) -> None:
     assert str(file) in caught.value.message
 
 
+def test_a_flipped_byte_is_never_read_as_another_number(tmp_path: Path) -> None:
+    path = realistic(tmp_path, steps=400)
+    before = columns(StoredRun(path))
+    compact(path)
+    (file,) = (path / "compact").iterdir()
+    data = file.read_bytes()
+    said = []
+    for place in range(4, len(data) - 8, 61):
+        file.write_bytes(data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :])
+        try:
+            found = columns(StoredRun(path))
+        except DamagedError as error:
+            said.append(error.message)
+        else:
+            assert found == before, f"byte {place}"
+    assert len(said) > 30
+    assert all(str(file) in message for message in said)
+
+
+def test_a_damaged_compacted_file_is_told_at_every_look_and_stops_no_other_run(tmp_path: Path) -> None:
+    path = realistic(tmp_path, steps=100)
+    live = StoredRun(path)
+    live.scalars()
+    compact(path)
+    realistic(tmp_path, steps=10, resume="must", first=100)
+    (file,) = (path / "compact").iterdir()
+    os.truncate(file, file.stat().st_size // 2)
+    for _ in range(2):
+        with pytest.raises(DamagedError, match="cannot be read"):
+            live.scalars()
+    writer = begin(tmp_path, run_id="r", resume="must")
+    writer.log({"a": 1.0}, 200)
+    writer.finish()
+    (segments,) = {p.parent for p in path.glob("w/*/scalars/*")} & {writer.folder / "scalars"}
+    lone = path / "compact" / f"{writer.folder.name}.parquet"
+    lone.write_bytes(b"PAR1")
+    assert "cannot be read" in " ".join(compact(path).skipped)
+    assert list(segments.iterdir())
+
+
 def test_streams_of_other_programs_are_read_through_pyarrow(tmp_path: Path) -> None:
     writer = begin(tmp_path)
     writer.log({"mine": 1.0}, 0)

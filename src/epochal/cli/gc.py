@@ -55,11 +55,15 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
 
         with terminal.progress("Compacting", unit="runs") as progress:
             for done, stored in enumerate(ended, 1):
-                report = compact(stored.path)
+                progress(done, len(ended))
+                try:
+                    report = compact(stored.path)
+                except (EpochalError, OSError) as error:
+                    skipped.append(f"{stored.project}/{stored.run_id}: {_why(error)}")
+                    continue
                 compacted += report.bytes_after > 0
                 saved += max(0, report.bytes_before - report.bytes_after)
                 skipped += [f"{stored.project}/{stored.run_id}: {why}" for why in report.skipped]
-                progress(done, len(ended))
     trash = _trash(root, args.older_than) if args.trash else []
     freed = sum(_size(path) for path in trash)
     if not args.dry_run:
@@ -103,13 +107,17 @@ def _sweep(runs: list[StoredRun], skipped: list[str], *, dry_run: bool) -> tuple
     for stored in runs:
         try:
             report = sweep(stored.path, dry_run=dry_run)
-        except OSError as error:
-            skipped.append(f"{stored.project}/{stored.run_id}: {error.strerror or error}")
+        except (EpochalError, OSError) as error:
+            skipped.append(f"{stored.project}/{stored.run_id}: {_why(error)}")
             continue
         files, size = files + report.files, size + report.bytes
         if report.skipped:
             skipped.append(f"{stored.project}/{stored.run_id}: {report.skipped}")
     return files, size
+
+
+def _why(error: EpochalError | OSError) -> str:
+    return error.message if isinstance(error, EpochalError) else error.strerror or str(error)
 
 
 def _files(count: int) -> str:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from epochal.errors import DamagedError
 from epochal.store.boots import Boot, list_boots
 from epochal.store.columns import ScalarSeries
 from epochal.store.layout import FORMAT_VERSION, RunFolder
@@ -59,7 +60,11 @@ def compact(path: str | os.PathLike[str]) -> CompactReport:
                 skipped.append(f"{boot.folder.name}: it has not ended cleanly; repair it first")
                 continue
             size = sum((boot.folder.scalars / name).stat().st_size for name in names)
-            made = _compact_writer(run, boot, names)
+            try:
+                made = _compact_writer(run, boot, names)
+            except DamagedError as error:
+                skipped.append(f"{boot.folder.name}: {error.message}")
+                continue
             if made is None:
                 skipped.append(f"{boot.folder.name}: its segments are damaged")
                 continue
@@ -117,6 +122,7 @@ def _write(path: Path, series: list[ScalarSeries], facts: dict[str, Any]) -> Non
         compression="zstd",
         compression_level=6,
         use_dictionary=["name"],
+        write_page_checksum=True,
         column_encoding={"step": "DELTA_BINARY_PACKED", "t": "BYTE_STREAM_SPLIT", "v": "BYTE_STREAM_SPLIT"},
     ) as writer:
         for group in _row_groups(series):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,35 +36,46 @@ class Compacted:
 def read_compact(path: Path) -> Compacted:
     """Open a compacted file; its series are read one row group at a time as they are asked for.
 
-    Raises FileNotFoundError, and DamagedError when the file is no such file.
+    Raises FileNotFoundError, and DamagedError when the file is no such file, or here or there not what was written.
     """
     if not path.exists():
         raise FileNotFoundError(path)
-    try:
-        file = pq.ParquetFile(path, read_dictionary=["name"])
+    with _told(path):
+        file = pq.ParquetFile(path, read_dictionary=["name"], page_checksum_verification=True)
         facts = json.loads(file.schema_arrow.metadata[METADATA_KEY])
-        return Compacted(_series(file), file.metadata.num_rows, frozenset(facts["replaces"]), int(facts["rows_end"]))
-    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        series = _series(path, file)
+        return Compacted(series, file.metadata.num_rows, frozenset(facts["replaces"]), int(facts["rows_end"]))
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise DamagedError(f"{path} cannot be read: {error}", hint="restore it from a copy of the run") from None
 
 
-def _series(file: pq.ParquetFile) -> Iterator[tuple[str, Steps, Floats, Floats]]:
+def _series(path: Path, file: pq.ParquetFile) -> Iterator[tuple[str, Steps, Floats, Floats]]:
     for number in range(file.num_row_groups):
-        table = file.read_row_group(number, use_threads=False)
-        names = table.column("name")
-        at = 0
-        for chunk in names.chunks:
-            texts = chunk.dictionary.to_pylist()
-            index = _numpy(chunk.indices, np.int32)
-            cuts = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), len(index)]
-            columns = [_column(table, name).slice(at, len(index)) for name in ("step", "t", "v")]
-            step, t, v = (_numpy(c, kind) for c, kind in zip(columns, (np.int64, np.float64, np.float64), strict=True))
-            for start, end in pairwise(cuts):
-                if end > start:
-                    yield texts[index[start]], step[start:end], t[start:end], v[start:end]
-            at += len(index)
-        del table, names
+        with _told(path):
+            group = list(_group(file.read_row_group(number, use_threads=False)))
+        yield from group
+        del group
     pa.default_memory_pool().release_unused()
+
+
+def _group(table: pa.Table) -> Iterator[tuple[str, Steps, Floats, Floats]]:
+    at = 0
+    for chunk in table.column("name").chunks:
+        texts = chunk.dictionary.to_pylist()
+        index = _numpy(chunk.indices, np.int32)
+        cuts = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), len(index)]
+        columns = [_column(table, name).slice(at, len(index)) for name in ("step", "t", "v")]
+        step, t, v = (_numpy(c, kind) for c, kind in zip(columns, (np.int64, np.float64, np.float64), strict=True))
+        for start, end in pairwise(cuts):
+            if end > start:
+                yield texts[index[start]], step[start:end], t[start:end], v[start:end]
+        at += len(index)
 
 
 def _column(table: pa.Table, name: str) -> pa.Array:

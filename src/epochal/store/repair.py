@@ -34,7 +34,7 @@ class RepairReport:
     """What was repaired: numbers folded from journals, bytes cut off, and the writers it was done to.
 
     `damaged` bytes cannot be read and stay as they are; `running` names writers that were left alone. `trouble` says
-    why nothing was done at all, `hint` what to do then.
+    why nothing was done, or not all of it, `hint` what to do then.
     """
 
     folded: int = 0
@@ -60,16 +60,32 @@ def repair(path: str | os.PathLike[str]) -> RepairReport:
         return RepairReport(trouble=f"{run.run_json} cannot be read: {error.strerror or error}")
     folded = cut = damaged = 0
     writers, running = [], []
+    trouble, hint = "", ""
     for boots in list_boots(run, {}):
         for boot in boots:
             if boot.status(time.time()) == "running":
                 running.append(boot.folder.name)
                 continue
-            rows, size, bad = _repair_writer(run, boot)
+            try:
+                rows, size, bad = _repair_writer(run, boot)
+            except DamagedError as error:
+                trouble, hint = error.message, error.hint
+                continue
+            except OSError as error:
+                trouble, hint = f"{boot.folder.name}: {error.strerror or error}", "is the disk full or read-only?"
+                continue
             folded, cut, damaged = folded + rows, cut + size, damaged + bad
             if rows or size:
                 writers.append(boot.folder.name)
-    return RepairReport(folded=folded, cut=cut, writers=tuple(writers), damaged=damaged, running=tuple(running))
+    return RepairReport(
+        folded=folded,
+        cut=cut,
+        writers=tuple(writers),
+        damaged=damaged,
+        running=tuple(running),
+        trouble=trouble,
+        hint=hint,
+    )
 
 
 def _repair_writer(run: RunFolder, boot: Boot) -> tuple[int, int, int]:

@@ -50,11 +50,11 @@ class ScalarTail:
         self._journal_names: list[str] = []
         self._names_read = 0
         self._touched: set[str] = set()
-        self._compact_stamp = self._stamp()
+        self._compact_stamp = (0, 0)
         self._expected = self._sizes(0)
         skip: frozenset[str] = frozenset()
         rows_end = 0
-        if self._compact_stamp != (0, 0):
+        if (stamp := self._stamp()) != (0, 0):
             from epochal.store.parquet import read_compact  # pyarrow: only where a run was compacted
 
             compact = read_compact(self.compact_path)
@@ -62,6 +62,7 @@ class ScalarTail:
             for name, steps, t, v in compact.series:
                 self._of(name).add(steps, t, v)
             skip, rows_end = compact.replaces, compact.rows_end
+        self._compact_stamp = stamp  # only now: what could not be read is tried again at the next look
         self._tail = SegmentTail(
             self.folder.scalars, SCALAR_COLUMNS, take=self._take, skip=skip, rows_end=rows_end, foreign=self._foreign
         )
