@@ -57,9 +57,14 @@ def by_hand() -> dict[str, nn.Module]:
     return {"residual": residual, "plain, wide": plain}
 
 
+def grids(part: Any) -> Tensor:
+    """Its examples [N, 1, 16, 16, 16] in whole numbers up to 255."""
+    return torch.from_numpy(part.features).reshape(-1, 1, 16, 16, 16)
+
+
 def trained(network: nn.Module, data: Any) -> tuple[float, float]:
     """Accuracy on validation and test examples after training with one cycle of the rate, noise, smoothed labels."""
-    x, y = torch.from_numpy(data.training.features), torch.from_numpy(data.training.labels)
+    x, y = grids(data.training), torch.from_numpy(data.training.labels)
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.02)
     steps = math.ceil(len(y) / BATCH)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, epochs=EPOCHS, steps_per_epoch=steps)
@@ -79,7 +84,7 @@ def trained(network: nn.Module, data: Any) -> tuple[float, float]:
 def accuracy(network: nn.Module, part: Any) -> float:
     """Part of the examples that get their own class."""
     network.eval()
-    said = [network(batch.float() / 255).argmax(1) for batch in torch.from_numpy(part.features).split(256)]
+    said = [network(batch.float() / 255).argmax(1) for batch in grids(part).split(256)]
     return float((torch.cat(said).numpy() == part.labels).mean())
 
 
