@@ -124,7 +124,7 @@ def test_attention_of_a_picture_of_ones_own(page: Any, served: str) -> None:
     of_example = pixels(large)
     one.get_by_text("Your own").click()
     file = io.BytesIO()
-    Image.fromarray(np.repeat(np.arange(0, 256, 4, np.uint8).reshape(8, 8, 1), 3, axis=2)).save(file, "PNG")
+    Image.fromarray(np.repeat(np.arange(0, 256, 4).astype(np.uint8).reshape(8, 8, 1), 3, axis=2)).save(file, "PNG")
     field = one.locator("input[type=file]")
     field.set_input_files({"name": "own.png", "mimeType": "image/png", "buffer": file.getvalue()})
     one.get_by_role("list", name="Rollout and heads of attention").wait_for(timeout=30_000)

@@ -246,8 +246,14 @@ def test_a_film_is_there_before_it_is_played(page: Any, lens: str) -> None:
     open_page(page, lens, "lens", methods="saliency,grad_cam", example="3")
     map_of(page, "Saliency")
     at_rest(page)
+    page.evaluate(
+        """() => { window.said = []
+        new MutationObserver(() => window.said.push(document.querySelector('.status')?.innerText ?? ''))
+            .observe(document.body, { subtree: true, childList: true, characterData: true }) }"""
+    )
     page.get_by_role("button", name="Film", exact=True).click()
-    page.get_by_text("of 4 snapshots").wait_for()
+    page.wait_for_function("() => window.said.some((one) => one.includes('of 4 snapshots'))")  # it may be short
+    page.get_by_label("Snapshots that are there").wait_for(state="detached", timeout=60_000)
     at_rest(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/lens" in request.url else None)
@@ -259,6 +265,49 @@ def test_a_film_is_there_before_it_is_played(page: Any, lens: str) -> None:
     assert pixels(map_of(page, "Saliency")) != trained
     assert "score of right" in card(page, "Saliency").inner_text(), "the class is that of the last step"
     assert asked == []
+
+
+def test_a_film_is_saved_from_the_page_and_can_be_stopped(page: Any, lens: str, tmp_path: Path) -> None:
+    open_page(page, lens, "lens", methods="saliency,rise,top_examples", set="rise.masks=8000", example="3")
+    at_rest(page)
+    page.get_by_role("button", name="Save", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Save what the lens sees")
+    dialog.get_by_text("Top examples: no film of it").wait_for()
+    dialog.get_by_text("The class stays right at all steps").wait_for()
+    accessible(page)
+    dialog.get_by_role("button", name="Make the file").click()
+    dialog.get_by_role("progressbar").wait_for()
+    dialog.get_by_role("button", name="Stop").click()
+    dialog.get_by_role("progressbar").wait_for(state="detached")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="RISE", exact=True).click()
+    at_rest(page)
+    for kind in ("gif", "html", "png"):
+        page.get_by_role("button", name="Save", exact=True).click()
+        dialog.get_by_label("Format").select_option(kind)
+        with page.expect_download(timeout=60_000) as coming:
+            dialog.get_by_role("button", name="Make the file").click()
+        coming.value.save_as(tmp_path / f"film.{kind}")
+        assert coming.value.suggested_filename == f"halves-saliency.{kind}"
+        dialog.wait_for(state="detached")
+    with Image.open(tmp_path / "film.gif") as gif, Image.open(tmp_path / "film.png") as png:
+        assert getattr(gif, "n_frames", 1) == 4
+        assert png.size == gif.size
+    player = page.context.new_page()
+    problems: list[str] = []
+    player.on("pageerror", lambda error: problems.append(str(error)))
+    player.goto((tmp_path / "film.html").as_uri())
+    player.get_by_text("step 24").wait_for()
+    trained = player.locator("img").get_attribute("src")
+    player.get_by_label("Frame").fill("0")
+    player.get_by_text("step 0").wait_for()
+    assert player.locator("img").get_attribute("src") != trained
+    player.get_by_role("button", name="Play").click()
+    player.get_by_text("step 24").wait_for()
+    player.get_by_role("button", name="Play").wait_for()
+    assert player.locator("img").get_attribute("src") == trained
+    assert problems == []
+    player.close()
 
 
 def test_a_layer_is_chosen_in_the_graph(page: Any, lens: str) -> None:

@@ -74,7 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="an option of a method, such as occlusion.window=16 (may be repeated)",
     )
     parser.add_argument(
-        "--to", metavar="FILE", help="the picture: png or svg, gif or mp4 with --steps, npz for numbers"
+        "--to", metavar="FILE", help="the picture: png or svg; gif, mp4 or html with --steps; npz for numbers"
     )
     parser.add_argument("--fps", type=within(float, 0.1, 240), default=6.0, metavar="N", help="frames a second")
     parser.add_argument("--size", metavar="WxH", help="size in pixels, such as 800x600 (default: as large as needed)")

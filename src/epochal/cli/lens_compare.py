@@ -188,7 +188,7 @@ def _over(
 
 def _write(args: argparse.Namespace, results: Sequence[Any], captions: Sequence[str], photo: Any) -> Path:
     from epochal.film.draw import parse_size
-    from epochal.picture import save
+    from epochal.picture import save, write_flipbook
 
     target = Path(args.to)
     size = parse_size(args.size)
@@ -200,6 +200,8 @@ def _write(args: argparse.Namespace, results: Sequence[Any], captions: Sequence[
         return Path(last.save(target, theme=args.theme, size=size, fps=args.fps))
     title = f"{args.method.strip().replace('_', ' ').replace('-', ' ')} · {args.network}"
     scene = last.scene(mode=args.theme, size=size, title=title, beside=(list(results), list(captions)), **more)
+    if target.suffix.lower() == ".html":
+        return write_flipbook(scene, target, captions=list(captions), fps=args.fps)
     return save(scene, target, fps=args.fps)
 
 

@@ -61,7 +61,7 @@ def write(
     """Write the picture, film or numbers of what was seen; the file's path."""
     from epochal.film.draw import parse_size
     from epochal.lens.showing import scene
-    from epochal.picture import MOVIE_FORMATS, save
+    from epochal.picture import MOVIE_FORMATS, save, write_flipbook
 
     target = Path(args.to)
     kind = target.suffix.lower().lstrip(".")
@@ -80,8 +80,10 @@ def write(
         mode=args.theme,
         size=parse_size(args.size),
         volume=photo.array if photo is not None and photo.pixels is None and photo.array.ndim == 4 else None,
-        moving=kind in MOVIE_FORMATS,
+        moving=kind in (*MOVIE_FORMATS, "html"),
     )
+    if kind == "html":
+        return write_flipbook(drawn, target, captions=drawn.captions, fps=args.fps)
     return save(drawn, target, fps=args.fps)
 
 

@@ -2,6 +2,7 @@
 
 from epochal.picture.charts import Curve, CurveChart, UnitChart
 from epochal.picture.colours import DIVERGING, INTENSITY, NAMES, limit_of, table
+from epochal.picture.flipbook import write_flipbook
 from epochal.picture.grid import GridScene
 from epochal.picture.labelled import LabelledMatrix, NamedBars
 from epochal.picture.matrices import MatricesScene, Matrix, tiles
@@ -48,4 +49,5 @@ __all__ = [
     "table",
     "theme",
     "tiles",
+    "write_flipbook",
 ]

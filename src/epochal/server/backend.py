@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from epochal.errors import EpochalError
 from epochal.server.asking import Asking
-from epochal.server.downloads import Downloads, Exporter
+from epochal.server.downloads import Downloads, Exporter, attachment
 from epochal.server.errors import error_response
 from epochal.server.live import EventStream, Hub, Seen
 from epochal.server.looking import Looking
@@ -25,7 +25,7 @@ from epochal.wire.frames import MEDIA_TYPE
 from epochal.wire.queries import ExportQuery
 from epochal.wire.schema import Question, RunChange
 from epochal.wire.schema_compare import CompareQuestion
-from epochal.wire.schema_lens import ClassImagesQuestion, LensQuestion
+from epochal.wire.schema_lens import ClassImagesQuestion, LensFilmQuestion, LensQuestion
 
 __all__ = ["Backend"]
 
@@ -123,6 +123,14 @@ class Backend:
         """Begin to look."""
         return _json(self._looking.ask(self._wire.run(project, run_id), question))
 
+    def lens_film(self, project: str, run_id: str, question: LensFilmQuestion) -> Response:
+        """Begin a film."""
+        return _json(self._looking.film(self._wire.run(project, run_id), question))
+
+    def lens_file(self, job: str) -> Response:
+        """The file that was made."""
+        return attachment(*self._looking.file(job))
+
     def class_images(self, project: str, run_id: str, question: ClassImagesQuestion) -> Response:
         """Begin to find what each class looks like."""
         return _json(self._looking.class_images(self._wire.run(project, run_id), question))
@@ -208,7 +216,7 @@ class Backend:
 
 def _compared(job: dict[str, Any]) -> dict[str, Any]:
     """A CompareJob of a LensJob."""
-    return {key: value for key, value in job.items() if key not in ("methods", "input", "failures")}
+    return {key: value for key, value in job.items() if key not in ("methods", "input", "failures", "file")}
 
 
 def _worth_squeezing(request: Request, nbytes: int) -> bool:

@@ -19,7 +19,7 @@ from epochal.server.errors import error_response
 from epochal.store.reader import StoredRun
 from epochal.wire.queries import ExportQuery
 
-__all__ = ["Downloads", "Exporter", "epochals_own"]
+__all__ = ["Downloads", "Exporter", "attachment", "epochals_own"]
 
 _AT_ONCE = 2
 _WAITING_AT_MOST = 8
@@ -77,13 +77,23 @@ class Downloads:
         return to
 
 
+def attachment(name: str, body: bytes) -> Response:
+    """Bytes as a file to keep; its kind is that of its name."""
+    kind = _MEDIA_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
+    return Response(body, media_type=kind, headers={"Content-Disposition": _called(name), "Cache-Control": "no-store"})
+
+
+def _called(filename: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"
+
+
 class _Attachment(Response):
     """A file in a folder of its own, sent in large pieces; the folder is removed however the sending ends."""
 
     def __init__(self, path: Path, filename: str, media_type: str) -> None:
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", filename)
         headers = {
-            "Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}",
+            "Content-Disposition": _called(filename),
             "Content-Length": str(path.stat().st_size),
             "Cache-Control": "no-store",
         }

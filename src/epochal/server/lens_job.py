@@ -38,11 +38,14 @@ class Job:
     error: dict[str, str] | None = None
     maps: dict[str, bytes] = field(default_factory=dict)
     pictures: dict[str, bytes] = field(default_factory=dict)
+    file: tuple[str, bytes] | None = None
+    most_secs: float | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of what was found."""
-        return sum(map(len, self.maps.values())) + sum(map(len, self.pictures.values()))
+        file = 0 if self.file is None else len(self.file[1])
+        return sum(map(len, self.maps.values())) + sum(map(len, self.pictures.values())) + file
 
     def begin(self) -> None:
         """It is its turn."""
@@ -72,6 +75,8 @@ class Job:
                 self.maps[name] = arrays["maps"].tobytes()
                 if "picture" in arrays:
                     self.pictures[name] = arrays["picture"].tobytes()
+            case "file":
+                self.file = (said["name"], arrays["file"].tobytes())
             case "failed":
                 self.failures.append({"method": said["method"], "error": said["error"]})
             case "error":
@@ -91,5 +96,5 @@ class Job:
             "methods": self.methods, "input": self.input,
             "results": [self.results[name] for name in self.methods if name in self.results],
             "failures": list(self.failures), "error": self.error, "threads": self.threads,
-            "seconds": round(seconds, 3),
+            "seconds": round(seconds, 3), "file": None if self.file is None else self.file[0],
         }  # fmt: skip

@@ -25,7 +25,7 @@ from epochal.views.predictions import find_item
 from epochal.wire.looked import drawn, packed, said_of
 from epochal.wire.looking import GROUP
 
-__all__ = ["look"]
+__all__ = ["Look", "Unwanted", "look"]
 
 Array = npt.NDArray[Any]
 
@@ -40,20 +40,25 @@ def look(desk: Desk, asked: Mapping[str, Any], arrays: Mapping[str, Array]) -> N
     """Say what the network says of the input, then what each method found, as soon as it is known."""
     network = desk.network(asked)
     photo = desk.opened.input(StoredRun(asked["path"]), network, asked, arrays)
-    with contextlib.suppress(_Unwanted):
-        _Look(desk, asked, network, photo).go()
+    with contextlib.suppress(Unwanted):
+        Look(desk, asked, network, photo).go()
 
 
-class _Unwanted(BaseException):
+class Unwanted(BaseException):
     """Nobody waits for the answer any more. No handler of errors on the way shall take it for a failure."""
 
 
 @final
-class _Look:
-    """One question."""
+class Look:
+    """One question; one that is `quiet` says how far it is, and gives what it finds to the caller alone."""
 
-    def __init__(self, desk: Desk, asked: Mapping[str, Any], network: Network, photo: Photo | None) -> None:
+    def __init__(
+        self, desk: Desk, asked: Mapping[str, Any], network: Network, photo: Photo | None, *, quiet: bool = False
+    ) -> None:
         self._desk, self._asked, self._network, self._photo = desk, asked, network, photo
+        self._quiet = quiet
+        self.part = (0.0, 1.0)
+        """Which part of a longer task it is: its share begins and ends there."""
         self._run = StoredRun(asked["path"])
         self._job = str(asked["job"])
         self._told = 0.0
@@ -70,8 +75,21 @@ class _Look:
             self._desk.say(self._job, "input", {} if pixels is None else {"pixels": pixels}, input=said)
             target = _best(said) if target is None and self._asked["inside"] is None else target
         for names in _groups(self._asked["methods"]):
-            self._share(None)
+            self.share(None)
             self._group(names, target)
+
+    def target(self) -> int | None:
+        """The class that is explained: the one asked for, else the network's answer."""
+        if self._asked["target"] is not None or self._asked["inside"] is not None or self._photo is None:
+            found: int | None = self._asked["target"]
+            return found
+        return _best(self._seen(self._photo)[0])
+
+    def results(self, target: int | None) -> Iterator[tuple[str, Any]]:
+        """What each method finds, by name; raises where one of them cannot."""
+        for names in _groups(self._asked["methods"]):
+            self.share(None)
+            yield from self._look(names, target).items()
 
     def _group(self, names: Sequence[str], target: int | None) -> None:
         """Several methods that share a forward; each by itself where one of them cannot."""
@@ -135,17 +153,20 @@ class _Look:
     def _watched(self, name: str) -> dict[str, Any]:
         """What tells how far a long method is, and ends it when nobody wants it any more."""
         if name == "top_examples":
-            return {"progress": lambda done, total: self._share(done / total)}
+            return {"progress": lambda done, total: self.share(done / total)}
         lens: Any = importlib.import_module("epochal.lens")
         takes = inspect.signature(getattr(lens, name)).parameters
-        return {"progress": self._share} if "progress" in takes else {}
+        return {"progress": self.share} if "progress" in takes else {}
 
-    def _share(self, share: float | None) -> None:
+    def share(self, share: float | None, *, at_once: bool = False) -> None:
+        """Say how much is done; raises Unwanted where nobody waits for it any more."""
         if self._desk.stopped(self._asked):
-            raise _Unwanted
+            raise Unwanted
         now = time.perf_counter()
-        if share is not None and now - self._told > _TELL_SECS:
+        if share is not None and (at_once or now - self._told > _TELL_SECS):
             self._told = now
+            first, end = self.part
+            share = first + (end - first) * share
             self._desk.say(self._job, "doing", doing="looking", share=share)
 
     def _found(self, name: str, result: Any, seconds: float) -> None:
@@ -169,10 +190,12 @@ class _Look:
         start = time.perf_counter()
 
         def preview(so_far: Any) -> None:
+            if self._quiet:
+                return self.share(so_far.done / so_far.steps)
             said = said_of("maximize", so_far, time.perf_counter() - start) | {"done": False}
             body = packed("maximize", so_far, None)
             self._desk.say(self._job, "result", {"maps": np.frombuffer(body, np.uint8)}, result=said)
-            self._share(so_far.done / so_far.steps)
+            return self.share(so_far.done / so_far.steps)
 
         found: dict[str, Any] = {"preview": preview}
         if self._network.preparation is None and len(self._network.input_shape or ()) != 4:  # a volume is no photo

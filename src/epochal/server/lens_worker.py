@@ -28,6 +28,7 @@ Array = npt.NDArray[Any]
 TASKS = {
     "warm": "epochal.server.lens_worker:warm",
     "look": "epochal.server.lens_look:look",
+    "film": "epochal.server.lens_film:film",
     "compare": "epochal.server.lens_compare:compare",
     "class_images": "epochal.server.lens_classes:find_class_images",
 }

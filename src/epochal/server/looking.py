@@ -17,7 +17,7 @@ from epochal.server.asking import BusyError
 from epochal.server.lens_job import ENDED, Job
 from epochal.server.lens_process import Process
 from epochal.store.reader import StoredRun
-from epochal.wire.schema_lens import ClassImagesQuestion, LensQuestion
+from epochal.wire.schema_lens import ClassImagesQuestion, LensFilmQuestion, LensQuestion
 
 __all__ = ["Looking"]
 
@@ -58,6 +58,16 @@ class Looking:
         header, arrays = asked_of(run, question, step, self.kept(question.picture))
         return self.put(run, "look", step, header, arrays, header["methods"])
 
+    def film(self, run: StoredRun, question: LensFilmQuestion) -> dict[str, Any]:
+        """Ask for a film over a run's snapshots; a LensJob that has a file in the end."""
+        from epochal.server.lens_film import MOST_SECS, film_header
+        from epochal.server.lens_question import asked_of, step_of
+
+        step = step_of(run, question.step)
+        header, arrays = asked_of(run, question, step, self.kept(question.picture))
+        header |= film_header(run, question, step, header["methods"])
+        return self.put(run, "film", step, header, arrays, header["methods"], max(self._most_secs, MOST_SECS))
+
     def class_images(self, run: StoredRun, question: ClassImagesQuestion) -> dict[str, Any]:
         """Ask what each class looks like to the network, over its recorded examples; a LensJob of one method."""
         from epochal.server.lens_question import recorded_at, step_of
@@ -74,12 +84,15 @@ class Looking:
         header: Mapping[str, Any],
         arrays: Mapping[str, Any] | None = None,
         methods: Sequence[str] = (),
+        most_secs: float | None = None,
     ) -> dict[str, Any]:
         """Put a task of `lens_worker.TASKS` about a run's network at a step into the queue; its LensJob.
 
-        `header` and `arrays` are what the task is given, `methods` the names of what it will find.
+        `header` and `arrays` are what the task is given, `methods` the names of what it will find; it may take
+        `most_secs` where that is more than others may.
         """
         job = _new_job(run, task, step, header, arrays or {}, methods)
+        job.most_secs = most_secs
         with self._lock:
             if len(self._waiting) >= _WAITING_AT_MOST:
                 raise BusyError("Too many questions wait for the lens.", hint="try again in a while")
@@ -165,6 +178,14 @@ class Looking:
             raise NotFoundError("There is no such question to the lens.", hint="only the last ones are kept: ask again")
         return job
 
+    def file(self, job_id: str) -> tuple[str, bytes]:
+        """Name and bytes of the file that was asked for."""
+        with self._lock:
+            found = self._job(job_id).file
+        if found is None:
+            raise NotFoundError("There is no file.", hint="it may not have been made yet")
+        return found
+
     def _part(self, job_id: str, method: str, what: str) -> bytes:
         with self._lock:
             found: bytes | None = getattr(self._job(job_id), what).get(method)
@@ -237,10 +258,11 @@ class Looking:
                 if job.stop and not stopped:
                     stopped = now
                     worker.send({"stop": job.job_id}, {})
-                if now - job.begun > self._most_secs or (stopped and now - stopped > _STOP_SECS):
+                most = job.most_secs or self._most_secs
+                if now - job.begun > most or (stopped and now - stopped > _STOP_SECS):
                     self._drop_worker()
                     with self._lock:
-                        job.end(*(("cancelled", None) if job.stop else ("failed", _too_long(self._most_secs))))
+                        job.end(*(("cancelled", None) if job.stop else ("failed", _too_long(most))))
                     return
                 continue
             if message is None:

@@ -40,7 +40,14 @@ from epochal.wire.schema import (
     RunTable,
     StudioDocument,
 )
-from epochal.wire.schema_lens import ClassImagesQuestion, LensDocument, LensJob, LensPicture, LensQuestion
+from epochal.wire.schema_lens import (
+    ClassImagesQuestion,
+    LensDocument,
+    LensFilmQuestion,
+    LensJob,
+    LensPicture,
+    LensQuestion,
+)
 
 __all__ = ["make_router"]
 
@@ -194,6 +201,11 @@ def make_router(backend: Backend) -> APIRouter:
         """Look at an input through the recorded network; it goes on while you ask how it stands."""
         return backend.look(project, run_id, question)
 
+    @router.post(run + "/lens/film", operation_id="lens_film", response_model=LensJob, tags=["lens"])
+    def lens_film(project: Project, run_id: RunId, question: LensFilmQuestion) -> Response:
+        """Make a film of what ways of looking find at a run's snapshots, or a picture at one; then it has a file."""
+        return backend.lens_film(project, run_id, question)
+
     @router.post(run + "/class-images", operation_id="class_images", response_model=LensJob, tags=["lens"])
     def class_images(project: Project, run_id: RunId, question: ClassImagesQuestion) -> Response:
         """Find what each class looks like to the network: its mean input gradient over recorded examples."""
@@ -319,6 +331,17 @@ def _add_lens(router: APIRouter, backend: Backend) -> None:
     def maps(job: Job, method: Method = "") -> Response:
         """The numbers that a method found, or the pixels of the input."""
         return backend.lens_maps(job, method)
+
+    @router.get(
+        "/lens/{job}/file",
+        operation_id="lens_file",
+        response_class=_File,
+        responses={200: {"description": "The film, as an attachment; its media type is that of its format"}},
+        tags=["lens"],
+    )
+    def file(job: Job) -> Response:
+        """The file that a question for a film ends with."""
+        return backend.lens_file(job)
 
     @router.get(
         "/lens/{job}/picture",

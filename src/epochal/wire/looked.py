@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,10 @@ from epochal.wire.frames import encode
 
 if TYPE_CHECKING:
     from epochal.lens import TopExamples
+    from epochal.lens.photos import Photo
+    from epochal.picture import Progress
 
-__all__ = ["drawn", "packed", "said_of"]
+__all__ = ["drawn", "filmed", "packed", "said_of"]
 
 Array = npt.NDArray[Any]
 
@@ -102,6 +105,33 @@ def drawn(name: str, result: Any, photo: Array | None, *, title: str, caption: s
         if _is_check(result):
             seen = {name: [result.original], f"{name}, random weights": [result.maps[-1]]}
         save(scene(seen, photo, title=title, captions=[caption], mode=mode), to)
+        return to.read_bytes()
+
+
+def filmed(
+    seen: Mapping[str, Sequence[Any]], photo: Photo | None, steps: Sequence[int], kind: str, *, fps: float, title: str,
+    mode: str, progress: Progress | None = None,
+) -> bytes:  # fmt: skip
+    """What methods found step after step, as the bytes of a .gif, .mp4, .png or .html file."""
+    from epochal.film.words import captions
+    from epochal.lens.showing import scene
+    from epochal.picture import MOVIE_FORMATS, save, write_flipbook
+
+    drawn = scene(
+        seen,
+        None if photo is None else photo.pixels,
+        title=title if photo is None else f"{photo.name} · {title}",
+        captions=captions(steps),
+        mode=mode,
+        volume=photo.array if photo is not None and photo.pixels is None and photo.array.ndim == 4 else None,
+        moving=kind in MOVIE_FORMATS or kind == "html",
+    )
+    with TemporaryDirectory(prefix="epochal-lens-") as folder:
+        to = Path(folder) / f"film.{kind}"
+        if kind == "html":
+            write_flipbook(drawn, to, captions=drawn.captions, fps=fps, progress=progress)
+        else:
+            save(drawn, to, fps=fps, progress=progress)
         return to.read_bytes()
 
 

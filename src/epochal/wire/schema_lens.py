@@ -14,6 +14,7 @@ __all__ = [
     "LensDocument",
     "LensExamples",
     "LensFailure",
+    "LensFilmQuestion",
     "LensHeader",
     "LensInput",
     "LensJob",
@@ -102,6 +103,20 @@ class LensQuestion(Document):
     theme: Literal["light", "dark"] = Field(default="light", description="Of the pictures to keep")
 
 
+class LensFilmQuestion(LensQuestion):
+    """The same at all snapshots of the run, as one film; as a picture at the step itself.
+
+    The class that is explained, where none is named, is what the network answers at `step`.
+    """
+
+    format: Literal["gif", "mp4", "html", "png"] = Field(
+        default="gif", description="`html` is a page that plays the film; `png` is a picture at `step`"
+    )
+    fps: float = Field(default=6.0, ge=0.1, le=50, description="Frames a second")
+    first: int | None = Field(default=None, description="No snapshot before this step")
+    last: int | None = Field(default=None, description="No snapshot after this step")
+
+
 class ClassImagesQuestion(Document):
     """What each class looks like to a network that is more than a chain of linear layers, as it was at a step."""
 
@@ -183,6 +198,7 @@ class LensJob(Document):
     error: ErrorBody | None
     threads: int = Field(description="Processors that it may take; one while a training writes into this folder")
     seconds: float
+    file: str | None = Field(description="What the file is called that a film ends with, at /lens/{job}/file")
 
 
 class LensExamples(Document):

@@ -83,6 +83,9 @@ export const lensMapsPath = (job: string, method: string) =>
   `${lensJobPath(job)}/maps${method ? `?method=${encodeURIComponent(method)}` : ''}`
 export const lensPicturePath = (job: string, method: string) =>
   `${lensJobPath(job)}/picture?method=${encodeURIComponent(method)}`
+/** A film of what ways of looking find at a run's snapshots, and the file it ends with. */
+export const lensFilmPath = (run: string) => `${lensPath(run)}/film`
+export const lensFilePath = (job: string) => `${lensJobPath(job)}/file`
 export const PICTURES_PATH = `${API}/lens/pictures`
 
 /** Where a run in the trash is taken out of it. */

@@ -286,7 +286,7 @@ export class Looks {
   }
 }
 
-function questionOf(asked: Asked, methods: readonly string[], more: { check?: boolean } = {}): Question {
+export function questionOf(asked: Asked, methods: readonly string[], more: { check?: boolean } = {}): Question {
   const { run, step, series, example, photo, picture, target, layer, inside, theme, settings } = asked
   const options = Object.fromEntries(Object.entries(settings).filter(([method]) => methods.includes(method)))
   const top = methods.includes('top_examples')
@@ -311,7 +311,7 @@ const methodKey = (a: Asked, method: string) => {
 }
 const checkKey = (a: Asked, method: string) => `check ${methodKey(a, method)}`
 
-function told(error: unknown): ErrorBody {
+export function told(error: unknown): ErrorBody {
   const hint = error instanceof Error && 'hint' in error ? String(error.hint) : ''
   return { code: 'lens', message: message(error), hint }
 }

@@ -1,5 +1,7 @@
 /** Maps in colours, over photos: scales and enlarging as in `epochal.lens` in Python. Pure. */
 
+import { mapOf, pictureOf, type Look } from '../../wire/lens'
+
 export interface Scale {
   lo: number
   hi: number
@@ -100,3 +102,30 @@ export const pixels =
     canvas.height = height
     canvas.getContext('2d')?.putImageData(new ImageData(data, width, height), 0, 0)
   }
+
+export interface Painted {
+  data: Uint8ClampedArray<ArrayBuffer>
+  width: number
+  height: number
+}
+
+/** One map of what was found in its colours, over a photo where there is one; or its own pixels. Of a volume a slice. */
+export function paintedLook(
+  look: Look,
+  i: number,
+  scale: Scale | null,
+  table: Uint32Array,
+  bad: readonly [number, number, number],
+  photo: Look | null,
+  opacity: number,
+): Painted {
+  const { width, height } = look
+  if (look.pixels || !scale) return { data: opaque(pictureOf(look, i)), width, height }
+  const plane = width * height
+  const map = mapOf(look, i).subarray((look.depth >> 1) * plane, ((look.depth >> 1) + 1) * plane)
+  if (!photo) return { data: laidOver(map, scale, table, bad, null, 1), width, height }
+  // A small photo gets a map of its size; a map that is finer than the photo is never made coarser.
+  const large = enlarged(map, height, width, photo.height, photo.width)
+  const data = laidOver(large, scale, table, bad, photo.pixels!, opacity)
+  return { data, width: photo.width, height: photo.height }
+}
