@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, product
 from typing import Any
 
@@ -230,6 +231,18 @@ class TestWhatCannotBeTold:
         effects = measure_effects(INFO, trained(grid(a=[1, 2]), lambda p: 0.1 * p["a"], noise=0))
         assert effects.equal_repeats
         assert any("is the seed used?" in note for note in notes_of(effects))
+
+    def test_better_is_what_the_lab_says_and_else_what_the_name_says(self) -> None:
+        settings = {"objectives": [["val_accuracy", "max"], ["reward", "max"]]}
+        info = replace(INFO, settings=settings)
+        directions = {"reward": "max", "val_r2": "max", "bleu": "max", "val_loss": "min", "val_dice": "max"}
+        for name, mode in directions.items():
+            states = trained(grid(a=[1, 2]), lambda p: float(p["a"]), metric=name)
+            effects = measure_effects(info, states, name)
+            assert effects.mode == mode, name
+            best = of(effects, "a").largest
+            assert best is not None
+            assert of(effects, "a").levels[best.after].label == ("2" if mode == "max" else "1"), name
 
     def test_nothing_finished(self) -> None:
         effects = measure_effects(INFO, [])

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import UsageError
+from epochal.facts import better_by_name
 from epochal.facts.lab import LabInfo, Mode, TrialState
 from epochal.views.effects_contrast import (
     Contrasts,
@@ -65,12 +66,16 @@ def measure_effects(info: LabInfo, states: Sequence[TrialState], objective: str 
         elif state.status != "waiting":
             reason = "not finite" if state.status == "finished" else state.status
             left_out[reason] = left_out.get(reason, 0) + 1
-    mode = info.mode if name == info.objective else _mode_of(name)
+    mode = _mode_of(info, name)
     return _measure(name, mode, observations, left_out)
 
 
-def _mode_of(name: str) -> Mode:
-    return "max" if _RATIO.search(name) else "min"
+def _mode_of(info: LabInfo, name: str) -> Mode:
+    """Which way a metric is better: as the lab says of its objectives, else by its name."""
+    said = {str(one): mode for one, mode in info.settings.get("objectives") or ()} | {info.objective: info.mode}
+    if name in said:
+        return "min" if said[name] == "min" else "max"
+    return "max" if _RATIO.search(name) else better_by_name(name)
 
 
 def _measure(name: str, mode: Mode, observations: Sequence[Observation], left_out: Mapping[str, int]) -> Effects:
