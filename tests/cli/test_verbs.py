@@ -224,6 +224,18 @@ def test_repair_says_what_it_cannot_mend_and_leaves_it(tmp_path: Path, content: 
     assert words in json.loads(done.stdout)[0]["trouble"]
 
 
+def test_a_run_that_says_it_began_at_no_time_at_all_is_listed_too(tmp_path: Path) -> None:
+    for run_id, created in (("sound", 1e9), ("odd", 1e300)):
+        (tmp_path / "p" / run_id).mkdir(parents=True)
+        (tmp_path / "p" / run_id / "run.json").write_text(
+            json.dumps({"format_version": 1, "id": run_id, "project": "p", "name": run_id, "created": created})
+        )
+    said = epochal("ls", "--dir", tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert "sound" in said.stdout
+    assert "odd" in said.stdout
+
+
 def test_repair_mends_a_run_whose_process_was_killed(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"

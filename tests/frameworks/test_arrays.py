@@ -78,6 +78,15 @@ def test_only_gradients_of_the_right_shape_are_taken() -> None:
     assert into[1].tolist() == [1, 2, 3]
 
 
+def test_complex_activations_are_told_and_left_out(recwarn: pytest.WarningsRecorder) -> None:
+    shown = {"wave": np.ones(3, np.complex64), "real": np.ones(3)}
+    made = found(SimpleNamespace(parameters={"w": np.zeros(1)}, activations=shown))
+    assert [one.layer for one in made.activations()()] == ["real"]
+    assert made.troubles() == ["activations of 'wave' are complex and are not recorded"]
+    assert made.troubles() == []
+    assert not recwarn.list
+
+
 def test_activations_are_copied_and_large_ones_sampled() -> None:
     shown = {"small": np.ones(3, np.float32), "large": np.arange(float(10 * SAMPLE)).reshape(-1, 16), "gone": None}
     made = found(SimpleNamespace(parameters={"w": np.zeros(1)}, activations=shown))

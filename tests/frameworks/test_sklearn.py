@@ -305,6 +305,16 @@ def test_ensembles_come_out_as_from_their_own_fit(estimator: Any, tmp_path: Path
         assert column(found, "loss") == alone.train_score_.tolist()
 
 
+def test_a_forest_keeps_its_own_size_whatever_happens(tmp_path: Path) -> None:
+    forest = RandomForestClassifier(n_estimators=20, random_state=0)
+    fit(forest, *IRIS, dir=tmp_path, strict=True, epochs=5)
+    assert (len(forest.estimators_), forest.n_estimators, forest.warm_start) == (5, 20, False)
+    y = np.array(["a", "b", None] * 50, object)
+    with pytest.raises((TypeError, ValueError)):
+        fit(forest, IRIS[0], y, dir=tmp_path)
+    assert (forest.n_estimators, forest.warm_start) == (20, False)
+
+
 @pytest.mark.parametrize(
     ("estimator", "reason"),
     [

@@ -42,3 +42,5 @@ def test_what_cannot_be_drawn_is_refused(kind: str, roles: dict[str, str], messa
 def test_a_row_of_another_length_is_refused() -> None:
     with pytest.raises(UsageError, match="3 cells for 2 columns"):
         Chart("line", ["a", "b"], [[1, 2], [1, 2, 3]], x="a", y="b")
+    with pytest.raises(UsageError, match="a cell of a chart is one number"):
+        Chart("line", ["a", "b"], [[1, np.ones(2)]], x="a", y="b")

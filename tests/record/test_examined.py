@@ -146,6 +146,9 @@ def test_without_epochs_it_costs_no_more_than_the_budget() -> None:
         asked.tick(step, None, now=1000 + step * 0.1)  # 100 seconds of training, of which 2 may go
     assert 10 <= len(logged) <= 20
     assert min(b - a for a, b in pairwise(logged)) >= 50
+    count = len(logged)
+    asked.tick(2000, None, now=5.0)  # the clock was set back
+    assert len(logged) == count + 1
     everything, logged, _ = examined(Network(cost=0.1), budget=None)
     for step in range(1, 7):
         everything.tick(step, None, now=0.0)

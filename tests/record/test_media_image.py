@@ -316,6 +316,8 @@ def test_boxes_masks_and_classes_are_kept_beside_the_picture() -> None:
         "boxes": [{"box": [0.0, 0.0, 2.0, 2.0], "label": "cat"}]
     }
     assert Image(noise(6, 7), classes=["a", "b"]).encode().meta["classes"] == {"0": "a", "1": "b"}
+    with pytest.raises(UsageError, match="classes are"):
+        Image(noise(6, 7), classes={"cat": "a"})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(

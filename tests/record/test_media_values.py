@@ -83,6 +83,9 @@ def test_sound_files_are_kept(tmp_path: Path) -> None:
         (np.zeros(5, np.int32), 44100, "does not say what is loudest"),
         (np.zeros(5), 0, "sample_rate"),
         (np.zeros(5), 1.5, "sample_rate"),
+        (np.zeros(5), "fast", "sample_rate"),
+        (np.zeros(5), None, "sample_rate"),
+        (np.zeros(5), float("nan"), "sample_rate"),
         (b"hello", 44100, "these 5 bytes are no sound"),
         ("none.wav", 44100, "cannot be read"),
         ([["a"]], 44100, "a sound"),
@@ -294,6 +297,9 @@ def test_files_of_objects_are_kept(tmp_path: Path) -> None:
     (tmp_path / "thing.exe").write_text("x")
     with pytest.raises(UsageError, match="no file of an object"):
         Object3D(tmp_path / "thing.exe")
+    path.write_text("")
+    with pytest.raises(UsageError, match="is empty"):
+        Object3D(path)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,14 @@ def test_commit_and_branch_come_from_the_repository(tmp_path: Path, *, packed: b
     assert origin._git_head(tmp_path) == {"commit": git("rev-parse", "HEAD")}
 
 
+def test_head_of_a_repository_from_elsewhere_leads_to_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "private").write_text("what nobody may read")
+    for head in ("ref: ../private", f"ref: {tmp_path}/private", "what nobody may read"):
+        (tmp_path / ".git" / "HEAD").write_text(head)
+        assert "commit" not in origin._git_head(tmp_path)
+
+
 def test_a_broken_repository_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".git").mkdir()
     monkeypatch.setattr(origin, "_script", lambda: tmp_path / "train.py")

@@ -86,6 +86,12 @@ def test_lines_are_done_when_the_cursor_has_left_them_for_a_while() -> None:
     assert screen.open is None
 
 
+def test_lines_are_done_after_the_clock_was_set_back() -> None:
+    screen = Screen(settle_secs=0.25)
+    screen.write("a\n", 10_000.0, 1)
+    assert [row.text for row in screen.take(10.0)] == ["a"]
+
+
 def test_a_flood_is_not_held() -> None:
     screen = Screen()
     screen.write("x\n" * 10_000, 0.0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,13 @@ def test_masking(monkeypatch: pytest.MonkeyPatch) -> None:
     assert mask("postgres://me:pa55@host/db and https://host/path?a=b@c") == (
         "postgres://me:***@host/db and https://host/path?a=b@c"
     )
+
+
+def test_a_long_word_before_an_address_costs_no_time() -> None:
+    text = "a." * 50_000 + "://x postgres+driver://me:pa55@host"
+    began = time.process_time()
+    assert Masker()(text).endswith(" postgres+driver://me:***@host")
+    assert time.process_time() - began < 1
 
 
 def test_keys_that_come_to_the_environment_later(monkeypatch: pytest.MonkeyPatch) -> None:

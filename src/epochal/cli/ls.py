@@ -49,7 +49,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
         judge = judged_by(metrics)
         best = f"{judge} {number(metrics[judge]['best'])}" if judge else ""
         course = spark(each.summary[judge].spark, width=16) if judge else ""
-        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.created))
+        started = _when(info.created)
         rows.append(
             [
                 shorten(info.name, _LONGEST_NAME),
@@ -67,6 +67,13 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     if len(shown) < len(runs):
         terminal.note(f"{len(runs) - len(shown)} more.")
     return 0
+
+
+def _when(t: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(t))
+    except (ValueError, OverflowError, OSError):
+        return "?"  # a run from elsewhere may say anything
 
 
 def _document(each: RunReader) -> dict[str, object]:

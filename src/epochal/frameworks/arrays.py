@@ -173,10 +173,10 @@ class ArrayProbe:
         refused = [str(name) for name, given in gradients.items() if given is not None and name not in quiet]
         if refused:
             names = ", ".join(refused[:8]) + (", ..." if len(refused) > 8 else "")
-            self._troubles = [f"{len(refused)} gradients have no parameter of their name and shape: {names}"]
+            self._troubles.append(f"{len(refused)} gradients have no parameter of their name and shape: {names}")
 
     def troubles(self) -> list[str]:
-        """Gradients that belong to no parameter, since this was asked last."""
+        """What of gradients and activations could not be recorded, since this was asked last."""
         found, self._troubles = self._troubles, []
         return found
 
@@ -222,7 +222,9 @@ class ArrayProbe:
         found: list[Activation | tuple[str, Callable[[], Array]]] = []
         if isinstance(shown, Mapping):
             for name, values in shown.items():
-                if values is not None:
+                if values is not None and "complex" in type_name(values):
+                    self._troubles.append(f"activations of {name!r} are complex and are not recorded")
+                elif values is not None:
                     # PyTorch's own floats come as bits; their values are wanted here.
                     values = (
                         values.float()

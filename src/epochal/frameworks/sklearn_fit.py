@@ -269,7 +269,7 @@ def by_growing(training: Training, x: Any, y: Any) -> None:
     sizes = np.unique(np.linspace(1, most, min(most, _STATED)).round().astype(int)).tolist()
     score = _score_name(last)
     _forget(last)
-    with _set(last, warm_start=True):
+    with _set(last, warm_start=True, n_estimators=sizes[0]):
         for size in sizes:
             last.n_estimators = size
             training.estimator.fit(x, y, **training.fit_options)

@@ -89,6 +89,8 @@ class Console:
             self._thread.join(JOIN_SECS)
         if not self._thread.is_alive():
             self._finish()
+        else:
+            self._writer.drop("console", 1, "the last lines of the console were not recorded: the disk is too slow")
 
     def _loop(self) -> None:
         while not self._ending.is_set():

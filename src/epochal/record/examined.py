@@ -223,7 +223,7 @@ class Examined:
         if self._epoch is not None or (self._step is not None and step < max(self._step + 1, self._step * APART)):
             return False
         budget = self._account.budget
-        return budget is None or (budget > 0 and now - self._asked_at >= self._seconds / budget)
+        return budget is None or (budget > 0 and abs(now - self._asked_at) >= self._seconds / budget)
 
     def _ask(self) -> tuple[npt.NDArray[np.float64], float] | None:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ _VARIABLES = (
 )  # fmt: skip
 """The only variables whose values are recorded."""
 _VALUE_LIMIT = 200
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 
 def code_facts(mask: Mask = str) -> dict[str, Any]:
@@ -193,13 +195,15 @@ def _git_head(repository: Path) -> dict[str, str]:
         folder = repository / folder.read_text().partition("gitdir:")[2].strip()
     head = (folder / "HEAD").read_text().strip()
     if not head.startswith("ref:"):
-        return {"commit": head}
+        return {"commit": head} if _COMMIT.fullmatch(head) else {}
     ref = head.partition(":")[2].strip()
     facts = {"branch": ref.removeprefix("refs/heads/")}
     common = folder / "commondir"
     base = folder / common.read_text().strip() if common.is_file() else folder
     if (base / ref).is_file():
-        facts["commit"] = (base / ref).read_text().strip()
+        commit = (base / ref).read_text().strip()
+        if _COMMIT.fullmatch(commit):  # whatever else a file may hold that HEAD of a repository from elsewhere names
+            facts["commit"] = commit
     elif (base / "packed-refs").is_file():
         for line in (base / "packed-refs").read_text().splitlines():
             commit, _, name = line.partition(" ")

@@ -149,7 +149,7 @@ class Screen:
         done = 0
         while done < len(self._rows):
             left = self._rows[done].left
-            settled = done < self._at and left is not None and now - left >= self._settle
+            settled = done < self._at and left is not None and abs(now - left) >= self._settle
             if not (everything or settled or len(self._rows) - done > ROWS_LIMIT):
                 break
             done += 1

@@ -17,7 +17,7 @@ _NOT_SECRET = {"PWD", "OLDPWD", "SSH_AUTH_SOCK", "XAUTHORITY"}
 _SHORTEST = 6
 """Shorter values (`1`, `true`, `prod`) would be masked all over an innocent text."""
 _LINE_SHORTEST = 16
-_WITH_PASSWORD = re.compile(r"(\b[a-z][\w+.-]*://[^\s/:@\"']*:)[^\s/@\"']+(?=@)", re.IGNORECASE)
+_WITH_PASSWORD = re.compile(r"(\b[a-z][\w+.-]{0,30}://[^\s/:@\"']*:)[^\s/@\"']+(?=@)", re.IGNORECASE)
 
 Mask = Callable[[str], str]
 

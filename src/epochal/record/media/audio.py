@@ -52,7 +52,7 @@ class Audio(Value):
                 )
             self._rate = 0
             return
-        if not 1 <= int(sample_rate) <= 2**31 - 1 or int(sample_rate) != sample_rate:
+        if not isinstance(sample_rate, int | float | np.number) or not 1 <= sample_rate < 2**31 or sample_rate % 1:
             raise UsageError(f"sample_rate is {sample_rate!r}", hint="give samples a second, such as 44100")
         self._rate, self._extension = int(sample_rate), "wav"
         self._samples = _checked(as_array(data, "a sound"))

@@ -84,7 +84,10 @@ def _cell(cell: object) -> Cell:
     if cell is None or isinstance(cell, str):
         return cell
     if isinstance(cell, np.generic) or hasattr(cell, "item"):
-        cell = cell.item()
+        try:
+            cell = cell.item()
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise UsageError(f"a cell of a chart is one number or text: {error}") from None
     if isinstance(cell, bool | int):
         return int(cell)
     if isinstance(cell, float):

@@ -50,7 +50,11 @@ def _plain_box(box: Any) -> dict[str, Any]:
 def plain_classes(classes: Mapping[int, str] | Sequence[str]) -> dict[str, str]:
     """Return the names of classes by their number, as JSON has them."""
     pairs = classes.items() if isinstance(classes, Mapping) else enumerate(classes)
-    return {str(int(number)): str(name) for number, name in pairs}
+    try:
+        return {str(int(number)): str(name) for number, name in pairs}
+    except (ValueError, TypeError):
+        hint = "give {0: 'road', 1: 'car'}, or a list of names"
+        raise UsageError(f"classes are {classes!r}"[:200], hint=hint) from None
 
 
 def masks_of(masks: object, size: tuple[int, int]) -> dict[str, npt.NDArray[np.uint8]]:

@@ -109,6 +109,8 @@ class Object3D(_Tensors):
                     f"{str(vertices)!r} is no file of an object",
                     hint=f"it ends in {', '.join('.' + f for f in _FILES)}",
                 )
+            if not self._bytes:
+                raise UsageError(f"{str(vertices)!r} is empty")
             return
         points = as_array(vertices, "vertices")
         if points.ndim != 2 or points.shape[1] != 3:
