@@ -378,7 +378,8 @@ def test_the_command_line_reads_and_pushes(address: str, tmp_path: Path) -> None
     best = epochal("lab", "best", "--dir", address, "--json")
     assert result.best is not None
     assert str(result.best.run) in json.dumps(best)
-    assert {run["id"] for run in epochal("ls", "--dir", address, "--json")} == {t.run for t in result.trials}
+    listed = {run["id"].rpartition("/")[2] for run in epochal("ls", "--dir", address, "--json")}
+    assert listed == {t.run for t in result.trials}
     root = Path(result.info.path).parents[2]
     moved = tmp_path / "moved"
     pushed = epochal("push", str(root), f"{address}/second", "--json")

@@ -192,7 +192,7 @@ class RayRunner:
             self._bring(task)
             if (word := _word(task, {})) is not None:
                 found.append(Ended(state=word))
-            elif not self._node_lives(task):
+            elif not self._node_lives(task, late=time.monotonic() > deadline):
                 found.append(Ended(state=_as_recorded(task, replace(state, error=_LOST)), lost=True))
             elif time.monotonic() > deadline:
                 why = f"the process of the trial died, not its machine: {_first(state.traceback or '')}"
@@ -202,12 +202,12 @@ class RayRunner:
         self._doubtful = left
         return found
 
-    def _node_lives(self, task: Task) -> bool:
+    def _node_lives(self, task: Task, *, late: bool) -> bool:
         """Whether the machine of a task is still there, as far as the cluster knows."""
         try:
             node = _node_file(task).read_text(encoding="ascii").strip()
-        except OSError:  # it had not begun
-            return False
+        except OSError:  # it had not begun; where there is a store, word of it may still be on its way
+            return task.store is not None and not late
         return any(facts["NodeID"] == node and facts["Alive"] for facts in self._ray.nodes())
 
 

@@ -8,9 +8,7 @@ folders only.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -21,7 +19,7 @@ from pathlib import Path
 from epochal.errors import RemoteError
 from epochal.facts.lab import TrialState
 from epochal.lab.runner import Task
-from epochal.store.cache import user_cache
+from epochal.store.cache import own_folder
 from epochal.store.labs import LABS_NAME
 from epochal.store.mirror import Mirror, is_heavy
 from epochal.store.remote import Remote
@@ -45,7 +43,7 @@ class SharedStore:
         remote = Remote(address)
         remote.check()
         self.address = remote.address
-        self.root = Path(root) if root is not None else _own_folder(remote.address)
+        self.root = Path(root) if root is not None else own_folder("labs", remote.address)
         self._mirror = Mirror(self.root, remote)
         self._say = say
         self._stream: Stream | None = None
@@ -187,9 +185,3 @@ def _answering(address: str) -> Remote:
             time.sleep(1.0)
         else:
             return remote
-
-
-def _own_folder(address: str) -> Path:
-    name = re.sub(r"[^\w.-]+", "-", address.removeprefix("s3://"))[:60]
-    digest = hashlib.blake2b(address.encode(), digest_size=4).hexdigest()
-    return user_cache() / "labs" / f"{name}-{digest}"

@@ -18,8 +18,9 @@ from epochal.record.origin import code_facts, environment_facts
 from epochal.record.ranks import find_place
 from epochal.record.run import Run
 from epochal.record.secret import Masker
+from epochal.record.streamed import place_of, stream, take
 from epochal.record.surroundings import AlertTargets, begin, choose
-from epochal.store import Resume, RunWriter, default_name, new_run_id, resolve_root
+from epochal.store import Resume, RunWriter, default_name, new_run_id
 
 Mode = Literal["on", "off"]
 
@@ -64,7 +65,8 @@ def init(
     a function that takes an `Alert`, or a list of these; EPOCHAL_ALERT_WEBHOOK adds one.
 
     Raises UsageError for what cannot be, RunExistsError, NotFoundError (`resume="must"`, `fork`), and StorageFullError
-    where the folder cannot be written.
+    where the folder cannot be written. Where `dir` is `s3://bucket/prefix`, the run is recorded in the user's cache and
+    put there meanwhile; RemoteError where that cannot be.
 
     >>> import epochal
     >>> run = epochal.init("example", config={"lr": 0.1}, mode="off")
@@ -77,13 +79,15 @@ def init(
         raise UsageError(f"tags is the string {tags!r}", hint="give a list, such as tags=['baseline']")
     choices = choose(system=system, console=console, code=code, alerts=alerts)
     settings, by_repr = plain_config(config)
-    root, place = resolve_root(dir), find_place(rank, world_size)
+    (root, address), place = place_of(dir, reach=mode == "on"), find_place(rank, world_size)
     where = project if project is not None else project_of_fork(root, fork) or project_of_script()
     if mode == "off":
         entry = stay_out(root, fork)
         settings = {**entry.config, **settings}
         off = Run(None, run_id=id or "off", name=name or "off", project=where, config=settings, strict=False)
         return off.placed(place, entry.parent)
+    if resume != "never":
+        take(root, address, where, id or os.environ.get("EPOCHAL_RUN_ID"))
     entry = enter(place, root, where, run_id=id, resume=resume, fork=fork)
     settings = {**entry.config, **settings}
     masker = Masker(also=[target for target in choices.targets if isinstance(target, str)])
@@ -107,6 +111,7 @@ def init(
         code=facts[0],
         environment=facts[1],
     )
+    stream(writer, address)
     if by_repr:
         warn_user(f"config: {', '.join(by_repr[:8])} cannot be stored as such and kept as text (repr)")
     run = Run(
@@ -130,7 +135,7 @@ def new_id() -> str:
 
 def root_of(dir: str | os.PathLike[str] | None) -> Path:  # noqa: A002 - as `init` has it
     """The folder below which a run of `init(dir=dir)` lies."""
-    return resolve_root(dir)
+    return place_of(dir)[0]
 
 
 def project_of_script() -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 from epochal.errors import EpochalError, NotFoundError
 from epochal.store.layout import resolve_root
 from epochal.store.mirror import Mirror, Pulled, folder_of, is_heavy
-from epochal.store.remote import Entry, Remote, is_remote
+from epochal.store.remote import Entry, Remote, endpoint, is_remote
 
-__all__ = ["CachedStore", "given_place", "open_place", "user_cache"]
+__all__ = ["CachedStore", "given_place", "open_place", "own_folder", "user_cache"]
 
 REFRESH_SECS = 2.0
 REST = 4.0
@@ -33,6 +33,13 @@ def user_cache() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "epochal"
+
+
+def own_folder(kind: str, address: str) -> Path:
+    """The folder in this user's cache for what belongs to an address."""
+    name = re.sub(r"[^\w.-]+", "-", address.removeprefix("s3://"))[:60]
+    digest = hashlib.blake2b(f"{endpoint()}{address}".encode(), digest_size=5).hexdigest()
+    return user_cache() / kind / f"{name}-{digest}"
 
 
 def given_place(given: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
@@ -59,13 +66,7 @@ class CachedStore:
     def __init__(self, address: str) -> None:
         remote = Remote(address)
         self.address = remote.address
-        name = re.sub(r"[^\w.-]+", "-", self.address.removeprefix("s3://"))[:60]
-        digest = hashlib.blake2b(
-            (os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "").encode()
-            + self.address.encode(),
-            digest_size=5,
-        ).hexdigest()
-        self.root = user_cache() / "stores" / f"{name}-{digest}"
+        self.root = own_folder("stores", self.address)
         self.refused: list[str] = []
         self._mirror = Mirror(self.root, remote, cache=True)
         self._ending = threading.Event()

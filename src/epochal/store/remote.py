@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from epochal.errors import MissingExtraError, RemoteError, UsageError
 
-__all__ = ["Entry", "Remote", "is_remote", "parse_address", "safe_parts"]
+__all__ = ["Entry", "Remote", "endpoint", "is_remote", "parse_address", "safe_parts"]
 
 SCHEME = "s3://"
 CONNECT_SECS = 3
@@ -103,13 +103,13 @@ class Remote:
             ) from None
 
     def _made(self, kind: Any, secs: int) -> Any:
-        endpoint = _endpoint()
-        given = {"endpoint": endpoint} if endpoint else {}
+        url = endpoint()
+        given = {"endpoint": url} if url else {}
         return kind(
             self.bucket,
             prefix=self.prefix or None,
             client_options={
-                "allow_http": endpoint.startswith("http://"),
+                "allow_http": url.startswith("http://"),
                 "connect_timeout": f"{CONNECT_SECS}s",
                 "timeout": f"{secs}s",
             },
@@ -208,7 +208,7 @@ class Remote:
         text = str(error).split("Debug source")[0]
         code, status = _CODE.search(text), _STATUS.search(text)
         said = code[1] if code else status[1].strip() if status else ""
-        where = _without_secrets(_endpoint() or "AWS")
+        where = _without_secrets(endpoint() or "AWS")
         if "NoSuchBucket" in text:
             message, hint = f"there is no bucket {self.bucket!r} at {where}", "make it, or mend the address"
         elif isinstance(error, self._api.exceptions.InvalidPathError):
@@ -231,7 +231,8 @@ class Remote:
         raise RemoteError(f"{self.address}: {message}", hint=hint) from None
 
 
-def _endpoint() -> str:
+def endpoint() -> str:
+    """The address of the store's server, empty for Amazon's."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 

@@ -33,6 +33,7 @@ SOON_SECS = 1.0
 LONGEST_SECS = 30.0
 AT_END_SECS = 60.0
 LOOK_SECS = 2.0
+SETTLE_SECS = 1.0
 
 
 class _Followed:
@@ -64,6 +65,9 @@ class _Streamer:
         while not self._ended and lives_here(self._master) is not False:
             self._listen(self._wait())
             self._work()
+        settled = time.monotonic() + SETTLE_SECS
+        while not self._ended and time.monotonic() < settled:  # orders that were given before the death
+            self._listen(settled - time.monotonic())
         deadline = time.monotonic() + self._patience
         for each in self._followed.values():
             each.due, each.behind = 0.0, True
@@ -81,7 +85,7 @@ class _Streamer:
     def _listen(self, secs: float) -> None:
         """Take an order, waiting for so long at most."""
         with contextlib.suppress(queue.Empty):
-            line = self._orders.get(timeout=secs)
+            line = self._orders.get(timeout=max(0.0, secs))
             self._ended = self._ended or not line
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 self._obey(json.loads(line))

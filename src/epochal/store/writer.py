@@ -46,6 +46,7 @@ class RunWriter:
         self._run = run
         self._folder = folder
         self._finished = False
+        self._listeners: list[Callable[[], None]] = []
         self._pid = os.getpid()
         self._drain = Drain(folder, state, on_problem=on_problem, wake=lambda: self._workers.wake())
         self._workers = Workers(self._drain)
@@ -261,6 +262,12 @@ class RunWriter:
             self._workers.stop()
         finally:  # a second Ctrl-C while waiting for a job must not cost the end of the run
             self._drain.end(status, error)
+            for listener in self._listeners:
+                listener()
+
+    def when_ended(self, listener: Callable[[], None]) -> None:
+        """Call `listener` once all is written and the run has said how it ended."""
+        self._listeners.append(listener)
 
     @property
     def _foreign(self) -> bool:
