@@ -248,7 +248,7 @@ def test_a_film_is_there_before_it_is_played(page: Any, lens: str) -> None:
     at_rest(page)
     page.evaluate(
         """() => { window.said = []
-        new MutationObserver(() => window.said.push(document.querySelector('.status')?.innerText ?? ''))
+        new MutationObserver(() => window.said.push(document.querySelector('.page-bar .status')?.innerText ?? ''))
             .observe(document.body, { subtree: true, childList: true, characterData: true }) }"""
     )
     page.get_by_role("button", name="Film", exact=True).click()
