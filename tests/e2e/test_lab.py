@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from epochal.facts.lab import LabInfo, TrialState
-from epochal.store.labs import LabLog
+from epochal.facts.lab import LabInfo, Trial, TrialState
+from epochal.store.labs import LabLog, new_lab_id
 from epochal.store.writer import RunWriter
 from tests.e2e.conftest import STUDIO
 from tests.e2e.test_inside import accessible
@@ -53,16 +53,14 @@ def drawn(page: Any, name: str) -> int:
     """How many pixels of a chart are not empty, once it is near the screen."""
     canvas = card(page, name).locator("canvas").first
     canvas.scroll_into_view_if_needed()
-    return int(
-        canvas.evaluate(
-            """(canvas) => {
-              const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
-              let n = 0
-              for (let i = 3; i < data.length; i += 4) n += data[i] > 0 ? 1 : 0
-              return n
-            }"""
-        )
-    )
+    filled = """(canvas) => {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+      let n = 0
+      for (let i = 3; i < data.length; i += 4) n += data[i] > 0 ? 1 : 0
+      return n
+    }"""
+    page.wait_for_function(f"(canvas) => ({filled})(canvas) > 0", arg=canvas.element_handle())
+    return int(canvas.evaluate(filled))
 
 
 def saved(page: Any, name: str, entry: str) -> Path:
@@ -83,7 +81,6 @@ def test_shows_trials_effects_curves_and_failures(page: Any, lab: str) -> None:
     assert re.search(told, effects)
     assert "What was chosen outweighs the seed" in card(page, "Choice or chance").inner_text()
     for name in ("accuracy of all trials", "loss of all trials", "Parameters and outcomes", "Scatter"):
-        page.wait_for_timeout(300)
         assert drawn(page, name) > 500, name
     failed = card(page, "Failed and stopped trials")
     failed.get_by_text("Traceback", exact=True).click()
@@ -109,6 +106,15 @@ def test_a_brush_keeps_trials_and_the_address_holds_it(page: Any, lab: str) -> N
     page.reload()
     ready(page)
     assert card(page, "Trials").locator("header p").inner_text() == about
+    # Who drags from near the end of an axis keeps what stands just there.
+    x = box["x"] + 56  # the first axis, a choice of two
+    y = card(page, "Parameters and outcomes").locator("canvas").last.bounding_box()["y"]
+    page.mouse.move(x, y + 48)
+    page.mouse.down()
+    page.mouse.move(x, y + 100, steps=4)
+    page.mouse.up()
+    page.wait_for_url(re.compile(r"labbrush=.*~1\.0000"))
+    assert not card(page, "Trials").locator("header p").inner_text().startswith("0 of")
     page.get_by_role("button", name="Show all again").click()
     page.get_by_text("all 16 trials").wait_for()
 
@@ -198,6 +204,35 @@ def test_a_lab_that_runs_is_followed(page: Any, lab: str, root: Path) -> None:
     _finish(root, info)
     page.get_by_text("8 finished").first.wait_for(timeout=15_000)
     page.get_by_text("all 8 trials").first.wait_for()
+
+
+def test_a_lab_that_begins_shows_its_first_epochs(page: Any, tmp_path: Path) -> None:
+    """From the hint that nothing has begun, through the first trial, to what its parameters did not do yet."""
+    from epochal.server import make_app, start_in_background
+
+    planned = tuple(
+        Trial(number=k, configuration=k, repeat=0, seed=0, parameters={"dropout": k / 10}) for k in range(2)
+    )
+    info = LabInfo(id=new_lab_id(), name="new", project="new", created=time.time(), trials=planned)
+    with start_in_background(make_app(tmp_path, studio_folder=STUDIO), port=0) as server, LabLog(tmp_path, info) as log:
+        open_page(page, server.url, "lab")
+        page.get_by_role("heading", name="No trial has begun").wait_for()
+        writer = RunWriter.create(tmp_path, project="new", name="first", group=info.id)
+        log.started(planned[0], attempt=1, run=writer.run_id)
+        page.get_by_text("1 running, ").or_(page.get_by_text("1 waiting, 1 running")).first.wait_for()
+        for epoch in range(1, 4):
+            writer.append_many({"epoch": epoch, "train/loss": 1 / epoch, "val/loss": 1.2 / epoch}, epoch, time.time())
+        writer.flush()
+        # The trial goes on: its curves are there, and effects wait for trials that finish.
+        card(page, "loss of all trials").locator("canvas").first.wait_for()
+        assert "No trial has finished yet" in card(page, "What each parameter did").inner_text()
+        for epoch in range(4, 7):
+            writer.append_many({"epoch": epoch, "train/loss": 1 / epoch, "val/loss": 1.2 / epoch}, epoch, time.time())
+        metrics = {"val_accuracy": float("nan")}
+        log.ended(TrialState(trial=planned[0], status="finished", run=writer.run_id, attempt=1, metrics=metrics))
+        writer.finish()
+        page.get_by_text("not finite", exact=True).wait_for()
+        page.get_by_text("No finished trial has a finite val_accuracy").wait_for()
 
 
 def _finish(root: Path, info: LabInfo) -> None:
