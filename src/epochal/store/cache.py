@@ -82,6 +82,10 @@ class CachedStore:
             raise NotFoundError(f"There is nothing in {self.address}", hint="is that where runs were put?")
         count = 0
         self.refused = []
+        for folder in self._mirror.folders():
+            if folder not in found and (self.root / folder).exists():
+                with self._mirror.held():
+                    self._mirror.forget(folder)
         rounds: list[Callable[[str], bool]] = [lambda name: not is_heavy(name)]
         for wanted in rounds + [lambda name: True] * heavy:
             for folder in sorted(found, reverse=True):

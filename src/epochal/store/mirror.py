@@ -331,8 +331,21 @@ class Mirror:
         """Whether anything of a folder was the same at both ends before."""
         return bool(self._read(folder))
 
+    def folders(self) -> list[str]:
+        """The folders of which something is known."""
+        found = (path.relative_to(self._notes).as_posix()[:-5] for path in self._notes.rglob("*.json"))
+        return sorted(folder for folder in found if not folder.startswith("."))
+
+    def forget(self, folder: str) -> None:
+        """Take a folder away that the store does not have any more, and what is known of it."""
+        self.pull(folder, entries=[])
+        for path, _, _ in os.walk(self.root / folder, topdown=False):
+            with contextlib.suppress(OSError):  # there is something in it that did not come from the store
+                Path(path).rmdir()
+        self._note(folder).unlink(missing_ok=True)
+
     def _note(self, folder: str) -> Path:
-        return self._notes.joinpath(*folder.split("/")).with_suffix(".json")
+        return self._notes / f"{folder}.json"
 
     def _read(self, folder: str) -> Known:
         path = self._note(folder)
