@@ -387,3 +387,44 @@ def test_a_run_without_a_network_says_so(tmp_path: Path) -> None:
         answer = ask.post(place, json={"methods": ["saliency"], "example": 0})
         assert answer.status_code == 404
         assert answer.json()["error"]["code"] == "network_missing"
+
+
+def test_networks_of_one_size_of_batch_and_of_words_say_what_they_say(tmp_path: Path) -> None:
+    """A program whose batch is fixed is asked about one example; one that takes words says that it has no gradient."""
+    nn = torch.nn
+    torch.manual_seed(0)
+
+    class Pair(nn.Module):
+        """Takes batches of two alone: the mean of a batch is taken apart from it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = nn.Conv2d(3, 4, 3)
+            self.head = nn.Linear(4, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.head(self.part(x).reshape(2, 4, -1).mean(dim=2))
+
+    x = torch.rand(8, 3, 6, 6)
+    words = nn.Sequential(nn.Embedding(7, 6), nn.Flatten(), nn.Linear(24, 3))
+    for name, net, given in (("pair", Pair(), x), ("words", words, torch.arange(32).reshape(8, 4) % 7)):
+        with epochal.init(project="other", name=name, dir=tmp_path, strict=True) as run:
+            run.watch(net, inputs=(given[:2],))
+            run.log({"loss": 1.0}, step=1)
+            run.snapshot(1)
+            said = torch.cat([net(given[i : i + 2]) for i in range(0, 8, 2)]).softmax(1).detach().numpy()
+            run.log_predictions(given.numpy(), [0] * 8, said, step=1)
+    with asking(tmp_path) as client:
+        for name in ("pair", "words"):
+            reader = epochal.open(tmp_path).run(f"other/{name}")
+            lens = f"/api/v1/runs/other/{reader.stored.run_id}/lens"
+            job = looked(client, lens, methods=["saliency"], series="predictions", example=2)
+            assert job["error"] is None, job["error"]
+            found = reader.predictions()
+            best = int(found.probabilities[2].argmax())
+            assert job["input"]["answers"][0]["index"] == best
+            assert job["input"]["answers"][0]["confidence"] == pytest.approx(found.probabilities[2][best], abs=0.01)
+            if name == "words":
+                assert "whole numbers" in job["failures"][0]["error"]["message"]
+            else:
+                assert maps(client, job, "saliency")[1]["maps"].shape == (1, 6, 6)

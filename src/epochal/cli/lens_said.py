@@ -21,16 +21,9 @@ def answers(network: Network, photo: Photo) -> list[dict[str, Any]]:
     """The network's first answers: class, name, score and share of all."""
     import numpy as np
 
-    from epochal.network.dense import DenseNetwork
+    from epochal.lens.answering import scores_of
 
-    if isinstance(network, DenseNetwork):
-        scores = np.asarray(network(photo.array[None]))
-    else:
-        from epochal.lens.asking import Subject, to_array
-
-        subject = Subject(network)
-        with subject.asking(gradients=False):
-            scores = to_array(subject.outputs(subject.example(photo.array)))
+    scores = scores_of(network, photo.array)
     if scores.ndim != 2 or scores.shape[1] < 2:
         return []
     row = scores[0].astype(np.float64)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from epochal.lens.answering import scores_of
 from epochal.lens.class_images import ClassImages, class_images
 from epochal.network import Network
 from epochal.network.confidence import confidences
@@ -87,7 +88,7 @@ def _notes(
     rows = np.unique(np.linspace(0, len(inputs) - 1, min(_COMPARED, len(inputs))).astype(int))
     off = 0
     for i in rows:
-        outputs = np.asarray(network(inputs[i : i + 1]), np.float64).reshape(-1)
+        outputs = np.asarray(scores_of(network, inputs[i]), np.float64).reshape(-1)
         sure, _ = confidences(outputs, network.graph)
         difference = math.inf if sure.shape != recorded[i].shape else float(np.abs(sure - recorded[i]).max(initial=0.0))
         off += difference > _OFF

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from epochal.errors import EpochalError, UsageError
+from epochal.lens.answering import scores_of
 from epochal.lens.methods import METHODS
 from epochal.lens.methods import look as look_with
 from epochal.lens.photos import Photo
@@ -234,10 +235,8 @@ class Look:
 
     def _seen(self, photo: Photo) -> tuple[dict[str, Any], Array]:
         """A LensInput: what the network says of the input; and how sure it is of each class."""
-        shape = self._network.input_shape or photo.array.shape
-        outputs: Any = self._network(photo.array.reshape(1, *shape).astype(np.float32))
-        outputs = outputs[0] if isinstance(outputs, tuple | list) and len(outputs) == 1 else outputs
-        if not isinstance(outputs, np.ndarray) or outputs.shape[:1] != (1,) or not outputs.size:
+        outputs = scores_of(self._network, photo.array.astype(np.float32))
+        if outputs.shape[:1] != (1,) or not outputs.size:
             raise UsageError("The network does not answer with one row of numbers.")
         flat = outputs.reshape(-1).astype(np.float64)
         sure, meaning = confidences(flat, self._network.graph)

@@ -193,6 +193,7 @@ export class Looks {
   close(): void {
     this.#abandon()
     this.endFilm()
+    this.problem = null
     this.#last = ''
   }
 

@@ -55,6 +55,7 @@ export const lensWords = {
   choose: 'Choose a picture',
   paste: 'or paste one (Ctrl+V), or drop it here',
   chosen: 'The picture that you chose',
+  uploading: 'Handing over the picture…',
   uploadFailed: 'This file is no picture that can be read',
   noPhotos: 'Sample photos come with scikit-image and scikit-learn; neither is installed where the Studio runs',
   noPictures: 'This network takes no pictures: choose an example',

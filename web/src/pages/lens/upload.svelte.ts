@@ -7,6 +7,9 @@ import { lensWords as w } from './words'
 const MOST_BYTES = 900_000
 const SIDES = [1600, 1024, 640]
 
+/** Whether a picture is on its way. */
+export const uploading = $state({ busy: false })
+
 /** The file itself where it is small, else the same picture smaller. Rejects what no browser can read. */
 async function fitting(file: Blob): Promise<Blob> {
   if (file.size <= MOST_BYTES) return file
@@ -33,12 +36,15 @@ async function fitting(file: Blob): Promise<Blob> {
 /** Hands a picture to the server, and makes it the input in the address; says so where it cannot be read. */
 export async function upload(file: Blob | null): Promise<void> {
   if (!file) return
+  uploading.busy = true
   try {
     const { picture } = await source().keepPicture(await fitting(file))
     address.set('picture', picture)
     address.set('from', 'picture')
   } catch (error) {
     toasts.say(error instanceof Error && 'hint' in error ? error.message : w.uploadFailed, { bad: true })
+  } finally {
+    uploading.busy = false
   }
 }
 
