@@ -111,6 +111,27 @@ def test_multiply_adds_of_other_layers() -> None:
         assert graph.multiply_adds in (seen, seen + 2 * 2 * 6 * 6 * 3)
 
 
+def test_multiply_adds_of_layers_around_layers_and_of_attention() -> None:
+    inputs, others = keras.Input((5, 6)), keras.Input((7, 6))
+
+    def total(made: Any) -> int | None:
+        return build_graph(keras.Model([inputs, others], made)).multiply_adds
+
+    steps = 5 * (4 * 7 * (6 + 7))
+    assert total(L.Bidirectional(L.LSTM(7))(inputs)) == 2 * steps
+    assert total(L.RNN([L.LSTMCell(7), L.GRUCell(3)])(inputs)) == steps + 5 * 3 * 3 * (7 + 3)
+    assert total(L.TimeDistributed(L.Dense(4))(inputs)) == 5 * 6 * 4
+    assert total(L.SpectralNormalization(L.Dense(4))(inputs)) == 5 * 6 * 4
+    assert total(L.Attention()([inputs, others])) == 5 * 7 * (6 + 6)
+    assert total(L.Attention(score_mode="concat")([inputs, others])) == 5 * 7 * 6
+    assert total(L.AdditiveAttention()([inputs, others])) == 5 * 7 * 6
+    query, shared = 5 * 6 * 16, 2 * 7 * 6 * 8
+    assert total(L.GroupQueryAttention(4, 4, 2)(inputs, others)) == query + shared + 2 * 5 * 7 * 16 + 5 * 16 * 6
+    frames = keras.Input((3, 8, 8, 2))
+    film = build_graph(keras.Model(frames, L.TimeDistributed(L.Conv2D(4, 3))(frames)))
+    assert film.multiply_adds == 3 * 36 * 4 * 18
+
+
 def test_a_model_inside_is_a_group() -> None:
     inner_in = keras.Input((4,))
     inner = keras.Model(inner_in, L.Dense(4, name="dense")(inner_in), name="inner")

@@ -188,6 +188,8 @@ export const pageWords = {
     equalBlocks: 'Equal blocks',
     inside: 'Inside',
     multiplyAdds: 'Multiply-adds',
+    multiplyAddsAtLeast: (n: number) =>
+      `Of one example; not known of ${n.toLocaleString('en')} ${n === 1 ? 'layer' : 'layers'}`,
     multiplyAddsTitle: 'of matrix products and convolutions, in the forward pass of one example',
     units: 'Units',
     memory: 'Memory',

@@ -104,7 +104,8 @@ def _show_network(graph: Graph, terminal: Terminal) -> None:
             f"{graph.parameter_count:,} parameters{size}" + (f", {frozen:,} of them frozen" if frozen else "")
         )
     if worked:
-        terminal.line(f"{graph.multiply_adds:,} multiply-adds in the forward pass of one example")
+        least = "at least " if any(layer.multiply_adds is None for layer in graph.layers) else ""
+        terminal.line(f"{least}{graph.multiply_adds:,} multiply-adds in the forward pass of one example")
     with_weights = {layer.module for layer in graph.layers if layer.parameter_count}
     again = with_weights & graph.shared.keys()
     for count, one, many in (

@@ -13,7 +13,7 @@ from epochal.facts.products import einsum_products
 
 __all__ = ["multiply_adds"]
 
-_FREE = ("Lambda", "TimeDistributed", "Bidirectional")  # they run something else, which is not looked into
+_FREE = ("Lambda",)  # it runs something else, which is not looked into
 
 
 def multiply_adds(what: Any, given: Sequence[Shape], made: Sequence[Shape]) -> int | None:
@@ -45,8 +45,14 @@ def _count(what: Any, given: list[Shape], made: list[Shape]) -> int | None:
         return einsum_products(what.equation, (given[0], tuple(what.kernel.shape)))
     if isinstance(what, layers.MultiHeadAttention):
         return _attention(what, given)
+    if isinstance(what, layers.GroupQueryAttention):
+        return _grouped_attention(what, given)
+    if isinstance(what, layers.Attention | layers.AdditiveAttention):
+        return _plain_attention(what, given)
     if isinstance(what, layers.RNN):
         return _recurrent(what, given[0])
+    if isinstance(what, layers.Wrapper | layers.Bidirectional):
+        return _wrapped(what, given, made)
     kind = type(what).__name__
     if isinstance(what, keras.layers.Layer):
         if what.__class__.__module__.startswith("keras.src.layers.convolutional"):
@@ -76,10 +82,45 @@ def _convolution(what: Any, given: Shape, made: Shape) -> int:
 
 
 def _recurrent(what: Any, given: Shape) -> int | None:
-    cell = what.cell
-    if type(what).__name__.startswith("Conv") or not hasattr(cell, "recurrent_kernel"):
+    """Each weight is used once for each step, of all cells that stand on one another."""
+    cells = getattr(what.cell, "cells", [what.cell])
+    if type(what).__name__.startswith("Conv") or not all(hasattr(cell, "recurrent_kernel") for cell in cells):
         return None
-    return given[1] * int(math.prod(cell.kernel.shape) + math.prod(cell.recurrent_kernel.shape))
+    kernels = [math.prod(kernel.shape) for cell in cells for kernel in (cell.kernel, cell.recurrent_kernel)]
+    return given[1] * int(sum(kernels))
+
+
+def _wrapped(what: Any, given: list[Shape], made: list[Shape]) -> int | None:
+    """What the layer inside costs: at every step, in both directions, or once."""
+    layers = keras.layers
+    if isinstance(what, layers.TimeDistributed):
+        inside = [(shape[0], *shape[2:]) for shape in given], [(shape[0], *shape[2:]) for shape in made]
+        once = _count(what.layer, *inside)
+        return None if once is None else given[0][1] * once
+    if isinstance(what, layers.Bidirectional):
+        both = [_recurrent(one, given[0]) for one in (what.forward_layer, what.backward_layer)]
+        return None if None in both else sum(one for one in both if one is not None)
+    if isinstance(what, layers.SpectralNormalization):  # it works on its kernel in training alone
+        return _count(what.layer, given, made)
+    return None
+
+
+def _plain_attention(what: Any, given: list[Shape]) -> int:
+    """Queries with keys where these are multiplied and not added, then scores with values."""
+    query, value = given[0], given[1]
+    pairs = math.prod(query[1:-1]) * math.prod(value[1:-1])
+    multiplied = type(what).__name__ == "Attention" and what.score_mode == "dot"
+    return pairs * (value[-1] + (query[-1] if multiplied else 0))
+
+
+def _grouped_attention(what: Any, given: list[Shape]) -> int:
+    """As of many heads, of which several share their keys and values."""
+    query, value = given[0], given[1]
+    targets, sources = math.prod(query[1:-1]), math.prod(value[1:-1])
+    wide, shared = what.num_query_heads * what.head_dim, what.num_key_value_heads * what.head_dim
+    key = given[2] if len(given) > 2 else value
+    into = targets * query[-1] * wide + sources * (key[-1] + value[-1]) * shared
+    return int(into + 2 * targets * sources * wide + targets * wide * query[-1])
 
 
 def _attention(what: Any, given: list[Shape]) -> int:

@@ -288,6 +288,11 @@ def _unused(
         if left:
             settings = attributes(modules[name]) | {"used": False}
             layer_id = name or kind
-            found.append(Layer(layer_id=layer_id, kind=kind, module=name, parameters=left, attributes=settings))
+            ran = 0 if layers else None  # of a network that never ran nothing is known
+            found.append(
+                Layer(
+                    layer_id=layer_id, kind=kind, module=name, parameters=left, attributes=settings, multiply_adds=ran
+                )
+            )
             drawn |= {p.name for p in left}
     return found

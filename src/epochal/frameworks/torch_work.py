@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from epochal.facts import Shape
-from epochal.facts.products import einsum_products
+from epochal.facts.products import chain_products, einsum_products
 
 __all__ = ["multiply_adds"]
 
@@ -41,6 +41,21 @@ def _product(given: list[Shape], output: Shape, _: Mapping[str, Any]) -> int:
 
 def _added_product(given: list[Shape], output: Shape, _: Mapping[str, Any]) -> int:
     return math.prod(output) * given[1][-1]
+
+
+def _sum_of_products(given: list[Shape], _output: Shape, _: Mapping[str, Any]) -> int:
+    return math.prod(given[1]) * given[2][-1]
+
+
+def _tensor_product(given: list[Shape], output: Shape, settings: Mapping[str, Any]) -> int:
+    """What is made, times the sizes over which it is summed."""
+    dims = settings["dims_self"]
+    summed = dims if isinstance(dims, list) else [dims]
+    return math.prod(output) * math.prod(given[0][dim] for dim in summed)
+
+
+def _chain(given: list[Shape], _output: Shape, _: Mapping[str, Any]) -> int:
+    return chain_products(given)
 
 
 def _convolution(given: list[Shape], output: Shape, settings: Mapping[str, Any]) -> int:
@@ -92,8 +107,14 @@ def _einsum(given: list[Shape], _output: Shape, settings: Mapping[str, Any]) -> 
 
 _COUNTS: dict[str, Callable[[list[Shape], Shape, Mapping[str, Any]], int | None]] = {
     "linear": _linear,
-    **dict.fromkeys(("mm", "matmul", "bmm", "mv", "dot", "vdot", "inner", "rmatmul", "imatmul"), _product),
+    **dict.fromkeys(
+        ("mm", "matmul", "bmm", "mv", "dot", "vdot", "inner", "rmatmul", "imatmul", "linalg_matmul"), _product
+    ),
+    **dict.fromkeys(("linalg_vecdot", "vecdot"), _product),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), _added_product),
+    "addbmm": _sum_of_products,
+    "tensordot": _tensor_product,
+    **dict.fromkeys(("linalg_multi_dot", "chain_matmul", "multi_dot"), _chain),
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "convolution"), _convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed),
     "scaled_dot_product_attention": _attention,

@@ -114,7 +114,9 @@ def _held(node: Node, found: Model, same: dict[str, str]) -> tuple[Parameter, ..
     held: dict[str, Parameter] = {}
     for place, name in enumerate(node.inputs):
         tensor = found.tensors.get(same.get(name, name))
-        if tensor is None or math.prod(tensor.shape) < 2 or (tensor.dtype not in FLOATS and place not in roles):
+        # A single number is a bias or a weight where one belongs, else a constant of the arithmetic.
+        least = 1 if place in roles else 2
+        if tensor is None or math.prod(tensor.shape) < least or (tensor.dtype not in FLOATS and place not in roles):
             continue
         role = roles.get(place, "other")
         layout = _layout(node, tensor.shape) if role == "weight" else ()
