@@ -281,10 +281,12 @@ def read_outline(
         for item in kept:
             try:
                 answers, classes = _answers(stored, item, known)
-                key, made = _set_of(stored, item, len(answers), classes, known)
+                key = _examples_key(item, len(answers), classes, known)
+                if key not in sets:  # most steps are of the same examples: these are looked up once
+                    sets[key] = len(sets), _set_of(stored, item, len(answers), classes, known)
             except DamagedError:
                 continue
-            number = sets.setdefault(key, (len(sets), made))[0]
+            number = sets[key][0]
             steps.append(item.step)
             of.append(number)
             predicted.append(answers)
@@ -317,10 +319,16 @@ def _answers(stored: StoredRun, item: MediaItem, known: AnswersMemory) -> tuple[
     return answers, classes
 
 
-def _set_of(
-    stored: StoredRun, item: MediaItem, count: int, classes: int, known: AnswersMemory
-) -> tuple[object, ExampleSet]:
-    """What tells the examples of a step from others, and what is known of them."""
+def _examples_key(item: MediaItem, count: int, classes: int, known: AnswersMemory) -> object:
+    """What tells the examples of a step from others."""
+    truth = _hash_of(item, "truth_blob")
+    labels = None if truth else known.own_labels.get(item.sha256)
+    blob = str(item.meta.get("inputs_blob", ""))
+    return truth, None if labels is None else labels.tobytes(), blob, count, classes
+
+
+def _set_of(stored: StoredRun, item: MediaItem, count: int, classes: int, known: AnswersMemory) -> ExampleSet:
+    """What is known of the examples of a step."""
     truth = _hash_of(item, "truth_blob")
     ids: Any = None
     names = _names(item, "class_names")
@@ -334,8 +342,7 @@ def _set_of(
         ids = _texts(header, "ids") if ids is None else ids
         names = _texts(header, "class_names")
     blob = str(item.meta.get("inputs_blob", ""))
-    key = (truth, None if truth or labels is None else labels.tobytes(), blob, count, classes)
-    return key, ExampleSet(
+    return ExampleSet(
         examples=count,
         classes=classes,
         labels=labels,
