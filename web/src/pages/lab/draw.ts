@@ -66,6 +66,11 @@ export function drawCurves(pen: Pen, ink: Ink, curves: readonly DrawnCurve[], fr
   }
 }
 
+/** Lets all that is drawn step back, so that one thing drawn over it is seen among thousands. */
+export function veil(pen: Pen, ink: Ink, { x, y }: Frame): void {
+  pen.rect(x.from + 1, y.to, x.to - x.from - 1, y.from - y.to, ink.panel, 0.62)
+}
+
 /** The curve whose line is nearest to a place, within some pixels. */
 export function curveAt(curves: readonly DrawnCurve[], frame: Frame, at: { x: number; y: number }): DrawnCurve | null {
   let [best, least] = [null as DrawnCurve | null, 14]
@@ -146,6 +151,12 @@ export const axisY = (place: number, height: number): number =>
   height - AXIS_BOTTOM - place * (height - AXIS_TOP - AXIS_BOTTOM)
 export const placeAtY = (y: number, height: number): number =>
   Math.min(1, Math.max(0, (height - AXIS_BOTTOM - y) / (height - AXIS_TOP - AXIS_BOTTOM)))
+
+/** Where the lines lie. */
+export const parallelFrame = (width: number, height: number): Frame => ({
+  x: { low: 0, high: 1, from: AXIS_SIDE, to: width - AXIS_SIDE },
+  y: { low: 0, high: 1, from: height - AXIS_BOTTOM, to: AXIS_TOP },
+})
 
 export interface Strand {
   trial: number

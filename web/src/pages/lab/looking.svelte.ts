@@ -8,7 +8,7 @@ import { colourTable } from '../../maths/colourmaps'
 import type { LabDocument, TrialDocument } from '../../wire/types'
 import type { LabData } from './data.svelte'
 import {
-  axisOf,
+  Axes,
   cellOf,
   columnsOf,
   inBrush,
@@ -18,7 +18,6 @@ import {
   sorted,
   writeBrush,
   writeNumbers,
-  type Axis,
   type Brush,
   type Column,
 } from './trials'
@@ -47,7 +46,7 @@ export class Looking {
   readonly data: LabData
   readonly document: LabDocument
   readonly columns: readonly Column[]
-  readonly axes: ReadonlyMap<string, Axis>
+  readonly axes: Axes
   /** The trial under the mouse, on whichever chart. */
   over = $state.raw<number | null>(null)
 
@@ -57,9 +56,7 @@ export class Looking {
     this.data = data
     this.document = document
     this.columns = columnsOf(document)
-    this.axes = new Map(
-      [{ id: 'trial', title: 'trial' }, ...this.columns].map((column) => [column.id, axisOf(column, document.trials)]),
-    )
+    this.axes = new Axes([{ id: 'trial', title: 'trial' }, ...this.columns], document.trials)
   }
 
   readonly hidden = $derived(readNumbers(address.get('labhide')))

@@ -106,6 +106,34 @@ export function axisOf(column: Pick<Column, 'id' | 'title'>, trials: readonly Tr
   return { id, title, kind, low, high, choices: [], marks: different.length <= MARKS_MOST ? different : [] }
 }
 
+/** The axes of columns by their ids, each worked out when it is first asked for: of thousands of trials that takes a while. */
+export class Axes {
+  readonly #columns: ReadonlyMap<string, Pick<Column, 'id' | 'title'>>
+  readonly #trials: readonly TrialDocument[]
+  readonly #made = new Map<string, Axis>()
+
+  constructor(columns: readonly Pick<Column, 'id' | 'title'>[], trials: readonly TrialDocument[]) {
+    this.#columns = new Map(columns.map((column) => [column.id, column]))
+    this.#trials = trials
+  }
+
+  /** What may be an axis, in the order of the columns. */
+  get columns(): Pick<Column, 'id' | 'title'>[] {
+    return [...this.#columns.values()]
+  }
+
+  has(id: string): boolean {
+    return this.#columns.has(id)
+  }
+
+  get(id: string): Axis | undefined {
+    const column = this.#columns.get(id)
+    let axis = this.#made.get(id)
+    if (column && !axis) this.#made.set(id, (axis = axisOf(column, this.#trials)))
+    return axis
+  }
+}
+
 /** Where a cell lies on an axis, from 0 to 1; NaN where it lies nowhere. */
 export function placeOn(axis: Axis, cell: Cell): number {
   if (cell === null) return NaN
@@ -169,7 +197,7 @@ export function readBrush(text: string): Brush {
   return found
 }
 
-export const inBrush = (trial: TrialDocument, brush: Brush, axes: ReadonlyMap<string, Axis>): boolean =>
+export const inBrush = (trial: TrialDocument, brush: Brush, axes: Pick<Axes, 'get'>): boolean =>
   [...brush].every(([id, [low, high]]) => {
     const axis = axes.get(id)
     if (!axis) return true
