@@ -160,8 +160,35 @@ def test_a_reader_that_comes_between_two_puts_misses_nothing(remote: Remote, tmp
     assert looks > 20
 
 
+def test_a_push_between_listing_and_taking_leaves_no_hole(remote: Remote, tmp_path: Path) -> None:
+    there, here = tmp_path / "a", tmp_path / "b"
+    writer = begin(there, run_id="run")
+    up, down = Mirror(there, remote), Mirror(here, remote)
+    reader = StoredRun(here / "p/run")
+    for turn in range(6):
+        for step in range(turn * 150, turn * 150 + 100):
+            writer.log({"loss": float(step)}, step)
+        up.push("p/run")
+        listed = remote.entries("p/run")
+        for step in range(turn * 150 + 100, turn * 150 + 150):
+            writer.log({"loss": float(step)}, step)
+        writer._drain._scalars.end()  # what follows is in a segment that the listing does not have
+        writer._drain.renew_all = True
+        writer._drain.cycle()
+        up.push("p/run")
+        down.pull("p/run", entries=listed)
+        found = reader.scalars()
+        steps = found["loss"].steps.tolist() if "loss" in found else []
+        assert steps == list(range(len(steps)))
+        assert len(steps) >= turn * 150
+    down.pull("p/run")
+    assert reader.scalars(["loss"])["loss"].steps.tolist() == list(range(900))
+    writer.finish()
+
+
 def test_a_file_that_was_changed_here_is_not_overwritten(remote: Remote, tmp_path: Path) -> None:
     record(tmp_path / "a")
+    (tmp_path / "a/p/run/meta.json").write_text('{"name": "both"}')
     Mirror(tmp_path / "a", remote).push("p/run")
     here = Mirror(tmp_path / "b", remote)
     here.pull("p/run")
