@@ -131,7 +131,7 @@ class Deferred:
         """Send for the rest and wait until all is recorded."""
         self.flush()
         with self._idle:
-            self._idle.wait_for(lambda: not self._under_way, PATIENCE_SECONDS)
+            self._idle.wait_for(lambda: self._over or not self._under_way, PATIENCE_SECONDS)
 
     def finish(self) -> None:
         """Wait until all is recorded, and count what does not come."""
