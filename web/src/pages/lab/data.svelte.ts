@@ -4,7 +4,7 @@ import { source } from '../../source/source'
 import { labs } from '../../state/labs.svelte'
 import type { TrialCurve } from '../../wire/labs'
 import type { EffectsDocument, ImportanceDocument, LabDocument } from '../../wire/types'
-import type { Curves } from './trials'
+import { stretches, type Curves } from './trials'
 
 /** Trials whose curves come in one answer: the first are drawn while the others are on their way. */
 const AT_ONCE = 400
@@ -80,7 +80,7 @@ export class LabData {
   grow(trials: readonly number[]): void {
     if (!this.#names.length) return
     this.#work = this.#work.then(async () => {
-      for (const trial of trials) await this.#fetch(this.#names, trial, 1)
+      for (const [first, count] of stretches(trials, AT_ONCE)) await this.#fetch(this.#names, first, count)
     })
   }
 

@@ -11,6 +11,7 @@ import {
   readNumbers,
   roundLabelsOn,
   sorted,
+  stretches,
   valueOn,
   valueText,
   writeBrush,
@@ -116,4 +117,22 @@ describe('round labels of an axis', () => {
     expect(new Set(near).size).toBe(near.length)
     expect(near.every((text) => String(text).endsWith(' s'))).toBe(true)
   })
+})
+
+test('numbers are asked for in stretches', () => {
+  expect(stretches([], 10)).toEqual([])
+  expect(stretches([7, 3, 4, 4, 5], 10)).toEqual([[3, 5]])
+  expect(stretches([1, 20], 10)).toEqual([
+    [1, 1],
+    [20, 1],
+  ])
+  const all = stretches(
+    Array.from({ length: 25 }, (_, k) => k),
+    10,
+  )
+  expect(all).toEqual([
+    [0, 10],
+    [10, 10],
+    [20, 5],
+  ])
 })

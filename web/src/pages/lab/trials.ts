@@ -210,6 +210,18 @@ export const readNumbers = (text: string): ReadonlySet<number> =>
   new Set(text.split(',').flatMap((part) => (/^\d+$/.test(part) ? [Number(part)] : [])))
 export const writeNumbers = (numbers: Iterable<number>): string => [...numbers].sort((a, b) => a - b).join(',')
 
+/** Numbers as stretches [first, count] that hold them all, none longer than `most`; neighbours come together. */
+export function stretches(numbers: readonly number[], most: number, gap = 4): [number, number][] {
+  const found: [number, number][] = []
+  for (const n of [...new Set(numbers)].sort((a, b) => a - b)) {
+    const last = found.at(-1)
+    const count = last ? n - last[0] + 1 : Infinity
+    if (last && count <= most && n - (last[0] + last[1]) <= gap) last[1] = count
+    else found.push([n, 1])
+  }
+  return found
+}
+
 /** Curves by the trial's number and the series' name. */
 export type Curves = ReadonlyMap<number, ReadonlyMap<string, TrialCurve>>
 
