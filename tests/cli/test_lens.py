@@ -129,3 +129,40 @@ def test_what_cannot_be_says_so(place: Path, words: list[str], code: int, said: 
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_channel_is_explained_and_a_map_checked_of_a_recorded_example(place: Path, tmp_path: Path) -> None:
+    network = build()
+    x = np.random.default_rng(1).random((6, 1, 12, 12)).astype(np.float32)
+    with package.init(project="p", name="examples", dir=tmp_path, strict=True) as run:
+        run.watch(network, inputs=torch.zeros(2, 1, 12, 12), examples=(torch.from_numpy(x), [0, 1, 2, 0, 1, 2]))
+        run.log({"loss": 1.0}, step=1)
+        run.snapshot(1)
+    said = json_of(
+        "lens", "latest", "--dir", tmp_path, "--example", "4", "--method", "saliency", "--inside", "0", "--target", "2",
+        "--place", "3,5", "--to", tmp_path / "unit.npz", env=ENV,
+    )  # fmt: skip
+    reader = package.open(tmp_path).run("latest")
+    given = reader.predictions().given
+    assert given is not None
+    image = np.ascontiguousarray(given[4].transpose(2, 0, 1)) if given.ndim == 4 and given.shape[3] == 1 else given[4]
+    inner = package.lens.inside(reader.network(), "0", place=(3, 5))
+    expected = package.lens.saliency(inner, image.reshape(1, 12, 12), target=2)
+    assert said["methods"][0]["score"] == pytest.approx(expected.score, rel=1e-4)
+    with np.load(tmp_path / "unit.npz") as held:
+        np.testing.assert_allclose(held["saliency"][0], expected.array, atol=1e-6)
+    checked = json_of(
+        "lens", "latest", "--dir", tmp_path, "--example", "4", "--method", "saliency", "--check",
+        "--to", tmp_path / "check.png", env=ENV,
+    )  # fmt: skip
+    found = package.lens.sanity_check(package.lens.saliency, reader.network(), image.reshape(1, 12, 12))
+    assert [one["name"] for one in checked["methods"]] == ["saliency", "saliency, random weights"]
+    assert checked["methods"][1]["numbers"]["rank_correlation"] == pytest.approx(found.correlation, abs=1e-6)
+    for words, expected_words in (
+        (["--example", "9"], "There is no example 9"), (["--example", "0", "--place", "1,1"], "--inside L"),
+        (["--example", "0", "--inside", "0", "--method", "filters"], "for attributions"),
+        (["--example", "0", "--check", "--steps", "all"], "of one step"), (["--check"], "--check needs an input"),
+    ):  # fmt: skip
+        done = epochal("lens", "latest", "--dir", tmp_path, "--method", "saliency", *words, env=ENV)
+        assert done.returncode == 2, words
+        assert expected_words in done.stderr + done.stdout, words

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import epochal as package
 from epochal.errors import NetworkError, NotFoundError
 from epochal.network import Network
 
@@ -170,3 +171,16 @@ def test_maps_grow_as_pytorch_grows_them(shape: tuple[int, int]) -> None:
 def test_opacity_is_a_mean() -> None:
     photo, colours = np.full((2, 2, 3), 10, np.uint8), np.full((2, 2, 3), 110, np.uint8)
     assert (laid_over(photo, colours, 0.25) == 35).all()
+
+
+def test_layers_of_a_recorded_network_that_takes_words(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Embedding(7, 6), torch.nn.Flatten(), torch.nn.Linear(24, 3))
+    tokens = torch.tensor([[1, 5, 2, 6]])
+    with package.init(project="p", dir=tmp_path, strict=True) as run:
+        run.watch(net, inputs=tokens)
+        run.log({"loss": 1.0}, step=1)
+        run.snapshot(1)
+    recorded = package.open(tmp_path).run("latest").network(1)
+    found = feature_maps(recorded, tokens[0].float().numpy(), layer="0")
+    np.testing.assert_allclose(found.array, net[0](tokens)[0].T.detach().numpy(), atol=1e-6)

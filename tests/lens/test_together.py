@@ -152,3 +152,11 @@ def test_a_network_without_weights_cannot_be_checked() -> None:
 
     with pytest.raises(epochal.EpochalError, match="no weights"):
         lens.sanity_check(lens.saliency, Sum(), np.ones(3, np.float32))
+
+
+def test_a_weight_of_one_number_is_made_random_as_well() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Tanh(), nn.Flatten(), nn.Linear(16, 2))
+    found = lens.sanity_check(lens.saliency, network, torch.rand(1, 4, 4))
+    assert np.isfinite(found.maps[-1].map).all()
+    assert found.maps[-1].map.any()

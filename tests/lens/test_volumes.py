@@ -282,3 +282,27 @@ def test_the_command_draws_volumes_that_turn(tmp_path: Path) -> None:
     with Image.open(to) as gif:
         assert getattr(gif, "n_frames", 1) == 48
     assert main([*words, "--to", str(tmp_path / "still.png")]) == 0
+
+
+@pytest.mark.parametrize("method", ["saliency", "grad_cam"])
+def test_maps_of_volumes_are_checked_with_random_weights(method: str, tmp_path: Path) -> None:
+    """The rank correlation is that of SciPy over all voxels, and the check can be saved as cubes."""
+    stats = pytest.importorskip("scipy.stats", reason="SciPy is not installed")
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv3d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool3d(2), nn.Conv3d(4, 4, 3, padding=1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(4 * 64, 3),
+    )  # fmt: skip
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    x = torch.rand(1, 8, 8, 8)
+    found = lens.sanity_check(getattr(lens, method), net, x, target=1, stages="cascade")
+    assert found.original.map.shape == (8, 8, 8)
+    for one, correlation in zip(found.maps, found.correlations, strict=True):
+        expected = stats.spearmanr(np.abs(found.original.map).ravel(), np.abs(one.map).ravel()).statistic
+        assert correlation == pytest.approx(expected, abs=1e-9)
+    film = found.film()
+    assert film.frames.shape == (4, 8, 8, 8)
+    assert film.axes == ("slice", "row", "column")
+    found.save(tmp_path / "check.gif")
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name])

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from epochal.cli.elsewhere import open_typed
+from epochal.cli.lens_asked import add_questions, checks, photo_of, seen_from
 from epochal.cli.lens_said import answers, list_layers, list_methods, say, write
 from epochal.cli.options import add_dir, add_json, existing_root, within
 from epochal.cli.terminal import Terminal
@@ -23,6 +24,8 @@ epochal lens epochal:efficientnet-lite0 chelsea
 epochal lens epochal:efficientnet-lite0 chelsea --method grad_cam,guided_backprop,occlusion --to cat.png
 epochal lens latest@120 digit.png --method feature_maps --layer conv1 --to maps.png
 epochal lens latest digit.png --method saliency,grad_cam --target 3 --steps all --to learning.gif
+epochal lens latest --example 3 --method saliency --inside conv2 --target 7 --to channel.png
+epochal lens latest --example 3 --method grad_cam,saliency --check --to check.png
 epochal lens latest --method filters --steps all --to filters.mp4
 epochal lens latest --method maximize --target 7 --to seven.png
 epochal lens net.pt2 --method top_examples --layer features.3 --data test.npz --to examples.png
@@ -58,6 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--channel", type=int, metavar="C", help="a channel of it, for filters and maximize")
     parser.add_argument("--target", metavar="T", help="a class by its number or name (default: the network's answer)")
+    add_questions(parser)
     parser.add_argument("--steps", metavar="STEPS", help="of a run: all, last, 5, 1,5,9, 0:150, every:5; makes a film")
     parser.add_argument(
         "--data", metavar="FILE", help="an .npy or .npz file of inputs [N, ...] (x), and of classes (y)"
@@ -102,12 +106,12 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     methods = [_method(word) for word in words]
     if args.to and not methods:
         raise UsageError("Say what to look with: --method saliency,grad_cam.", hint="--methods lists all.")
-    if not methods and args.image is None:
+    if not methods and args.image is None and args.example is None:
         raise UsageError("Name an image, a method or both.", hint="epochal lens latest --layers lists the layers.")
     _options(args.set)
     films = steps_of(args)
     network = open_network(args, args.network, films[-1] if films else None)
-    photo = None if args.image is None else _photo(args, network)
+    photo = photo_of(args, network)
     top = [] if photo is None else answers(network, photo)
     target = _target(args.target, network)
     seen, captions = _looked(args, terminal, network, methods, photo, target, films)
@@ -158,12 +162,6 @@ def steps_of(args: argparse.Namespace) -> list[int]:
     return choose_steps(args.steps, list(stored.snapshot_steps()))
 
 
-def _photo(args: argparse.Namespace, network: Network) -> Photo:
-    from epochal.lens.photos import open_photo
-
-    return open_photo(args.image, network)
-
-
 def _target(text: str | None, network: Network) -> int | None:
     if text is None:
         return None
@@ -202,9 +200,12 @@ def _looked(
         "options": _options(args.set),
     }
     image = None if photo is None else photo.array
-    last = look(network, image, methods, **how)
+    said = [""] if network.step is None else list(captions([network.step], None))
+    if args.check:
+        subject = seen_from(args, network, methods)
+        return checks(args, subject, photo, target, methods, how["options"]), said
+    last = look(seen_from(args, network, methods), image, methods, **how)
     if not films:
-        said = [""] if network.step is None else list(captions([network.step], None))
         return {name: [result] for name, result in last.items()}, said
     # The class and layer of the last step hold for the whole film.
     how["target"] = next((r.target for r in last.values() if hasattr(r, "target")), target)
@@ -212,7 +213,7 @@ def _looked(
     seen: dict[str, list[Any]] = {name: [] for name in last}
     with terminal.progress("Looking", unit="steps") as progress:
         for done, one in enumerate(_each(args, films)):
-            for name, result in look(one, image, methods, **how).items():
+            for name, result in look(seen_from(args, one, methods), image, methods, **how).items():
                 seen[name].append(result)
             progress(done + 1, len(films))
     return seen, list(captions(films, None))

@@ -132,6 +132,12 @@ def _examples(args: argparse.Namespace, network: Network, needs: frozenset[str])
 
 
 def _image(args: argparse.Namespace, network: Network) -> tuple[Any, Any]:
+    if args.example is not None:
+        from epochal.cli.lens_asked import photo_of
+
+        found_photo = photo_of(args, network)
+        assert found_photo is not None  # noqa: S101 - an example was named
+        return found_photo.array, found_photo.pixels
     if args.image is None:
         raise UsageError("attention needs an input.", hint="Name a picture, or an .npy file of tokens or of one input.")
     if Path(args.image).suffix.lower() == ".npy":

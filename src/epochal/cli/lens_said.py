@@ -63,8 +63,7 @@ def write(
     title = args.network if photo is None else f"{photo.name} · {args.network}"
     labels = {r.target for results in seen.values() for r in results if isinstance(getattr(r, "target", None), int)}
     if len(labels) == 1:
-        label = labels.pop()
-        title += f" · {network.classes[label] if label < len(network.classes) else f'class {label}'}"
+        title += f" · {_explained(args, network, labels.pop())}"
     drawn = scene(
         seen,
         None if photo is None else photo.pixels,
@@ -78,6 +77,13 @@ def write(
     if kind == "html":
         return write_flipbook(drawn, target, captions=drawn.captions, fps=args.fps)
     return save(drawn, target, fps=args.fps)
+
+
+def _explained(args: argparse.Namespace, network: Network, target: int) -> str:
+    """What a number of a class, or with --inside of a channel, stands for."""
+    if args.inside is not None:
+        return f"{args.inside}, channel {target}"
+    return network.classes[target] if target < len(network.classes) else f"class {target}"
 
 
 def _write_numbers(target: Path, seen: Mapping[str, Sequence[Any]]) -> Path:
@@ -129,7 +135,8 @@ def say(
         last = results[-1]
         numbers = ", ".join(f"{key} {value:.4g}" for key, value in dict(getattr(last, "numbers", {})).items())
         where = f" at {last.layer}" if getattr(last, "layer", None) else ""
-        of = f", class {last.target} with {last.score:.4g}" if hasattr(last, "score") else ""
+        what = "class" if args.inside is None else f"{args.inside}, channel"
+        of = f", {what} {last.target} with {last.score:.4g}" if hasattr(last, "score") else ""
         terminal.line(f"{terminal.style(name, 'bold')}{where}{of}" + (f" ({numbers})" if numbers else ""))
         notes += [f"{name}: {note}" for note in getattr(last, "notes", ())]
     if path is not None:

@@ -93,7 +93,10 @@ class Subject:
             if len(expected) != 1:
                 raise UsageError(f"The lens looks at networks with one input; this one takes {len(expected)}.")
             if not expected[0].dtype.is_floating_point and not self.whole:
-                raise UsageError("This network takes whole numbers, such as words: they have no gradient.")
+                raise UsageError(
+                    "This network takes whole numbers, such as words: they have no gradient.",
+                    hint="Feature maps and attention can be looked at.",
+                )
             self.dtype, shape = expected[0].dtype, expected[0].shape
             self.shape = shape[1:]
             self.fixed = shape[0] if shape and shape[0] > 0 else None

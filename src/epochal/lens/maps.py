@@ -166,8 +166,11 @@ def feature_maps(
     from epochal.lens.asking import Subject
     from epochal.lens.layers import named_layers
     from epochal.lens.outputs import as_array, channel_axis, layer_outputs
+    from epochal.network.program import ExportedNetwork
 
-    subject = Subject(network)
+    # What layers put out for words needs no gradient.
+    words = isinstance(network, ExportedNetwork) and not any(one.dtype.is_floating_point for one in network.takes)
+    subject = Subject(network, whole=words)
     batch = subject.example(image)
     wanted = None if layer is None else [layer] if isinstance(layer, str) else list(layer)
     known = named_layers(subject.module)

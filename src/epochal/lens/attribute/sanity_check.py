@@ -50,7 +50,7 @@ class SanityCheck:
     def film(self) -> Film:
         """The map, then that of each stage, each divided by its own largest value."""
         frames = np.stack([_scaled(one.map) for one in (self.original, *self.maps)])
-        axes = {1: ("input",), 2: ("row", "column")}.get(frames.ndim - 1, ())
+        axes = {1: ("input",), 2: ("row", "column"), 3: ("slice", "row", "column")}.get(frames.ndim - 1, ())
         return Film(
             f"{self.original.method.replace('_', ' ')}, weights made random", range(len(frames)), frames, axes=axes
         )
@@ -152,7 +152,8 @@ def _random(tensor: Tensor, generator: torch.Generator) -> Tensor:
     if value.ndim < 2:
         drawn = value[torch.randperm(len(value), generator=generator)] if value.ndim else value
     else:
-        drawn = torch.randn(value.shape, generator=generator) * value.double().std().float()
+        spread = value.double().std() if value.numel() > 1 else value.double().abs().max()  # one number has no spread
+        drawn = torch.randn(value.shape, generator=generator) * spread.float()
     return drawn.to(tensor.device, tensor.dtype)
 
 
