@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol
@@ -118,14 +119,13 @@ class Deferred:
             self._sent_at = monotonic()
             for library, held in gathered.items():
                 calls = [call[:3] for call in held]
-                try:
-                    delivery = self._ports[library].send([tensors for *_, tensors in held])
-                except Exception as error:  # noqa: BLE001 - of the framework
-                    self._lost(_count(calls), _said(error))
-                    continue
-                with self._idle:
-                    self._under_way += _count(calls)
-                self._submit(partial(self._record, delivery, calls))
+                sent: list[Delivery] = []
+                with self._counting(calls):
+                    sent.append(self._ports[library].send([tensors for *_, tensors in held]))
+                for delivery in sent:
+                    with self._idle:
+                        self._under_way += _count(calls)
+                    self._submit(partial(self._record, delivery, calls))
 
     def settle(self) -> None:
         """Send for the rest and wait until all is recorded."""
@@ -144,34 +144,33 @@ class Deferred:
 
     def _record(self, delivery: Delivery, calls: list[Call]) -> None:
         """Write down what has come. Runs on the writer's thread."""
+        whole: list[tuple[Call, Append, dict[str, float]]] = []
         try:
-            values = delivery.read()
-            append = self._append()
-            if self._over:
-                return  # they are counted
-            if append is None:
-                raise StoreError("the run ended before they came")
-            rows = [dict(zip(names, row, strict=True)) for (names, *_), row in zip(calls, values, strict=True)]
-        except Exception as error:  # noqa: BLE001 - of the framework
-            self._lost(_count(calls), _said(error))
-        else:
-            for (_, step, t), row in zip(calls, rows, strict=True):
-                self._write(append, row, step, t)
+            with self._counting(calls):
+                values = delivery.read()
+                append = self._append()
+                if self._over:
+                    return  # they are counted
+                if append is None:
+                    raise StoreError("the run ended before they came")
+                whole = [(c, append, dict(zip(c[0], row, strict=True))) for c, row in zip(calls, values, strict=True)]
+            for call, write, numbers in whole:
+                with self._counting([call]):
+                    write(numbers, *call[1:])
         finally:
             with self._idle:
                 self._under_way -= _count(calls)
                 self._idle.notify_all()
 
-    def _write(self, append: Append, row: dict[str, float], step: int, t: float) -> None:
+    @contextmanager
+    def _counting(self, calls: Sequence[Call]) -> Iterator[None]:
+        """What is done with the numbers of some log calls: where it fails, they are lost."""
         try:
-            append(row, step, t)
-        except Exception as error:  # noqa: BLE001 - of who overhears
-            self._lost(len(row), _said(error))
+            yield
+        except Exception as error:  # noqa: BLE001 - of the framework, or of who overhears
+            message = error.message if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
+            self._lost(_count(calls), message)
 
 
 def _count(calls: Sequence[Call]) -> int:
     return sum(len(names) for names, *_ in calls)
-
-
-def _said(error: Exception) -> str:
-    return error.message if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from time import time
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from epochal.errors import RecordingWarning
 from epochal.record.edge import Edge
 from epochal.record.media.value import Value
 
@@ -140,12 +139,10 @@ class Examples(Edge):
     def _log_made(self, doing: str, name: str, made: Any, step: SupportsIndex | None, epoch: float | None) -> None:
         if self._writer is None:
             return
-        try:
+        value = None
+        with self._guard.over(doing):
             value = made()
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed(doing, error)
+        if value is None:
             return
         self.aside({name: value} if epoch is None else {name: value, "epoch": epoch}, step=step, t=time())
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from epochal.errors import RecordingWarning, UsageError
+from epochal.errors import UsageError
 from epochal.record.config import plain_config
 from epochal.record.edge import Edge
 from epochal.record.probe import find_probe
@@ -102,7 +102,7 @@ class Notes(Edge):
         if self._writer is None or self._writer.finished:
             self._refuse()
             return None
-        try:
+        with self._guard.over("run.keep_file()"):
             source = Path(path)
             target = _below(self._writer.folder / "files", name or source.name)
             # A run that somebody removed does not come back in part: its own folder is never made again.
@@ -116,12 +116,8 @@ class Notes(Edge):
                 partial.replace(target)
             else:
                 raise UsageError(f"there is no file {source}", hint="give the path of a file or a folder")
-        except RecordingWarning:
-            raise
-        except Exception as error:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.keep_file()", error)
-            return None
-        return target
+            return target
+        return None
 
 
 def _copy_folder(source: Path, target: Path, *, run: Path) -> None:

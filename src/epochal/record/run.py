@@ -295,12 +295,9 @@ class Run(Watching, Lineage, Notes, Examples):
     def _close_surroundings(self) -> None:
         """End what runs beside the training; trouble with one does not keep the others from ending."""
         try:
-            while self._closers:
-                self._closers.pop()()
-        except RecordingWarning:
-            raise
-        except Exception as problem:  # noqa: BLE001 - the guard's edge
-            self._guard.failed("run.finish()", problem)
+            with self._guard.over("run.finish()"):
+                while self._closers:
+                    self._closers.pop()()
         finally:
             if self._closers:
                 self._close_surroundings()

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from epochal.errors import NotFoundError, UsageError
-from epochal.store.files import replace_file
 
 __all__ = ["Artifact", "Artifacts"]
 
@@ -224,7 +223,9 @@ class Artifacts:
             wanted = list(dict.fromkeys([*kept, *names])) if other == version else kept
             if wanted != known.get("aliases"):
                 whole = json.dumps({**known, "aliases": wanted}, default=str, indent=1)
-                replace_file(home / other / _FACTS, whole.encode())
+                fresh = home / f".{other}.{os.getpid()}.tmp"
+                fresh.write_text(whole, encoding="utf-8")
+                fresh.replace(home / other / _FACTS)
         artifact.version, artifact.digest, artifact.aliases, artifact.folder = version, digest, names, home / version
         return artifact
 
