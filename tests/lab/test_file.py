@@ -135,3 +135,12 @@ def test_what_is_no_time_or_size(text: object) -> None:
     for read in (seconds_of, bytes_of):
         with pytest.raises(UsageError):
             read(text, what="it")
+
+
+def test_a_store_is_a_folder_or_an_address() -> None:
+    lab = '[lab]\nname = "kept"\ntrain = "m:f"\nstore = "{}"\n[parameters]\nrate = 1\n'
+    for place in ("runs/shared", "s3://team/runs"):
+        assert parse_lab(lab.format(place)).store == place
+    for wrong in ("s3://", "s3://team/../other", "gs://team/runs"):
+        with pytest.raises(UsageError, match=r"lab\.toml, line 4: .*s3://|lab\.toml, line 4: .*gs://"):
+            parse_lab(lab.format(wrong))

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from epochal.store.journal import HEADER, HEADER_SIZE, LOW_HALF, MAGIC, RECORD, JournalFile, JournalReader
+from epochal.store.journal import HEADER, HEADER_SIZE, LOW_HALF, MAGIC, RECORD, JournalFile, JournalReader, copy_journal
+from epochal.store.ring import Ring
 
 
 def fill(journal: JournalFile, first: int, last: int) -> None:
@@ -131,3 +134,56 @@ def test_values_come_back_bit_for_bit(journal: JournalFile) -> None:
     for seq, value in enumerate(values.tolist(), start=1):
         RECORD.pack_into(journal.buffer, HEADER_SIZE + (seq - 1) * RECORD.size, 0, seq, 0, 0.0, value, seq)
     assert JournalReader(journal.path).read_after(0)["v"].tobytes() == values.tobytes()
+
+
+def test_a_copy_taken_while_numbers_are_logged_lacks_none_in_between(tmp_path: Path) -> None:
+    journal = JournalFile(tmp_path / "journal.bin", capacity=4096)
+    ring = Ring(journal, ids={}, intern=lambda name: 0, wake=lambda: None)
+    ending = threading.Event()
+    count = folded = 0
+
+    def log() -> None:
+        nonlocal count
+        while not ending.is_set():
+            if count - folded > 3000:  # what is not folded is never written over
+                time.sleep(0)
+                continue
+            ring.append("loss", count, 0.0, float(count))
+            count += 1
+            if count % 1000 == 0:
+                _, end, spilled = ring.take()
+                ring.release(end, spilled)
+
+    thread = threading.Thread(target=log)
+    thread.start()
+    try:
+        for _ in range(300):
+            before = count
+            after = folded = max(0, before - 900)
+            data = copy_journal(journal.path, after=after)
+            assert data is not None
+            (tmp_path / "copy.bin").write_bytes(data)
+            copied = JournalReader(tmp_path / "copy.bin").read_after(after)
+            seqs = copied["seq"].tolist()
+            assert seqs == list(range(after + 1, after + 1 + len(seqs)))
+            assert len(seqs) >= before - after
+            assert copied["v"].tolist() == [float(seq - 1) for seq in seqs]
+    finally:
+        ending.set()
+        thread.join()
+        journal.close()
+
+
+def test_a_copy_always_holds_the_newest_number(tmp_path: Path) -> None:
+    journal = JournalFile(tmp_path / "journal.bin", capacity=256)
+    ring = Ring(journal, ids={}, intern=lambda name: 0, wake=lambda: None)
+    assert copy_journal(tmp_path / "none", after=0) is None
+    for step in range(100):
+        ring.append("loss", step, 0.0, 0.5)
+    data = copy_journal(journal.path, after=100)
+    assert data is not None
+    (tmp_path / "copy.bin").write_bytes(data)
+    assert JournalReader(tmp_path / "copy.bin").newest() == 100
+    (tmp_path / "copy.bin").write_bytes(b"no journal at all" * 10)
+    assert copy_journal(tmp_path / "copy.bin", after=0) is None
+    journal.close()

@@ -27,7 +27,12 @@ epochal doctor
 epochal doctor --json
 """
 _NEEDED = ("numpy", "pyarrow", "fastapi", "uvicorn", "orjson", "rich", "pillow", "flatbuffers")
-_EXTRAS = {"torch": ("torch", "torch"), "scikit-learn": ("sklearn", "sklearn"), "av": ("av", "video")}
+_EXTRAS = {
+    "torch": ("torch", "torch"),
+    "scikit-learn": ("sklearn", "sklearn"),
+    "av": ("av", "video"),
+    "obstore": ("obstore", "s3"),
+}
 _LOW_DISK = 1 << 30
 
 

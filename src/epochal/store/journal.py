@@ -136,7 +136,9 @@ class JournalReader:
                 capacity, _ = _layout(fd)
                 if capacity:
                     there = _slots(fd, (self._newest - 1) % capacity, 1)
-                    if len(there) and there["seq"][0] != self._newest:  # lapped since the last look, or the first look
+                    # Lapped since the last look, or the first look, or a copy, which need not begin at its first slot.
+                    unknown = not self._newest and capacity <= MOST_SLOTS
+                    if len(there) and (there["seq"][0] != self._newest or unknown):
                         self._newest = int(_slots(fd, 0, capacity)["seq"].max())
             finally:
                 os.close(fd)

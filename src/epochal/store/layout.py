@@ -54,7 +54,9 @@ def resolve_root(given: str | os.PathLike[str] | None = None) -> Path:
     """
     chosen = given if given is not None else os.environ.get("EPOCHAL_DIR") or DEFAULT_ROOT
     if isinstance(chosen, str) and chosen.startswith("s3://"):
-        raise UsageError(f"{chosen} is no folder of this machine", hint="record here, and epochal push it there")
+        raise UsageError(
+            f"{chosen} is no folder of this machine", hint="name a folder here; epochal push puts its runs there"
+        )
     return Path(os.path.abspath(Path(chosen).expanduser()))  # noqa: PTH100 - Path.resolve would follow links
 
 
