@@ -19,6 +19,7 @@ pytestmark = pytest.mark.torch
 
 from torch import nn  # noqa: E402
 
+from tests.attending import Windows  # noqa: E402
 from tests.lens.known import plain_cnn  # noqa: E402
 
 Array = npt.NDArray[Any]
@@ -176,3 +177,15 @@ def test_over_steps_each_pair_is_that_of_two_networks(run: Any, tmp_path: Path) 
     found.save(tmp_path / "steps.svg")
     found.save(tmp_path / "steps.npz")
     assert (tmp_path / "steps.png").stat().st_size > 1000
+
+
+def test_layers_that_cannot_be_compared_are_said() -> None:
+    torch.manual_seed(0)
+    network = Windows()
+    x = torch.rand(20, 1, 8, 8)
+    found = lens.cka(network, inputs=x)
+    assert found.rows == ("patches", "head")
+    assert any("left out" in note and "attention" in note for note in found.notes)
+    probes = lens.linear_probes(network, x, np.arange(20) % 2)
+    assert any("left out" in note and "attention" in note for note in probes.notes)
+    assert not any("left out" in note for note in lens.cka(network, inputs=x, layers=["head"]).notes)

@@ -141,3 +141,17 @@ def test_sample_photos(name: str) -> None:
         pytest.skip(error.message)
     assert min(pixels.shape[:2]) >= 300
     assert pixels.std() > 20
+
+
+@pytest.mark.parametrize("size", [(1, 20_000), (20_000, 1)])
+def test_the_middle_of_a_long_and_thin_photo_is_enlarged_alone(size: tuple[int, int]) -> None:
+    """All of it, a pixel wide and 20,000 long, would take 4 GB."""
+    resource = pytest.importorskip("resource", reason="needs POSIX")
+    pixels = np.repeat(np.arange(20_000).reshape(size)[..., None] // 80, 3, axis=2).astype(np.uint8)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    array, shown = prepare(pixels, Preparation(size=(224, 224), shorter=256, channels=3))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 1 << 20, f"{grown >> 10} MB"
+    assert shown.shape == (224, 224, 3)
+    assert array.shape == (3, 224, 224)
+    assert abs(int(shown.mean()) - 125) <= 1

@@ -13,9 +13,18 @@ from epochal.lens.asking import Subject
 from epochal.lens.layers import find_layer, weighted_layers
 from epochal.lens.outputs import first_tensor
 
-__all__ = ["Activity"]
+__all__ = ["Activity", "left_out_note"]
 
 Told = Callable[[str, Tensor], object]
+
+
+def left_out_note(*heard: Activity) -> tuple[str, ...]:
+    """A note on layers that could not be heard; none where all were."""
+    names = list(dict.fromkeys(name for one in heard for name in one.left_out))
+    if not names:
+        return ()
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return (f"left out, since they put out no numbers for each example: {', '.join(names[:4])}{more}",)
 
 
 @final
@@ -30,6 +39,8 @@ class Activity:
             raise UsageError("layers is a list of names.", hint=f"Write layers=[{layers!r}].")
         self._subject = subject
         self._chosen = layers is not None
+        self.left_out: list[str] = []
+        """Those that were not named, and put out no numbers for each example."""
         self.names = list(dict.fromkeys(weighted_layers(subject.module) if layers is None else layers))
         for name in self.names:
             find_layer(subject.module, name)
@@ -63,6 +74,7 @@ class Activity:
             raise NetworkError(f"Layer {missing[0]!r} put out no numbers for each example, or did not run.")
         if not heard:
             raise NetworkError("No layer put out numbers for each example.")
+        self.left_out += [name for name in self.names if name not in heard]
         self.names = heard
 
     def _listen(self, batch: Tensor, count: int, told: Told) -> None:

@@ -50,6 +50,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 """No format that another program draws (EPS), and none whose readers are seldom used."""
 MOST_BYTES = 64 << 20
 MOST_PIXELS = 64_000_000
+_AROUND = 8
+"""A photo is cut before it is enlarged where it is so many times as long as what is kept of it."""
 _MOST_DATA = 8 << 30
 _INPUTS = ("x", "images", "inputs", "x_test", "data")
 _LABELS = ("y", "labels", "targets", "y_test", "label")
@@ -149,12 +151,21 @@ def prepare(pixels: Pixels, preparation: Preparation) -> tuple[Array, Pixels]:
         picture = picture if whole else picture.resize((wide, high), Image.Resampling.BICUBIC)
     else:
         factor = max(preparation.shorter / min(picture.size), wide / picture.width, high / picture.height)
+        picture = _middle(picture, (wide / factor, high / factor))
         size = (max(wide, round(picture.width * factor)), max(high, round(picture.height * factor)))
         picture = picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC)
         left, top = (picture.width - wide) // 2, (picture.height - high) // 2
         picture = picture.crop((left, top, left + wide, top + high))
     cut = np.array(picture)
     return preparation.input(cut), cut
+
+
+def _middle(picture: Image.Image, kept: tuple[float, float]) -> Image.Image:
+    """Of a long and thin photo the middle, around what is kept: enlarging all of it could take gigabytes."""
+    sides = [min(side, math.ceil(part) * _AROUND) for side, part in zip(picture.size, kept, strict=True)]
+    left, top = (picture.width - sides[0]) // 2, (picture.height - sides[1]) // 2
+    whole = (sides[0], sides[1]) == picture.size
+    return picture if whole else picture.crop((left, top, left + sides[0], top + sides[1]))
 
 
 def preparation_of(network: Network) -> tuple[Preparation, tuple[str, ...]]:

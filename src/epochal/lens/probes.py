@@ -21,7 +21,7 @@ from torch import Tensor
 
 from epochal.errors import NetworkError, UsageError
 from epochal.film import Film
-from epochal.lens.activity import Activity
+from epochal.lens.activity import Activity, left_out_note
 from epochal.lens.asking import Subject
 from epochal.lens.layers import named_layers
 from epochal.lens.outputs import channel_axis
@@ -178,7 +178,10 @@ def linear_probes(
         chance=chance,
         features=tuple(sums[name].size for name in names),
         penalties=tuple(sums[name].chosen for name in names),
-        notes=_notes(len(train), len(test), len(classes), chance, [sums[name] for name in names]),
+        notes=(
+            *_notes(len(train), len(test), len(classes), chance, [sums[name] for name in names]),
+            *left_out_note(activity),
+        ),
         numbers={
             "examples": len(source), "held_out": len(test), "classes": len(classes), "chance": chance, "seed": seed,
         },

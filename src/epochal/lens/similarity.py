@@ -20,7 +20,7 @@ from torch import Tensor
 
 from epochal.errors import NetworkError, UsageError
 from epochal.film import Film
-from epochal.lens.activity import Activity
+from epochal.lens.activity import Activity, left_out_note
 from epochal.lens.asking import Subject
 from epochal.lens.films import Reader, known_steps
 from epochal.lens.source import Source
@@ -140,7 +140,7 @@ def cka(
         array=array,
         rows=tuple(mine.names),
         columns=tuple(theirs.names),
-        notes=_notes(array, len(source), parts, size, debiased=debiased),
+        notes=(*_notes(array, len(source), parts, size, debiased=debiased), *left_out_note(mine, theirs)),
         numbers={"examples": len(source), "batches": len(parts), "batch": size, "seed": seed},
         step=first.step,
     )
