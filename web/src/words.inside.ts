@@ -1,5 +1,8 @@
 /** Words of asking the network, of class images and of units. Sentence case, no full stop. */
 
+/** A layer that goes by a number alone is called one. */
+const named = (layer: string): string => (/^\d+$/.test(layer) ? `layer ${layer}` : layer)
+
 export const insideWords = {
   ask: {
     title: 'Ask the network',
@@ -98,14 +101,14 @@ export const insideWords = {
   },
   unit: {
     title: 'Units',
-    of: (unit: string, layer: string) => `Unit ${unit} of ${layer}`,
+    of: (unit: string, layer: string) => `Unit ${unit} of ${named(layer)}`,
     layer: 'Layer',
     unit: 'Unit',
     number: (n: string) => `unit ${n}`,
     previous: 'Previous unit',
     next: 'Next unit',
     incoming: 'Incoming weights',
-    outgoing: (layer: string) => `Outgoing weights to ${layer}`,
+    outgoing: (layer: string) => `Outgoing weights to ${named(layer)}`,
     outgoingNone: 'This is the last layer',
     bias: 'Bias',
     influence: 'Influence',
@@ -113,13 +116,13 @@ export const insideWords = {
     history: 'Through time',
     weightsOf: (n: string) => `${n} weights`,
     strongest: 'Strongest connections',
-    toUnit: (layer: string, unit: string) => `to unit ${unit} of ${layer}`,
+    toUnit: (layer: string, unit: string) => `to unit ${unit} of ${named(layer)}`,
     fromInput: (n: string) => `from input ${n}`,
-    fromUnit: (layer: string, unit: string) => `from unit ${unit} of ${layer}`,
+    fromUnit: (layer: string, unit: string) => `from unit ${unit} of ${named(layer)}`,
     classes: 'What it speaks for',
     classesAbout: 'its outgoing weights carried on to the classes, activations left out',
     activation: 'Activation of its layer',
-    activationAbout: (layer: string) => `histogram of all units of ${layer} at the playhead`,
+    activationAbout: (layer: string) => `histogram of all units of ${named(layer)} at the playhead`,
     activationNone: 'No activations are recorded in this run',
     activationSnippet: 'run.watch(model, inputs=one_batch, activations=True)',
     best: 'Examples that move it most',
@@ -131,6 +134,7 @@ export const insideWords = {
     outputs: 'Activation of the unit',
     outputsAbout: (n: string) => `histogram of what it puts out for ${n} recorded examples at the playhead`,
     correlationAbout: (n: string) => `of what it puts out, over ${n} recorded examples`,
+    noAnswers: 'At this step the network gave no finite answer, so what examples do to a unit cannot be told',
     otherNumbers:
       'The examples were recorded in other numbers than the network takes, so what they do to a unit cannot be told',
     examplesNone: 'Record examples, and those that move this unit most are shown here',
@@ -140,6 +144,6 @@ export const insideWords = {
     notThere: (unit: string, count: string) => `There is no unit ${unit}: this layer has ${count}`,
     element: (n: string) => `weight ${n}`,
     open: 'Open this unit',
-    about: (layer: string, units: string, inputs: string) => `${layer} · ${units} units · ${inputs} inputs`,
+    about: (layer: string, units: string, inputs: string) => `${named(layer)} · ${units} units · ${inputs} inputs`,
   },
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { RecordedFrames } from './frames'
-import { against, channelOf, inComponents, principal } from './worked'
+import { against, channelOf, inComponents, principal, WorkedFrames } from './worked'
 
 function film(frames: number[][], shape: number[]) {
   const data = Float32Array.from(frames.flat())
@@ -64,4 +64,16 @@ test('kernels in components keep their length where three inputs are all there a
     }
   }
   expect(found.limit).toBeGreaterThan(0)
+})
+
+test('lines through time write each frame once, and films too large to keep still tell the truth', () => {
+  const of = film([[1], [2], [3]], [1])
+  let written = 0
+  const made = (size: number) => new WorkedFrames(of, [size], (t, out) => ((written += 1), out.fill(t + 1)), 3)
+  const small = made(4)
+  for (let element = 0; element < 4; element++) for (let t = 0; t < 3; t++) expect(small.value(t, element)).toBe(t + 1)
+  expect(written).toBe(3)
+  const large = made(3_000_000)
+  for (const t of [0, 1, 2, 0]) expect(large.value(t, 2_999_999)).toBe(t + 1)
+  expect(written).toBe(7)
 })

@@ -3,7 +3,10 @@
 import { bytesFromValues } from '../maths/frames'
 import type { Frames } from './frames'
 
-/** Frames that a function writes; the last one written is kept. */
+/** So many numbers are kept at most of one film, so that lines through time need not write a frame for every point. */
+const KEPT = 4_000_000
+
+/** Frames that a function writes; those written last are kept, as far as they are small. */
 export class WorkedFrames implements Frames {
   readonly steps: Float64Array
   readonly shape: readonly number[]
@@ -14,8 +17,7 @@ export class WorkedFrames implements Frames {
   readonly stride: number
   readonly exact: boolean
   readonly #write: (index: number, out: Float32Array) => void
-  readonly #held: Float32Array
-  #index = -1
+  readonly #held = new Map<number, Float32Array>()
 
   constructor(
     like: Frames,
@@ -30,7 +32,6 @@ export class WorkedFrames implements Frames {
     this.shape = shape
     this.size = shape.reduce((n, s) => n * s, 1)
     this.#write = write
-    this.#held = new Float32Array(this.size)
     this.limit = limit ?? this.#largest()
   }
 
@@ -47,11 +48,16 @@ export class WorkedFrames implements Frames {
   }
 
   #frame(index: number): Float32Array {
-    if (index !== this.#index) {
-      this.#write(index, this.#held)
-      this.#index = index
-    }
-    return this.#held
+    const held = this.#held.get(index)
+    if (held) return held
+    // The first written goes first; its memory is used again.
+    const full = this.#held.size > 0 && (this.#held.size + 1) * this.size > KEPT
+    const oldest = full ? this.#held.entries().next().value : undefined
+    if (oldest) this.#held.delete(oldest[0])
+    const frame = oldest ? oldest[1] : new Float32Array(this.size)
+    this.#write(index, frame)
+    this.#held.set(index, frame)
+    return frame
   }
 
   bytes(index: number, limit: number, scratch: Uint8Array): Uint8Array {

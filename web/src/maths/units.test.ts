@@ -44,6 +44,7 @@ test('products of layers', () => {
   expect(Array.from(product([last]).values)).toEqual([1, -1, 2])
 })
 
-test('the strongest come first', () => {
+test('the strongest come first, and what is no number before them', () => {
+  expect(strongest([1, NaN, 3, -5, NaN], 4)).toEqual([1, 4, 3, 2])
   expect(strongest([1, -5, 3, 5], 3)).toEqual([1, 3, 2])
 })

@@ -83,7 +83,9 @@ export function product(layers: readonly Matrix[]): { rows: number; columns: num
 
 /** Places of the largest magnitudes, the largest first. */
 export function strongest(values: ArrayLike<number>, most: number): number[] {
+  // What is not a number comes first: a comparison with it would leave all in disorder.
+  const size = (i: number) => (Number.isNaN(values[i]) ? Infinity : Math.abs(values[i]!))
   return Array.from({ length: values.length }, (_, i) => i)
-    .sort((a, b) => Math.abs(values[b]!) - Math.abs(values[a]!) || a - b)
+    .sort((a, b) => (size(a) === size(b) ? a - b : size(b) - size(a)))
     .slice(0, most)
 }

@@ -6,6 +6,7 @@ import { films } from '../../films/films.svelte'
 import { frameAt, type Frames } from '../../films/frames'
 import { classCorrelations, forward, isKnown, largestPlaces, type Dense } from '../../maths/forward'
 import { countIn } from '../../maths/histogram'
+import { NONE } from '../../maths/scores'
 import { playhead } from '../../state/playhead.svelte'
 import type { HistogramStack } from '../../wire/frames'
 import type { ExampleSet } from '../../wire/predictions'
@@ -76,9 +77,21 @@ export class UnitOutputs {
     const chain = this.#all.map((_, i) => this.#dense(i, place.step))
     const said = largestPlaces(forward(chain, examples, this.inputs.count), chain.at(-1)!.units)
     const recorded = outline.predicted[place.place]!
-    let same = 0
-    for (let n = 0; n < said.length; n += 1) if (said[n] === recorded[n]) same += 1
-    return said.length ? same / said.length : 0
+    const none = NONE(recorded)
+    let [same, known] = [0, 0]
+    for (let n = 0; n < said.length; n += 1) {
+      if (recorded[n] === none) continue
+      known += 1
+      if (said[n] === recorded[n]) same += 1
+    }
+    return known ? same / known : said.length ? null : 0
+  })
+  /** Whether the network had no finite answer to any example at the playhead. */
+  readonly noAnswers = $derived.by(() => {
+    const [outline, place] = [this.#answers.outline, this.#place]
+    if (!outline || !place) return false
+    const recorded = outline.predicted[place.place]!
+    return recorded.length > 0 && recorded.every((one) => one === NONE(recorded))
   })
   /** The examples are not what the network was given, or it is not known what that was. */
   readonly otherNumbers = $derived.by(
