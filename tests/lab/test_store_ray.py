@@ -22,7 +22,7 @@ from epochal.lab.shared import SharedStore
 from epochal.store import Library
 from epochal.store.cache import CachedStore
 from epochal.store.remote import Remote
-from tests.lab.runner_checks import HERE, Bench, RunnerChecks
+from tests.lab.runner_checks import HERE, PATIENCE_SECS, Bench, RunnerChecks
 from tests.objects import ObjectServer, object_server
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'epochal[ray]'")
@@ -108,6 +108,15 @@ class Noted:
 
 
 class TestRayAndStore(RunnerChecks):
+    def test_a_trial_that_was_killed_leaves_nothing_on_its_machine(self, runner: Runner, bench: StoreBench) -> None:
+        before = set(scratch_folders())
+        state = bench.one(runner, bench.task("killed"))
+        assert state.metrics["loss"] == 0.25  # what it logged last was put by the process beside it
+        deadline = time.monotonic() + PATIENCE_SECS
+        while set(scratch_folders()) - before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
     @pytest.fixture
     def bench(self, tmp_path: Path, address: str) -> Iterator[Bench]:
         bench = StoreBench(tmp_path / "head", address)
@@ -129,14 +138,16 @@ def scratch_folders() -> list[Path]:
     return list(Path(tempfile.gettempdir()).glob("epochal-trial-*"))
 
 
-def end_streamers(scratch: Path) -> None:
-    """A machine that is gone puts nothing any more."""
+def streamers(scratch: Path) -> list[psutil.Process]:
+    """The processes that put what is recorded in a folder."""
+    found = []
     for process in psutil.process_iter():
         try:
             if str(scratch) in process.cmdline():
-                process.kill()
+                found.append(process)
         except psutil.Error:
             pass
+    return found
 
 
 def test_a_machine_that_dies_loses_no_trial_and_repeats_none(cluster: Any, address: str, tmp_path: Path) -> None:
@@ -159,8 +170,12 @@ def test_a_machine_that_dies_loses_no_trial_and_repeats_none(cluster: Any, addre
                     runs = [p.name for p in (scratch / "nodes").glob("2*")]
                     if said.read_text() == doomed.node_id and sum(r in key for r in runs for key in there) >= 3:
                         died.append(f"t{number}")
-                        end_streamers(scratch)
+                        putting = streamers(scratch)
+                        for process in putting:  # a machine that is gone puts nothing any more
+                            process.suspend()
                         cluster.remove_node(doomed, allow_graceful=False)
+                        for process in putting:
+                            process.kill()
                         return
             time.sleep(0.05)
 

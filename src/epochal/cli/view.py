@@ -87,6 +87,8 @@ def serve_until_interrupted(
         terminal.note(f"Store   {cached.address}")
         cached.refresh(heavy=False)
         root = cached.root
+        if count := len(cached.refused):
+            terminal.warn(f"{count} objects there have names that cannot be files here, and are left out.")
     root = existing_root(args.folder or args.dir) if root is None else root
     from epochal.server import make_app, serve
 

@@ -155,7 +155,7 @@ def at_store(task: Task, train: Callable[[Task], TrialState]) -> tuple[TrialStat
         Mirror(scratch, remote).pull(run)
     expect_streaming()
     said: list[str] = []
-    stream = Stream(task.store, scratch, say=said.append)
+    stream = Stream(task.store, scratch, say=said.append, passing=True)
     left: list[str] = [run]
     try:
         own = replace(task, root=str(scratch), lab_path=str(scratch / lab))

@@ -167,15 +167,6 @@ class Remote:
                 self._bucket_is_there(error)
                 raise
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Put an object unless there is one of this name; say whether it was put."""
-        with self._told():
-            try:
-                self._api.put(self._store, key, data, mode="create")
-            except self._api.exceptions.AlreadyExistsError:
-                return False
-        return True
-
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; those that are not there are passed over."""
         for begin in range(0, len(keys), DELETE_AT_ONCE):

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import signal
 import sys
 import threading
@@ -51,6 +52,7 @@ class _Streamer:
         self._mirror, self._secs, self._master = mirror, secs, master
         self._ended = False
         self._patience = AT_END_SECS
+        self._passing = False
         self._orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._followed: dict[str, _Followed] = {}
         self._wanted: dict[str, str] = {}
@@ -73,7 +75,10 @@ class _Streamer:
             each.due, each.behind = 0.0, True
         while self._followed and not self._work(always=True) and time.monotonic() < deadline:
             time.sleep(min(1.0, self._secs))
-        self._say(left=sorted(each.folder for each in self._followed.values() if each.behind))
+        left = sorted(each.folder for each in self._followed.values() if each.behind)
+        self._say(left=left)
+        if self._passing and not left and lives_here(self._master) is False:
+            shutil.rmtree(self._mirror.root, ignore_errors=True)
 
     def _wait(self) -> float:
         now = time.monotonic()
@@ -106,12 +111,8 @@ class _Streamer:
             case {"settle": str(folder)} if folder in self._followed:
                 each = self._followed[folder]
                 each.ends, each.due, each.behind = True, 0.0, True
-            case {"flush": _}:
-                for each in self._followed.values():
-                    each.due, each.behind = 0.0, True
-                self._again = 0.0
-                whole = self._work(always=True)
-                self._say(flushed=order["flush"], whole=whole)
+            case {"passing": _}:
+                self._passing = True
             case {"end": float(secs)}:
                 self._ended, self._patience = True, secs
             case _:

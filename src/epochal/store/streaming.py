@@ -44,18 +44,19 @@ def push_secs() -> float:
 class Stream:
     """Keeps folders below `root` up to date at `address`. `say` is told, in sentences, when that does not work.
 
-    Call `close` in the end: it waits until all is there, for some time.
+    Call `close` in the end: it waits until all is there, for some time. A root that is only for the `passing` is taken
+    away when this process was killed and all is there.
     """
 
-    def __init__(self, address: str, root: str | os.PathLike[str], *, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, address: str, root: str | os.PathLike[str], *, say: Callable[[str], None], passing: bool = False
+    ) -> None:
         self.address, self.root = address, Path(root)
         self._say = say
         self._secs = push_secs()
         self._lock = threading.RLock()
         self._orders: dict[str, dict[str, Any]] = {}
         self._answers = threading.Condition()
-        self._flushed: dict[int, bool] = {}
-        self._flushes = 0
         self._left: list[str] | None = None
         self._restarts = 0
         self.pid = 0
@@ -63,6 +64,8 @@ class Stream:
         self._closing = self._gone = False
         self._process: subprocess.Popen[bytes] | None = None
         self._begin()
+        if passing:
+            self._order("passing", {"passing": True})
 
     def follow(self, folder: str, *, soon: bool = False, skip: Sequence[str] = ()) -> None:
         """Keep a folder up to date in the store; `soon`: within a second, for small ones."""
@@ -76,21 +79,6 @@ class Stream:
     def fetch(self, key: str, target: Path) -> None:
         """Look for an object until it is there, and write it into a file."""
         self._order(f"fetch {key}", {"fetch": key, "to": str(target)})
-
-    def flush(self, secs: float) -> bool:
-        """Put all there is now; whether it was there within so many seconds."""
-        with self._answers:
-            self._flushes += 1
-            number = self._flushes
-        self._send({"flush": number})
-        deadline = time.monotonic() + secs
-        with self._answers:
-            while number not in self._flushed and not self._gone:
-                if not self._answers.wait(max(0.0, min(0.5, deadline - time.monotonic()))) and (
-                    time.monotonic() > deadline
-                ):
-                    break
-            return self._flushed.get(number, False)
 
     def close(self) -> list[str]:
         """Put what is left, and end; returns the folders of which something is not in the store."""
@@ -181,8 +169,6 @@ class Stream:
         elif "broken" in answer:
             return f"{answer['broken']} ({answer.get('hint', '')})"
         with self._answers:
-            if "flushed" in answer:
-                self._flushed[int(answer["flushed"])] = bool(answer["whole"])
             if "left" in answer:
                 self._left = [str(folder) for folder in answer["left"]]
             self._answers.notify_all()
