@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.metrics import average_precision_score, confusion_matrix, recall_score, roc_auc_score
 
 import epochal
@@ -237,6 +240,31 @@ def test_confusions_side_by_side_with_their_difference(page: Any, live: str, roo
     assert cell.get_by_role("button").get_attribute("aria-pressed") == "true"
     page.get_by_role("combobox", name="Predicted by").select_option("by A")
     assert listed(page) == np.flatnonzero((row == LABELS) & (SAID[2] == column)).tolist()
+
+
+def test_confusions_are_saved_as_pictures(page: Any, place: str, tmp_path: Path) -> None:
+    open_at(page, place, step=20, beside="@0", share="rows")
+    card = page.get_by_role("region", name="Confusion", exact=True)
+    card.get_by_role("table").nth(2).wait_for()
+
+    def saved(what: str) -> Path:
+        card.get_by_role("button", name=re.compile("Confusion")).click()
+        with page.expect_download() as download:
+            page.get_by_role("menuitem", name=what).click()
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        return path
+
+    svg = ET.parse(saved("Save SVG")).getroot()
+    words = [text.text or "" for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert words[0] == "ours · Confusion"
+    assert words[1].startswith("step 20 · rows: truth")
+    assert all(words.count(name) == 6 for name in NAMES), "at both sides of A, B and their difference"
+    counts = confusion_matrix(LABELS, SAID[2], normalize="true")
+    numbers = [float(word) for word in words if re.fullmatch(r"[\d.]+", word)]
+    np.testing.assert_allclose(numbers[: CLASSES**2], 100 * counts.ravel(), atol=0.51)
+    with Image.open(saved("Save PNG")) as picture:
+        assert picture.width > 2 * 3 * 240
 
 
 def test_missing_predictions_say_what_to_add(page: Any, live: str, root: Path) -> None:
