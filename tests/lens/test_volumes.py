@@ -306,3 +306,13 @@ def test_maps_of_volumes_are_checked_with_random_weights(method: str, tmp_path: 
     found.save(tmp_path / "check.gif")
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_a_film_over_steps_shows_the_volume_beside_what_is_found() -> None:
+    """What is the same at all steps has one frame, which stands at each of them."""
+    net, volume = Small(), torch.rand(2, *SIDES).numpy()
+    seen = {"saliency": [lens.saliency(net, volume, target=TARGET) for _ in range(3)]}
+    drawn = scene(seen, None, title="film", captions=["a", "b", "c"], volume=volume, moving=True)
+    frames = [np.asarray(one) for one in pictures(drawn)]
+    assert len(frames) == 3
+    assert frames[0].std() > 0

@@ -53,7 +53,8 @@ def scene(
     if volume is not None and any(isinstance(results[0], Attribution) for results in seen.values()):
         first = volume.reshape(-1, *volume.shape[-3:])[0]
         scale = heat_scale(first, signed=bool((first < 0).any()), mode=mode)
-        panels.append(Panel(pixels=cubes(first, scale, mode=mode, turns=turns), title="input"))
+        shown = cubes(first, scale, mode=mode, turns=turns)
+        panels.append(Panel(pixels=shown if turns > 1 else shown[0], title="input"))  # the same at all steps
     if photo is not None and any(isinstance(results[0], Attribution) for results in seen.values()):
         panels.append(Panel(pixels=photo, title="photo"))
     for name, results in seen.items():
