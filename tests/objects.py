@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,14 @@ class ObjectServer:
         with urllib.request.urlopen(urllib.request.Request(f"{self.url}/{bucket}", method="PUT"), timeout=30):
             self.buckets.append(bucket)
         return f"s3://{bucket}"
+
+    def lend(self, patch: pytest.MonkeyPatch, folder: Path) -> str:
+        """An address in a bucket of its own, for a test that finds the way there, and keeps copies below `folder`."""
+        for name, value in self.variables.items():
+            patch.setenv(name, value)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("EPOCHAL_PUSH_SECS", "0.2")
+        return self.make(f"bucket-{len(self.buckets)}") + "/team"
 
     def put(self, bucket: str, key: str, data: bytes) -> None:
         """Put an object under any name, also one that no client of ours would use."""

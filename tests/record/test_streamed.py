@@ -30,11 +30,7 @@ def server() -> Iterator[ObjectServer]:
 
 @pytest.fixture
 def address(server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in server.variables.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("EPOCHAL_PUSH_SECS", "0.2")
-    return server.make(f"run-{len(server.buckets)}") + "/team"
+    return server.lend(monkeypatch, tmp_path)
 
 
 def quiet(address: str, **more: object) -> epochal.Run:

@@ -36,10 +36,7 @@ def server() -> Iterator[ObjectServer]:
 
 @pytest.fixture
 def address(server: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in server.variables.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return server.make(f"cache-{len(server.buckets)}") + "/team"
+    return server.lend(monkeypatch, tmp_path)
 
 
 def record(root: Path, run_id: str, *, steps: int = 50) -> None:
