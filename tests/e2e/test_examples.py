@@ -251,7 +251,7 @@ def test_confusions_are_saved_as_pictures(page: Any, place: str, tmp_path: Path)
         card.get_by_role("button", name=re.compile("Confusion")).click()
         with page.expect_download() as download:
             page.get_by_role("menuitem", name=what).click()
-        path = tmp_path / download.value.suggested_filename
+        path = tmp_path / str(download.value.suggested_filename)
         download.value.save_as(path)
         return path
 
