@@ -394,7 +394,7 @@ def test_networks_of_one_size_of_batch_and_of_words_say_what_they_say(tmp_path: 
     nn = torch.nn
     torch.manual_seed(0)
 
-    class Pair(nn.Module):
+    class Pair(torch.nn.Module):  # type: ignore[name-defined,misc]
         """Takes batches of two alone: the mean of a batch is taken apart from it."""
 
         def __init__(self) -> None:

@@ -90,9 +90,7 @@ class CompareFacts(Document):
     heads: list[int] = Field(default_factory=list, description="Of attention: heads of each layer")
     grid: list[int] | None = Field(default=None, description="Patches in height and width")
     special: int = Field(default=0, description="Tokens that stand before the patches, such as that of the class")
-    tokens: list[str] = Field(
-        default_factory=list, description="Names of tokens that are no patches"
-    )
+    tokens: list[str] = Field(default_factory=list, description="Names of tokens that are no patches")
     rollout: bool = False
 
 

@@ -111,7 +111,8 @@ export const exampleWords = {
     what === 'raw' ? 'softmax of the network’s raw outputs' : `the network’s own ${what} outputs`,
   thinned: (stride: number, total: number) => `1 of ${stride} steps is here, of ${total.toLocaleString('en')}`,
   unreadable: (n: number) => `${count(n, 'step')} cannot be read`,
-  otherExamples: (n: number) => `${count(n, 'step')} ${n === 1 ? 'is' : 'are'} of other examples; flips are told among the same ones`,
+  otherExamples: (n: number) =>
+    `${count(n, 'step')} ${n === 1 ? 'is' : 'are'} of other examples; flips are told among the same ones`,
   notFinite: (n: number) => `${count(n, 'answer')} not finite: left out of all figures`,
   heavy: (size: string) => `The examples take ${size}`,
   loadInputs: 'Load them',
