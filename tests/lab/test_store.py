@@ -262,7 +262,7 @@ def test_a_store_that_goes_away_stops_nothing(address: str, tmp_path: Path, monk
 def test_a_store_that_stays_away_is_said_with_what_is_missing(
     address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("epochal.store.streaming.END_SECS", 3.0)
+    monkeypatch.setenv("EPOCHAL_PUSH_LAST_SECS", "3.0")
     with object_server() as own:
         monkeypatch.setenv("AWS_ENDPOINT_URL", own.url)
         place = own.make("gone")

@@ -37,6 +37,7 @@ def server() -> Iterator[ObjectServer]:
         for name, value in server.variables.items():
             patch.setenv(name, value)
         patch.setenv("EPOCHAL_PUSH_SECS", "0.3")
+        patch.setenv("EPOCHAL_PUSH_LAST_SECS", "8")
         yield server
 
 
@@ -213,12 +214,12 @@ def test_a_machine_that_dies_loses_no_trial_and_repeats_none(cluster: Any, addre
     assert [e.key for e in remote.entries() if "/outcomes/" in e.key] == []
     # What trials recorded on their machines is taken away once it is in the store.
     left = set(scratch_folders()) - before
-    assert len(left) == 1, "only that of the machine that was lost"
+    assert len(left) <= 1, "at most that of the machine that was lost"
     shutil.rmtree(left.pop())
 
 
 def test_a_store_that_is_away_at_the_end_of_a_trial_does_not_lose_it(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+    cluster: Any, tmp_path: Path, address: str
 ) -> None:
     """Ray carries the word of how it ended; what the trial recorded stays on its machine, which is said."""
     from epochal.lab.ray import RayRunner
@@ -239,7 +240,6 @@ def test_a_store_that_is_away_at_the_end_of_a_trial_does_not_lose_it(
     assert any("not all of it is in the store; it lies on" in line for line in bench.said)
     left = next(line.partition(": ")[2] for line in bench.said if "it lies on" in line)
     assert "there is no bucket" in left
-    monkeypatch.setattr("epochal.store.streaming.END_SECS", 1.0)
     bench.store.close()
 
 

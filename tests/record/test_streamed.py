@@ -118,7 +118,7 @@ def _words(process: psutil.Process) -> list[str]:
 def test_a_store_that_is_away_is_warned_of_and_costs_nothing(
     address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("epochal.store.streaming.END_SECS", 1.0)
+    monkeypatch.setenv("EPOCHAL_PUSH_LAST_SECS", "1.0")
     with object_server() as own:
         monkeypatch.setenv("AWS_ENDPOINT_URL", own.url)
         run = quiet(own.make("away"))

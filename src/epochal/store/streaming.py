@@ -32,13 +32,22 @@ LONGEST_SECS = 3600.0
 
 def push_secs() -> float:
     """How often what is recorded is put into a store: EPOCHAL_PUSH_SECS, or 5 s. Raises UsageError."""
-    given = os.environ.get("EPOCHAL_PUSH_SECS")
+    return _secs("EPOCHAL_PUSH_SECS", PUSH_SECS)
+
+
+def last_secs() -> float:
+    """How long the end of a recording waits for its store: EPOCHAL_PUSH_LAST_SECS, or a minute. Raises UsageError."""
+    return _secs("EPOCHAL_PUSH_LAST_SECS", END_SECS)
+
+
+def _secs(variable: str, otherwise: float) -> float:
+    given = os.environ.get(variable)
     if not given:
-        return PUSH_SECS
+        return otherwise
     with contextlib.suppress(ValueError):
         if 0.05 <= (secs := float(given)) <= 3600:
             return secs
-    raise UsageError(f"EPOCHAL_PUSH_SECS is {given!r}", hint="write seconds, from 0.05 to 3600")
+    raise UsageError(f"{variable} is {given!r}", hint="write seconds, from 0.05 to 3600")
 
 
 class Stream:
@@ -53,7 +62,7 @@ class Stream:
     ) -> None:
         self.address, self.root = address, Path(root)
         self._say = say
-        self._secs = push_secs()
+        self._secs, self._last_secs = push_secs(), last_secs()
         self._lock = threading.RLock()
         self._orders: dict[str, dict[str, Any]] = {}
         self._answers = threading.Condition()
@@ -86,7 +95,7 @@ class Stream:
             if self._closing:
                 return []
             self._closing = True
-        self._send({"end": END_SECS})
+        self._send({"end": self._last_secs})
         deadline = time.monotonic() + LONGEST_SECS
         with self._answers:
             while self._left is None and not self._gone and time.monotonic() < deadline:
